@@ -1,0 +1,301 @@
+# Trifecta: builds the nginx module and the sidecar.
+#
+#   make              build/release/{trifecta,ngx_http_trifecta_module.so}
+#   make test-build   build/test/: the same with the provider "test", and the
+#                     unit tests in build/test/unit/
+#   make asan         build/asan/{trifecta,nginx}, unit tests: address and
+#                     undefined behaviour sanitizers; nginx is static, from
+#                     Debian's source, with the module inside
+#   make fuzz         build/fuzz/fuzz_*: libFuzzer targets (always clang)
+#   make planted      build/planted/: asan with an overrun planted in each
+#                     program, to show that the tests would see a real one
+#   make check        unit tests and t/*.t, with build/test/
+#   make install      DESTDIR=, prefix=/usr
+#   make clean        removes build/ but not the cached nginx source
+#
+# CC=gcc or CC=clang; V=1 shows the commands.  A variant is built again when
+# the compiler or a flag changes.
+
+SHELL = /bin/bash
+.SHELLFLAGS = -e -o pipefail -c
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+prefix      = /usr
+bindir      = $(prefix)/bin
+datadir     = $(prefix)/share/trifecta
+docdir      = $(prefix)/share/doc/trifecta
+sysconfdir  = /etc
+modulesdir  = $(shell sed -n 's/.*--modules-path=\([^ )]*\).*/\1/p' \
+                  $(NGX_DEV)/conf_flags 2>/dev/null)
+
+# headers and configure script of the installed nginx (package nginx-dev)
+NGX_DEV     = /usr/share/nginx/src
+
+ifeq ($(V),)
+Q = @
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+endif
+
+
+# sources
+
+SIDECAR   := $(sort $(wildcard sidecar/*/*.c))
+UNIT      := $(sort $(wildcard t/unit/*_test.c))
+FUZZ      := $(sort $(wildcard t/fuzz/fuzz_*.c))
+MODULE    := $(sort $(wildcard ngx_module/*.c))
+MODULE_H  := $(sort $(wildcard ngx_module/*.h include/trifecta/*.h))
+TESTS     := $(sort $(wildcard t/*.t))
+
+# what a unit test or fuzz target links: the sources named in its first
+# comment, "/* links: a.c b.c */"
+links = $(shell awk '{ sub(/^[ \t]*\/?\*+/, ""); end = /\*\//; \
+            sub(/\*\/.*/, ""); c = c " " $$0 } end { exit } \
+            END { if (sub(/^[ \t]*links:/, "", c)) print c }' $(1))
+
+
+# flags
+
+PKGS      = hiredis libpq libcurl jansson libjwt libcrypto libmicrohttpd \
+            libxml-2.0 zlib
+PKG_INC  := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LIBS      = -lhiredis -lpq -lcurl -ljansson -ljwt -lcrypto -lmicrohttpd \
+            -lxml2 -lz -lm
+
+WARN      = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes \
+            -Wmissing-prototypes -Wformat=2 -Wvla -Werror
+CSTD      = -std=gnu11 -pthread -Isidecar -Iinclude -Ingx_module \
+            $(patsubst -I%,-isystem %,$(PKG_INC))
+HARDEN    = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+LINK      = -pthread -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
+
+SANITIZE  = -fsanitize=address,undefined -fno-omit-frame-pointer
+
+# nginx's own core does these; they are not ours to mend
+NGX_NOSAN = -fno-sanitize=nonnull-attribute,alignment,pointer-overflow$(if \
+            $(findstring clang,$(CC)),$(comma)function)
+comma    := ,
+
+CFLAGS_release  = -O2 -g $(HARDEN) $(WARN) $(CSTD)
+CFLAGS_test     = $(CFLAGS_release) -DTF_TEST_PROVIDER
+CFLAGS_asan     = -O1 -g $(SANITIZE) -fPIE $(WARN) $(CSTD) -DTF_TEST_PROVIDER
+CFLAGS_fuzz     = -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -fPIE \
+                  $(WARN) $(CSTD) -DTF_TEST_PROVIDER
+
+LDFLAGS_release = $(LINK)
+LDFLAGS_test    = $(LINK)
+LDFLAGS_asan    = $(LINK) $(SANITIZE)
+LDFLAGS_fuzz    = $(LINK) $(SANITIZE) -fsanitize=fuzzer
+
+CC_release = $(CC)
+CC_test    = $(CC)
+CC_asan    = $(CC)
+CC_fuzz    = clang
+
+NGX_WARN   = -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type \
+             -Werror
+NGX_CC     = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
+             $(NGX_WARN)
+NGX_LD     = -Wl,-z,relro -Wl,-z,now \
+             -Wl,--version-script=$(CURDIR)/build/release/module.map
+NGX_CC_ASAN = -g -O1 $(SANITIZE) $(NGX_NOSAN) -DNGX_DEBUG_PALLOC=1 \
+             -DTF_TEST_PROVIDER -fPIC
+NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
+
+# nginx's configure takes its C files' flags for everything; the sanitized
+# one compiles its core too, so only the module's files get the stricter set
+NGX_MAKE    = $(MAKE) --no-print-directory -f objs/Makefile
+
+
+.PHONY: all test-build asan fuzz planted unit check install clean FORCE
+
+all: build/release/trifecta build/release/ngx_http_trifecta_module.so
+
+test-build: build/test/trifecta build/test/ngx_http_trifecta_module.so
+
+asan: build/asan/trifecta build/asan/nginx
+
+FORCE:
+
+
+# one variant of the sidecar and its unit tests
+
+# $(1) variant
+define SIDECAR_RULES
+
+# changes when the compiler or a flag does
+build/$(1)/obj/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1))' | \
+	    cmp -s - $$@ || \
+	    echo '$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1))' > $$@
+
+build/$(1)/obj/%.o: %.c build/$(1)/obj/flags
+	$$(call say,CC,$(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+
+build/$(1)/trifecta: $$(SIDECAR:%.c=build/$(1)/obj/%.o)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
+
+-include $$(patsubst %.c,build/$(1)/obj/%.d,$$(SIDECAR) $$(UNIT) $$(FUZZ))
+
+endef
+
+$(foreach v,release test asan fuzz,$(eval $(call SIDECAR_RULES,$(v))))
+
+
+# $(1) variant, $(2) t/unit/x_test.c
+define UNIT_RULES
+
+build/$(1)/unit/$(basename $(notdir $(2))): build/$(1)/obj/$(2:.c=.o) \
+        $(patsubst %.c,build/$(1)/obj/%.o,$(LINKS_$(2)))
+	$$(call say,LINK,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS) -lcmocka
+
+$(if $(filter asan,$(1)),asan,test-build): \
+        build/$(1)/unit/$(basename $(notdir $(2)))
+
+endef
+
+$(foreach u,$(UNIT) $(FUZZ),$(eval LINKS_$(u) := $(call links,$(u))))
+$(foreach v,test asan,$(foreach u,$(UNIT), \
+    $(eval $(call UNIT_RULES,$(v),$(u)))))
+
+
+# $(1) t/fuzz/fuzz_x.c
+define FUZZ_RULES
+
+build/fuzz/$(basename $(notdir $(1))): build/fuzz/obj/$(1:.c=.o) \
+        $(patsubst %.c,build/fuzz/obj/%.o,$(LINKS_$(1)))
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC_fuzz) $$(LDFLAGS_fuzz) -o $$@ $$^ $$(LIBS)
+
+fuzz: build/fuzz/$(basename $(notdir $(1)))
+
+endef
+
+$(foreach f,$(FUZZ),$(eval $(call FUZZ_RULES,$(f))))
+
+
+# the dynamic module: nginx-dev has headers and configure, but neither the
+# top Makefile nor nginx's sources, so a copy is configured with the flags
+# that Debian configures with and only the module is built
+
+build/release/module.map:
+	@mkdir -p $(@D)
+	@echo '{ global: ngx_modules; ngx_module_names; ngx_module_order;' \
+	    'ngx_http_trifecta_module; local: *; };' > $@
+
+build/release/nginx.flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
+	    cat - $(NGX_DEV)/conf_flags | cmp -s - $@ || \
+	    echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
+	    cat - $(NGX_DEV)/conf_flags > $@
+
+build/release/nginx/objs/Makefile: config build/release/nginx.flags \
+        build/release/module.map
+	$(call say,CONFIG,nginx (dynamic module))
+	@rm -rf build/release/nginx && mkdir -p build/release
+	@cp -r $(NGX_DEV) build/release/nginx
+	@. $(NGX_DEV)/conf_flags && cd build/release/nginx && \
+	    ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc='$(CC)' \
+	        --with-cc-opt='$(NGX_CC)' --with-ld-opt='$(NGX_LD)' \
+	        --add-dynamic-module='$(CURDIR)' > ../configure.log 2>&1 || \
+	    { tail -5 ../configure.log >&2; exit 1; }
+	@rm -rf build/release/nginx/objs/addon/ngx_module
+
+# nginx's makefile knows only the headers that config names
+build/release/nginx/objs/headers: $(MODULE_H) \
+        build/release/nginx/objs/Makefile
+	@rm -f build/release/nginx/objs/addon/ngx_module/*.o
+	@touch $@
+
+build/release/ngx_http_trifecta_module.so: $(MODULE) \
+        build/release/nginx/objs/headers build/release/nginx/objs/Makefile
+	$(call say,MODULE,$@)
+	@mkdir -p build/release/nginx/objs/addon/ngx_module
+	$(Q)+cd build/release/nginx && $(NGX_MAKE) modules $(if $(Q),>/dev/null)
+	@cp build/release/nginx/objs/ngx_http_trifecta_module.so $@
+
+# the provider "test" is the sidecar's; the module is the same
+build/test/ngx_http_trifecta_module.so: \
+        build/release/ngx_http_trifecta_module.so
+	@mkdir -p $(@D)
+	@cp $< $@
+
+
+# nginx with the module inside, sanitized, from Debian's source
+
+build/asan/nginx.flags: FORCE
+	@mkdir -p $(@D)
+	@v=$$(dpkg-query -W -f='$${Version}' nginx); \
+	echo "$$v"' $(CC) $(NGX_CC_ASAN) $(NGX_LD_ASAN)' | cmp -s - $@ || \
+	echo "$$v"' $(CC) $(NGX_CC_ASAN) $(NGX_LD_ASAN)' > $@
+
+build/asan/nginx-src/objs/Makefile: config build/asan/nginx.flags
+	$(call say,CONFIG,nginx (static$(comma) sanitized))
+	@rm -rf build/asan/nginx-src && mkdir -p build/asan/nginx-src
+	@src=$$(scripts/lib/nginx-source) && \
+	    cp -r "$$src"/. build/asan/nginx-src/
+	@. $(NGX_DEV)/conf_flags && cd build/asan/nginx-src && \
+	    export ASAN_OPTIONS=detect_leaks=0 && \
+	    ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc='$(CC)' \
+	        --with-cc-opt='$(NGX_CC_ASAN)' --with-ld-opt='$(NGX_LD_ASAN)' \
+	        --add-module='$(CURDIR)' > ../configure.log 2>&1 || \
+	    { tail -5 ../configure.log >&2; exit 1; }
+	@rm -rf build/asan/nginx-src/objs/addon/ngx_module
+
+build/asan/nginx-src/objs/headers: $(MODULE_H) \
+        build/asan/nginx-src/objs/Makefile
+	@rm -f build/asan/nginx-src/objs/addon/ngx_module/*.o
+	@touch $@
+
+build/asan/nginx: $(MODULE) build/asan/nginx-src/objs/headers \
+        build/asan/nginx-src/objs/Makefile
+	$(call say,NGINX,$@)
+	@mkdir -p build/asan/nginx-src/objs/addon/ngx_module
+	$(Q)+cd build/asan/nginx-src && $(NGX_MAKE) binary $(if $(Q),>/dev/null)
+	@cp build/asan/nginx-src/objs/nginx $@
+
+
+# running and installing
+
+unit: test-build
+	prove $(patsubst t/unit/%.c,build/test/unit/%,$(UNIT))
+
+check: test-build
+	CMOCKA_MESSAGE_OUTPUT=TAP \
+	TRIFECTA_BIN=$(CURDIR)/build/test/trifecta \
+	TRIFECTA_MODULE=$(CURDIR)/build/test/ngx_http_trifecta_module.so \
+	prove -It/lib $(patsubst t/unit/%.c,build/test/unit/%,$(UNIT)) $(TESTS)
+
+unit: export CMOCKA_MESSAGE_OUTPUT = TAP
+
+install: all
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(modulesdir)' \
+	    '$(DESTDIR)$(datadir)/migrations/redis' \
+	    '$(DESTDIR)$(datadir)/conf' '$(DESTDIR)$(docdir)' \
+	    '$(DESTDIR)$(sysconfdir)/trifecta'
+	install -m 755 build/release/trifecta '$(DESTDIR)$(bindir)/'
+	install -m 644 build/release/ngx_http_trifecta_module.so \
+	    '$(DESTDIR)$(modulesdir)/'
+	install -m 644 migrations/*.sql '$(DESTDIR)$(datadir)/migrations/'
+	install -m 644 migrations/redis/*.lua \
+	    '$(DESTDIR)$(datadir)/migrations/redis/'
+	install -m 644 conf/*.conf conf/snippets/*.conf \
+	    '$(DESTDIR)$(datadir)/conf/'
+	install -m 644 README.md docs/*.md '$(DESTDIR)$(docdir)/'
+	test -e '$(DESTDIR)$(sysconfdir)/trifecta/sidecar.conf' || \
+	install -m 640 conf/sidecar.conf \
+	    '$(DESTDIR)$(sysconfdir)/trifecta/sidecar.conf'
+
+clean:
+	@shopt -s extglob nullglob; rm -rf build/!(cache)
