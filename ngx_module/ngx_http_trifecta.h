@@ -1,0 +1,181 @@
+#ifndef NGX_HTTP_TRIFECTA_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#include <trifecta/error.h>
+#include <trifecta/id.h>
+#include <trifecta/job.h>
+#include <trifecta/keys.h>
+
+
+/*
+ * The edge, and who holds what.
+ *
+ * - The main configuration (one for http{}) holds what the directives said
+ *   and, from init_process on, a pointer to the worker: the two connections
+ *   of this worker process.  Nothing else is mutable.
+ * - The location configuration says what a location is: the API, the admin
+ *   pages, or something else whose requests need a verified token.
+ * - The context belongs to one main request.  It is made at the first
+ *   ngx_http_trifecta_get_ctx(), survives internal redirects and subrequests,
+ *   and carries the request's id and what the token said.
+ *
+ * The way of a request: auth (PREACCESS phase) fills the context from the
+ * token; the content handler finds the row of the route table; the row's
+ * handler starts an operation on Redis or PostgreSQL and returns; the answer
+ * of the store calls it back; reply.c writes the response.  No step blocks.
+ *
+ * Every answer, good or bad, is written by reply.c.  A handler in a phase or
+ * in the content phase returns what ngx_http_trifecta_error() or
+ * ngx_http_trifecta_reply() returned; code that runs later, in an event of a
+ * store or after the body, hands that value to ngx_http_trifecta_finalize()
+ * and must not touch the request afterwards.
+ */
+
+
+#define NGX_HTTP_TRIFECTA_NONE   0      /* what a location is */
+#define NGX_HTTP_TRIFECTA_API    1
+#define NGX_HTTP_TRIFECTA_ADMIN  2
+
+#define NGX_HTTP_TRIFECTA_HS256  1      /* what an issuer signs with */
+#define NGX_HTTP_TRIFECTA_RS256  2
+
+
+typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
+typedef struct ngx_http_trifecta_metrics_s  ngx_http_trifecta_metrics_t;
+
+
+/*
+ * One trifecta_jwt_issuer directive.  The key decides the algorithm, never
+ * the token.  A tenant is fixed, or a claim whose value must be in a list;
+ * the owner of a job is "<name>:<sub>".
+ */
+
+typedef struct {
+    ngx_str_t                     name;
+    ngx_str_t                     iss;
+    ngx_uint_t                    alg;
+    EVP_PKEY                     *key;
+    ngx_str_t                     kid;              /* or empty */
+    ngx_str_t                     aud;              /* or empty */
+    ngx_str_t                     tenant;           /* or empty: the claim */
+    ngx_str_t                     tenant_claim;
+    ngx_array_t                  *tenants;          /* of ngx_str_t */
+    ngx_str_t                     default_tenant;   /* or empty: 403 */
+} ngx_http_trifecta_issuer_t;
+
+
+typedef struct {
+    ngx_array_t                   issuers;  /* ngx_http_trifecta_issuer_t */
+    ngx_msec_t                    leeway;
+
+    ngx_array_t                  *models;           /* of ngx_str_t */
+    ngx_int_t                     max_jobs;
+    ngx_int_t                     max_jobs_per_tenant;
+
+    tf_id_keys_t                  id_keys;
+    ngx_str_t                     id_key_file;
+
+    ngx_str_t                     redis;            /* as configured */
+    ngx_str_t                     redis_user;
+    ngx_str_t                     redis_password;
+    ngx_addr_t                   *redis_addrs;      /* none: unresolved */
+    ngx_uint_t                    redis_naddrs;
+
+    ngx_str_t                     pg;               /* conninfo */
+    ngx_str_t                     pg_hostaddr;      /* of a resolved host */
+    ngx_str_t                     pg_password;
+    unsigned                      pg_unresolved:1;
+
+    unsigned                      used:1;   /* some location needs us */
+
+    ngx_shm_zone_t               *zone;
+    ngx_http_trifecta_worker_t   *worker;   /* this process' connections */
+} ngx_http_trifecta_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                    mode;     /* NGX_HTTP_TRIFECTA_... */
+    ngx_flag_t                    auth;     /* after merge: 1 for the API */
+} ngx_http_trifecta_loc_conf_t;
+
+
+typedef struct {
+    ngx_str_t                     request_id;   /* req_<32 hex>, always */
+
+    /* filled by auth, empty before */
+    ngx_str_t                     tenant;
+    ngx_str_t                     owner;        /* <issuer name>:<sub> */
+    ngx_str_t                     sub;
+    ngx_str_t                     groups_json;  /* JSON array, or empty */
+    ngx_str_t                     scopes_json;  /* JSON array, or empty */
+    json_t                       *claims;       /* of the verified token */
+
+    ngx_str_t                     job_id;       /* once it is known */
+    void                         *op;           /* of the route's handler */
+
+    unsigned                      authenticated:1;  /* set by auth */
+    unsigned                      content:1;    /* in the content phase */
+    unsigned                      counted:1;    /* in the metrics */
+} ngx_http_trifecta_ctx_t;
+
+
+extern ngx_module_t  ngx_http_trifecta_module;
+
+
+/* module.c */
+
+/*
+ * The context of the main request of r; made when it is missing.  NULL only
+ * when there is no memory.
+ */
+ngx_http_trifecta_ctx_t *ngx_http_trifecta_get_ctx(ngx_http_request_t *r);
+
+/* Reads a small file (a key, a password) at configuration time. */
+ngx_int_t ngx_http_trifecta_read_file(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *content, size_t max);
+
+
+/* routes.c, admin.c: the content handlers of the two kinds of location */
+
+ngx_int_t ngx_http_trifecta_api_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_trifecta_admin_handler(ngx_http_request_t *r);
+
+
+/* reply.c */
+
+/*
+ * Answers with a problem body.  param is the member or header that is wrong,
+ * or NULL; fmt is as for ngx_sprintf() and becomes "detail", at most 511
+ * bytes.  Adds WWW-Authenticate for the 401 codes and Retry-After for those
+ * that pass.  Returns what the calling phase or content handler must return.
+ */
+ngx_int_t ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
+    const char *param, const char *fmt, ...);
+
+
+/* auth.c: the handler of the PREACCESS phase */
+
+ngx_int_t ngx_http_trifecta_auth_handler(ngx_http_request_t *r);
+
+
+/* keys.c: directive trifecta_jwt_issuer */
+
+char *ngx_http_trifecta_jwt_issuer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+/* vars.c: called at preconfiguration */
+
+ngx_int_t ngx_http_trifecta_add_variables(ngx_conf_t *cf);
+
+
+#endif /* NGX_HTTP_TRIFECTA_H_INCLUDED */
