@@ -30,7 +30,7 @@ bindir      = $(prefix)/bin
 datadir     = $(prefix)/share/trifecta
 docdir      = $(prefix)/share/doc/trifecta
 sysconfdir  = /etc
-modulesdir  = $(shell sed -n 's/.*--modules-path=\([^ )]*\).*/\1/p' \
+modulesdir  = $(shell sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p' \
                   $(NGX_DEV)/conf_flags 2>/dev/null)
 
 # headers and configure script of the installed nginx (package nginx-dev)
@@ -53,8 +53,8 @@ TESTS     := $(sort $(wildcard t/*.t))
 
 # what a unit test or fuzz target links: the sources named in its first
 # comment, "/* links: a.c b.c */"
-links = $(shell awk '{ sub(/^[ \t]*\/?\*+/, ""); end = /\*\//; \
-            sub(/\*\/.*/, ""); c = c " " $$0 } end { exit } \
+links = $(shell awk '{ end = /\*\//; sub(/\*\/.*/, ""); \
+            sub(/^[ \t]*\/?\*+/, ""); c = c " " $$0 } end { exit } \
             END { if (sub(/^[ \t]*links:/, "", c)) print c }' $(1))
 
 

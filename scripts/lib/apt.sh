@@ -80,15 +80,6 @@ tf_apt_lists()
 
         echo "deb $opts $uri $name main"
         echo "deb-src $opts $uri $name main"
-
-        # a machine may do without the entry for security: its source
-        # versions are needed all the same
-        case $uri/$name in
-            *://deb.debian.org/debian/*)
-                echo "deb-src $opts http://deb.debian.org/debian-security" \
-                     "$suite-security main"
-            ;;
-        esac
     done | sort -u > "$dir/trifecta.list"
 
     if [ ! -s "$dir/trifecta.list" ]; then
@@ -97,6 +88,13 @@ tf_apt_lists()
             "deb-src http://deb.debian.org/debian $suite main" \
             "deb-src http://deb.debian.org/debian-security $suite-security main" \
             > "$dir/trifecta.list"
+    fi
+
+    # a machine may do without the entry for security, but what it runs may
+    # come from there
+    if ! grep -q -e '-security' "$dir/trifecta.list"; then
+        sed -n -e "s,deb-src \\(.*\\)[^ ]*://.*,deb-src \\1http://deb.debian.org/debian-security $suite-security main,p" \
+            "$dir/trifecta.list" | head -1 > "$dir/security.list"
     fi
 }
 
