@@ -1,0 +1,298 @@
+#ifndef TRIFECTA_ID_H
+#define TRIFECTA_ID_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+
+/*
+ * The id of a job: a UUIDv7 (RFC 9562) that says its shard and proves its
+ * origin.
+ *
+ *   octets 0-5    Unix time in ms, big-endian
+ *   octet  6      0x7, high 4 bits of the shard
+ *   octet  7      low 4 bits of the shard, 4 random bits
+ *   octet  8      binary 10, 6 random bits
+ *   octets 9-12   32 random bits
+ *   octets 13-15  the first 24 bits of
+ *                 HMAC-SHA256(key, L(octets 0-12) L(tenant) L(owner))
+ *                 where L(x) is the length of x in two octets, then x
+ *
+ * Whoever holds no key cannot make an id that verifies, so an id that does
+ * not verify for the caller's tenant and owner was never issued to the
+ * caller: that is a 404 without a look into any store.
+ *
+ * Two keys are accepted while keys rotate: the first makes and verifies,
+ * the second only verifies.
+ */
+
+#define TF_ID_TEXT_LEN   36
+#define TF_ID_RND_LEN    6
+#define TF_ID_KEY_MIN    32
+#define TF_ID_KEY_MAX    128
+#define TF_ID_KEYS_MAX   2
+
+typedef struct {
+    unsigned char  octets[16];
+} tf_id_t;
+
+typedef struct {
+    unsigned char  key[TF_ID_KEYS_MAX][TF_ID_KEY_MAX];
+    size_t         len[TF_ID_KEYS_MAX];
+    unsigned       n;
+} tf_id_keys_t;
+
+
+/*
+ * Reads key material: one key a line, the current one first, at most
+ * TF_ID_KEYS_MAX lines of TF_ID_KEY_MIN .. TF_ID_KEY_MAX bytes.
+ * Returns NULL, or a message that says what is wrong.
+ */
+
+static inline const char *
+tf_id_keys_parse(tf_id_keys_t *keys, const char *data, size_t len)
+{
+    size_t       n;
+    const char  *p, *end, *eol;
+
+    memset(keys, 0, sizeof(tf_id_keys_t));
+
+    for (p = data, end = data + len; p < end; p = eol + 1) {
+        eol = memchr(p, '\n', (size_t) (end - p));
+        if (eol == NULL) {
+            eol = end;
+        }
+
+        n = (size_t) (eol - p);
+        if (n > 0 && p[n - 1] == '\r') {
+            n--;
+        }
+
+        if (n == 0) {
+            continue;
+        }
+
+        if (keys->n == TF_ID_KEYS_MAX) {
+            return "more than two keys";
+        }
+
+        if (n < TF_ID_KEY_MIN) {
+            return "a key is shorter than 32 bytes";
+        }
+
+        if (n > TF_ID_KEY_MAX) {
+            return "a key is longer than 128 bytes";
+        }
+
+        memcpy(keys->key[keys->n], p, n);
+        keys->len[keys->n++] = n;
+    }
+
+    return keys->n ? NULL : "no key in it";
+}
+
+
+/* Writes the three octets of the MAC; 0, or -1 when OpenSSL fails. */
+
+static inline int
+tf_id_mac(unsigned char mac[3], const unsigned char *key, size_t keylen,
+    const unsigned char octets[13], const char *tenant, size_t tlen,
+    const char *owner, size_t olen)
+{
+    size_t         n;
+    unsigned       outlen;
+    unsigned char  out[EVP_MAX_MD_SIZE];
+    unsigned char  in[2 + 13 + 2 + 64 + 2 + 255];
+
+    if (tlen > 64 || olen > 255) {
+        return -1;
+    }
+
+    n = 0;
+    in[n++] = 0;
+    in[n++] = 13;
+    memcpy(in + n, octets, 13);
+    n += 13;
+    in[n++] = 0;
+    in[n++] = (unsigned char) tlen;
+    memcpy(in + n, tenant, tlen);
+    n += tlen;
+    in[n++] = 0;
+    in[n++] = (unsigned char) olen;
+    memcpy(in + n, owner, olen);
+    n += olen;
+
+    if (HMAC(EVP_sha256(), key, (int) keylen, in, n, out, &outlen) == NULL) {
+        return -1;
+    }
+
+    memcpy(mac, out, 3);
+
+    return 0;
+}
+
+
+/*
+ * Makes an id.  ms is the Unix time in ms, rnd are TF_ID_RND_LEN random
+ * octets.  Returns 0, or -1 when there is no key, the shard is > 255,
+ * tenant or owner are too long, or OpenSSL fails.
+ */
+
+static inline int
+tf_id_make(tf_id_t *id, const tf_id_keys_t *keys, uint64_t ms, unsigned shard,
+    const unsigned char rnd[TF_ID_RND_LEN], const char *tenant, size_t tlen,
+    const char *owner, size_t olen)
+{
+    unsigned        i;
+    unsigned char  *o;
+
+    if (keys->n == 0 || shard > 255) {
+        return -1;
+    }
+
+    o = id->octets;
+
+    for (i = 0; i < 6; i++) {
+        o[i] = (unsigned char) (ms >> (40 - 8 * i));
+    }
+
+    o[6] = (unsigned char) (0x70 | (shard >> 4));
+    o[7] = (unsigned char) ((shard & 0xf) << 4 | (rnd[0] & 0xf));
+    o[8] = (unsigned char) (0x80 | (rnd[1] & 0x3f));
+    memcpy(o + 9, rnd + 2, 4);
+
+    return tf_id_mac(o + 13, keys->key[0], keys->len[0], o, tenant, tlen,
+                     owner, olen);
+}
+
+
+/* Whether the id was made for this tenant and owner with one of the keys. */
+
+static inline int
+tf_id_verify(const tf_id_t *id, const tf_id_keys_t *keys, const char *tenant,
+    size_t tlen, const char *owner, size_t olen)
+{
+    int            ok;
+    unsigned       i;
+    unsigned char  mac[3];
+
+    ok = 0;
+
+    if ((id->octets[6] & 0xf0) != 0x70 || (id->octets[8] & 0xc0) != 0x80) {
+        return 0;
+    }
+
+    for (i = 0; i < keys->n; i++) {
+        if (tf_id_mac(mac, keys->key[i], keys->len[i], id->octets, tenant,
+                      tlen, owner, olen)
+            != 0)
+        {
+            return 0;
+        }
+
+        ok |= CRYPTO_memcmp(mac, id->octets + 13, 3) == 0;
+    }
+
+    return ok;
+}
+
+
+static inline unsigned
+tf_id_shard(const tf_id_t *id)
+{
+    return (unsigned) (id->octets[6] & 0xf) << 4 | id->octets[7] >> 4;
+}
+
+
+static inline uint64_t
+tf_id_time(const tf_id_t *id)
+{
+    unsigned  i;
+    uint64_t  ms;
+
+    ms = 0;
+
+    for (i = 0; i < 6; i++) {
+        ms = ms << 8 | id->octets[i];
+    }
+
+    return ms;
+}
+
+
+/* Writes TF_ID_TEXT_LEN characters in lower case, no terminating NUL. */
+
+static inline void
+tf_id_format(char *text, const tf_id_t *id)
+{
+    unsigned           i;
+    static const char  hex[] = "0123456789abcdef";
+
+    for (i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *text++ = '-';
+        }
+
+        *text++ = hex[id->octets[i] >> 4];
+        *text++ = hex[id->octets[i] & 0xf];
+    }
+}
+
+
+/* Reads the canonical form, in either case; 0, or -1 when it is no UUID. */
+
+static inline int
+tf_id_parse(tf_id_t *id, const char *text, size_t len)
+{
+    int       c, v;
+    size_t    i;
+    unsigned  nibble;
+
+    if (len != TF_ID_TEXT_LEN) {
+        return -1;
+    }
+
+    nibble = 0;
+
+    for (i = 0; i < len; i++) {
+        c = (unsigned char) text[i];
+
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (c != '-') {
+                return -1;
+            }
+            continue;
+        }
+
+        if (c >= '0' && c <= '9') {
+            v = c - '0';
+
+        } else {
+            c |= 0x20;
+            if (c < 'a' || c > 'f') {
+                return -1;
+            }
+            v = c - 'a' + 10;
+        }
+
+        if (nibble & 1) {
+            id->octets[nibble / 2] |= (unsigned char) v;
+
+        } else {
+            id->octets[nibble / 2] = (unsigned char) (v << 4);
+        }
+
+        nibble++;
+    }
+
+    return 0;
+}
+
+
+#endif /* TRIFECTA_ID_H */

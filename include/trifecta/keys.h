@@ -1,0 +1,81 @@
+#ifndef TRIFECTA_KEYS_H
+#define TRIFECTA_KEYS_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "version.h"
+
+
+/*
+ * Names in Redis.
+ *
+ * Every key of a shard starts with its prefix P = "{trifecta:<shard>}".  The
+ * braces are a hash tag, so that all keys of a shard share one slot.  Every
+ * function of the library takes one key, P itself, and derives the others.
+ *
+ *   P:r:0..2            stream, group "w"  ready work by priority
+ *   P:j:<id>            hash               the job
+ *   P:live              zset id -> ms      every open job of the shard
+ *   P:t:<tenant>:live   zset id -> ms      every open job of the tenant
+ *   P:t:<tenant>:ready  zset id -> ms      in a stream, not claimed (<= 16)
+ *   P:t:<tenant>:run    zset id -> ms      claimed
+ *   P:t:<tenant>:park   zset id -> order   waiting for a place in a stream
+ *   P:acc               stream, group "l"  accept log, read by the ledger
+ *   P:wk                zset worker -> ms  last sign of life of each worker
+ *   P:meta              hash               epoch, schema, paused, reclaim
+ *
+ * Only the function library writes them (migrations/redis/trifecta_v1.lua
+ * documents each function's arguments and answers).
+ */
+
+#define TF_KEY_PREFIX_FMT   "{trifecta:%u}"
+#define TF_KEY_PREFIX_MAX   sizeof("{trifecta:255}")
+
+#define TF_GROUP_WORK       "w"
+#define TF_GROUP_LEDGER     "l"
+
+#define TF_FN(verb)         "trifecta_" verb "_v" TF_REDIS_SCHEMA_STR
+
+#define TF_FN_SUBMIT        TF_FN("submit")
+#define TF_FN_LOOK          TF_FN("look")
+#define TF_FN_CLAIM         TF_FN("claim")
+#define TF_FN_STARTED       TF_FN("started")
+#define TF_FN_HEARTBEAT     TF_FN("heartbeat")
+#define TF_FN_FINISH        TF_FN("finish")
+#define TF_FN_RELEASE       TF_FN("release")
+#define TF_FN_RELET         TF_FN("relet")
+#define TF_FN_RECLAIM       TF_FN("reclaim")
+#define TF_FN_LEDGERED      TF_FN("ledgered")
+#define TF_FN_EPOCH         TF_FN("epoch")
+
+
+/*
+ * The shard of a tenant: CRC-16/XMODEM (the one of Redis Cluster) of its
+ * name modulo the number of configured shards.  Only submit asks this;
+ * whatever has an id reads the shard from the id.
+ */
+
+static inline unsigned
+tf_shard_of(const char *tenant, size_t len, unsigned nshards)
+{
+    size_t    i;
+    unsigned  crc, bit;
+
+    crc = 0;
+
+    for (i = 0; i < len; i++) {
+        crc ^= (unsigned) (unsigned char) tenant[i] << 8;
+
+        for (bit = 0; bit < 8; bit++) {
+            crc = (crc & 0x8000) ? (crc << 1) ^ 0x1021 : crc << 1;
+            crc &= 0xffff;
+        }
+    }
+
+    return nshards ? crc % nshards : 0;
+}
+
+
+#endif /* TRIFECTA_KEYS_H */

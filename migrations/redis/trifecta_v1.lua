@@ -1,0 +1,617 @@
+#!lua name=trifecta_v1
+
+--[[
+The queue's protocol: one function a step of a job's life.
+
+Every function takes one key, the prefix P = "{trifecta:<shard>}" of a shard,
+and derives the others from it (include/trifecta/keys.h lists them).  All of
+P's keys lie in one slot.  Times are this server's TIME in ms.  Every answer
+is an array (or a list of arrays) whose first element is a word.
+
+A job's hash P:j:<id>:
+  state      queued, running, succeeded, failed, cancelled, dead
+  sub        ready, parked or run: in which of the tenant's sets it is
+  tenant owner groups scopes kind model prio request_id fp   as submitted
+  payload    the request; dropped when the job ends
+  acc dl     accepted, hard deadline (ms)
+  lease      how often it was claimed; whoever holds the number holds it
+  worker sid the holder and the stream entry of the current claim
+  attempt    the attempt that PostgreSQL gave to that lease (0: not yet)
+  started    ms of the first claim
+  crashes lost   see reclaim
+
+All functions but submit are registered with allow-oom: a Redis that is full
+must still be able to finish what it holds.
+--]]
+
+local SCHEMA      = 1         -- TF_REDIS_SCHEMA of version.h
+local READY_MAX   = 16        -- TF_READY_MAX of job.h
+local CRASHES_MAX = 3         -- TF_CRASHES_MAX
+local LOST_MAX    = 10        -- TF_LOST_MAX
+local ENDED_TTL   = 3600      -- TF_ENDED_TTL, s
+local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
+local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
+local PRIORITIES  = 3
+
+local TERMINAL = { succeeded = true, failed = true, cancelled = true,
+                   dead = true }
+
+
+local function now_ms()
+    local t = redis.call('TIME')
+    return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+
+local function job_key(P, id)
+    return P .. ':j:' .. id
+end
+
+
+-- Fields of a hash as a table; nil when there is no such hash.
+
+local function job_get(P, id, ...)
+    local names = { 'state', ... }
+    local values = redis.call('HMGET', job_key(P, id), unpack(names))
+
+    if not values[1] then
+        return nil
+    end
+
+    local job = {}
+
+    for i, name in ipairs(names) do
+        job[name] = values[i] or nil
+    end
+
+    return job
+end
+
+
+-- Puts a queued job into its stream, or parks it when its tenant has enough
+-- there.  The order in the park is priority, then acceptance, so a job that
+-- was released comes before those accepted later.
+
+local function enqueue(P, id, tenant, prio, acc)
+    local T = P .. ':t:' .. tenant
+
+    if redis.call('ZCARD', T .. ':ready') >= READY_MAX then
+        redis.call('ZADD', T .. ':park', prio * 2^42 + acc, id)
+        redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'parked')
+        redis.call('HDEL', job_key(P, id), 'sid')
+        return
+    end
+
+    local sid = redis.call('XADD', P .. ':r:' .. prio, '*', 'id', id)
+
+    redis.call('ZADD', T .. ':ready', acc, id)
+    redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'ready',
+               'sid', sid)
+end
+
+
+local function promote(P, tenant)
+    local T = P .. ':t:' .. tenant
+
+    while redis.call('ZCARD', T .. ':ready') < READY_MAX do
+        local id = redis.call('ZPOPMIN', T .. ':park')[1]
+
+        if not id then
+            return
+        end
+
+        local job = job_get(P, id, 'prio', 'acc', 'sub')
+
+        if job and job.state == 'queued' and job.sub == 'parked' then
+            enqueue(P, id, tenant, tonumber(job.prio), tonumber(job.acc))
+        end
+    end
+end
+
+
+-- The only way out of ready and run: the stream entry goes, and the place
+-- is given to the tenant's next parked job.
+
+local function leave(P, id, tenant, prio, sid, sub)
+    local T = P .. ':t:' .. tenant
+
+    if sid then
+        local stream = P .. ':r:' .. prio
+        redis.call('XACK', stream, 'w', sid)
+        redis.call('XDEL', stream, sid)
+    end
+
+    redis.call('ZREM', T .. ':' .. sub, id)
+    promote(P, tenant)
+end
+
+
+-- The end of an open job, as far as Redis is concerned.
+
+local function ended(P, id, tenant, state)
+    redis.call('ZREM', P .. ':live', id)
+    redis.call('ZREM', P .. ':t:' .. tenant .. ':live', id)
+    redis.call('HSET', job_key(P, id), 'state', state)
+    redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
+end
+
+
+--[[
+submit P (field value)...
+  id tenant owner groups scopes kind model prio payload request_id fp
+  limit  ms until the hard deadline
+  max    bound of open jobs of the shard
+  tmax   bound of open jobs of the tenant
+-> OK id acc live tlive      accepted
+   DUP id acc live tlive     this id was accepted before (a resend)
+   NOTREADY                  this Redis has no epoch: nothing is accepted
+   PAUSED
+   QFULL live max | TFULL tlive tmax
+--]]
+
+local function submit(keys, args)
+    local P = keys[1]
+    local o = {}
+
+    for i = 1, #args, 2 do
+        o[args[i]] = args[i + 1]
+    end
+
+    local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused')
+
+    if not meta[1] then
+        return { 'NOTREADY' }
+    end
+
+    local live_key = P .. ':live'
+    local tlive_key = P .. ':t:' .. o.tenant .. ':live'
+    local old = redis.call('HMGET', job_key(P, o.id), 'acc', 'owner', 'tenant')
+
+    if old[1] then
+        return { 'DUP', o.id, tonumber(old[1]), redis.call('ZCARD', live_key),
+                 redis.call('ZCARD', tlive_key) }
+    end
+
+    if meta[2] then
+        return { 'PAUSED' }
+    end
+
+    local live = redis.call('ZCARD', live_key)
+
+    if live >= tonumber(o.max) then
+        return { 'QFULL', live, tonumber(o.max) }
+    end
+
+    local tlive = redis.call('ZCARD', tlive_key)
+
+    if tlive >= tonumber(o.tmax) then
+        return { 'TFULL', tlive, tonumber(o.tmax) }
+    end
+
+    local acc = now_ms()
+
+    redis.call('HSET', job_key(P, o.id),
+               'tenant', o.tenant, 'owner', o.owner, 'groups', o.groups,
+               'scopes', o.scopes, 'kind', o.kind, 'model', o.model,
+               'prio', o.prio, 'payload', o.payload,
+               'request_id', o.request_id, 'fp', o.fp, 'acc', acc,
+               'dl', acc + tonumber(o.limit), 'lease', 0, 'attempt', 0,
+               'crashes', 0, 'lost', 0)
+    redis.call('ZADD', live_key, acc, o.id)
+    redis.call('ZADD', tlive_key, acc, o.id)
+    enqueue(P, o.id, o.tenant, tonumber(o.prio), acc)
+    redis.call('XADD', P .. ':acc', '*', 'op', 'new', 'id', o.id)
+
+    return { 'OK', o.id, acc, live + 1, tlive + 1 }
+end
+
+
+--[[
+look P tenant owner id     (no-writes)
+-> ABSENT                  unknown here, or not this tenant's and owner's
+   NOTREADY                unknown here, and this Redis has no epoch
+   state attempt acc model position live started
+--]]
+
+local function look(keys, args)
+    local P = keys[1]
+    local job = job_get(P, args[3], 'tenant', 'owner', 'attempt', 'acc',
+                        'model', 'started')
+
+    if not job or job.tenant ~= args[1] or job.owner ~= args[2] then
+        if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
+            return { 'NOTREADY' }
+        end
+
+        return { 'ABSENT' }
+    end
+
+    return { job.state, tonumber(job.attempt), tonumber(job.acc), job.model,
+             redis.call('ZRANK', P .. ':live', args[3]) or 0,
+             redis.call('ZCARD', P .. ':live'), tonumber(job.started or 0) }
+end
+
+
+-- What a worker needs to know of a job that was handed to it.
+
+local function hand_over(P, w, id, sid, prio, now, what)
+    local lease = redis.call('HINCRBY', job_key(P, id), 'lease', 1)
+
+    redis.call('HSET', job_key(P, id), 'state', 'running', 'sub', 'run',
+               'worker', w, 'sid', sid, 'attempt', 0)
+    redis.call('HSETNX', job_key(P, id), 'started', now)
+
+    local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
+                         'scopes', 'kind', 'model', 'payload', 'request_id',
+                         'fp', 'acc', 'dl')
+
+    return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
+             v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
+             v[9] or '', tonumber(v[10]), tonumber(v[11]), now }
+end
+
+
+--[[
+claim P worker n lowest_first(0|1)
+  Hands out at most n ready jobs.  Entries whose job is gone, cancelled or
+  no longer theirs are dropped; a job past its deadline is ended as failed
+  and left to the ledger.
+-> {{last id of r:0, of r:1, of r:2}, job...}
+   The last ids are there only when fewer than n came: what XREAD BLOCK may
+   wait behind without missing anything.
+   job = RUN id sid lease prio tenant owner groups scopes kind model payload
+         request_id fp acc dl now
+--]]
+
+local function claim(keys, args)
+    local P, w, n = keys[1], args[1], tonumber(args[2])
+    local now = now_ms()
+    local out = { {} }
+    local from, to, step = 0, PRIORITIES - 1, 1
+
+    redis.call('ZADD', P .. ':wk', now, w)
+
+    if args[3] == '1' then
+        from, to, step = PRIORITIES - 1, 0, -1
+    end
+
+    for prio = from, to, step do
+        local stream = P .. ':r:' .. prio
+
+        while #out - 1 < n do
+            local got = redis.call('XREADGROUP', 'GROUP', 'w', w, 'COUNT',
+                                   n - (#out - 1), 'STREAMS', stream, '>')
+            if not got then
+                break
+            end
+
+            for _, entry in ipairs(got[1][2]) do
+                local sid, id = entry[1], entry[2][2]
+                local job = id and job_get(P, id, 'sid', 'tenant', 'dl')
+
+                if not job or job.state ~= 'queued' or job.sid ~= sid then
+                    redis.call('XACK', stream, 'w', sid)
+                    redis.call('XDEL', stream, sid)
+
+                elseif now > tonumber(job.dl) then
+                    leave(P, id, job.tenant, prio, sid, 'ready')
+                    ended(P, id, job.tenant, 'failed')
+                    redis.call('XADD', P .. ':acc', '*', 'op', 'expire',
+                               'id', id)
+
+                else
+                    local T = P .. ':t:' .. job.tenant
+
+                    out[#out + 1] = hand_over(P, w, id, sid, prio, now, 'RUN')
+                    redis.call('ZADD', T .. ':run', now, id)
+                    redis.call('ZREM', T .. ':ready', id)
+                    promote(P, job.tenant)
+                end
+            end
+        end
+    end
+
+    if #out - 1 < n then
+        for prio = 0, PRIORITIES - 1 do
+            local info = redis.call('XINFO', 'STREAM', P .. ':r:' .. prio)
+
+            for i = 1, #info, 2 do
+                if info[i] == 'last-generated-id' then
+                    out[1][prio + 1] = info[i + 1]
+                end
+            end
+        end
+    end
+
+    return out
+end
+
+
+-- The job, if the worker holds it under this lease.
+
+local function held(P, w, id, lease)
+    local job = job_get(P, id, 'worker', 'lease', 'tenant', 'prio', 'sid',
+                        'acc', 'cancel')
+
+    if job and job.state == 'running' and job.worker == w
+       and job.lease == lease
+    then
+        return job
+    end
+
+    return nil
+end
+
+
+-- started P worker (id lease attempt)... -> OK | FENCED, one for each
+
+local function started(keys, args)
+    local P, w = keys[1], args[1]
+    local out = {}
+
+    for i = 2, #args, 3 do
+        if held(P, w, args[i], args[i + 1]) then
+            redis.call('HSET', job_key(P, args[i]), 'attempt', args[i + 2])
+            out[#out + 1] = 'OK'
+        else
+            out[#out + 1] = 'FENCED'
+        end
+    end
+
+    return out
+end
+
+
+-- heartbeat P worker (id lease)... -> OK | CANCEL | LOST, one for each.
+-- XCLAIM JUSTID by the holder itself resets the entry's idle time.
+
+local function heartbeat(keys, args)
+    local P, w = keys[1], args[1]
+    local out = {}
+
+    redis.call('ZADD', P .. ':wk', now_ms(), w)
+
+    for i = 2, #args, 2 do
+        local job = held(P, w, args[i], args[i + 1])
+
+        if not job then
+            out[#out + 1] = 'LOST'
+        else
+            redis.call('XCLAIM', P .. ':r:' .. job.prio, 'w', w, 0, job.sid,
+                       'JUSTID')
+            out[#out + 1] = job.cancel and 'CANCEL' or 'OK'
+        end
+    end
+
+    return out
+end
+
+
+-- finish P worker id lease state -> OK | FENCED.  PostgreSQL has it already.
+
+local function finish(keys, args)
+    local P, w, id, lease, state = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job or not TERMINAL[state] then
+        return { 'FENCED' }
+    end
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    ended(P, id, job.tenant, state)
+    redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
+
+    return { 'OK' }
+end
+
+
+-- release P worker id lease -> OK | FENCED.  Back to the queue; no counter
+-- moves.
+
+local function release(keys, args)
+    local P, w, id, lease = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job then
+        return { 'FENCED' }
+    end
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    redis.call('HDEL', job_key(P, id), 'worker', 'sid')
+    enqueue(P, id, job.tenant, tonumber(job.prio), tonumber(job.acc))
+
+    return { 'OK' }
+end
+
+
+-- relet P worker id lease row_lease -> OK new_lease | FENCED.  This Redis
+-- went back in time: PostgreSQL has seen a higher lease than ours.
+
+local function relet(keys, args)
+    local P, w, id, lease, row_lease = keys[1], unpack(args)
+
+    if not held(P, w, id, lease) then
+        return { 'FENCED' }
+    end
+
+    local new = math.max(tonumber(lease), tonumber(row_lease)) + 1
+    redis.call('HSET', job_key(P, id), 'lease', new)
+
+    return { 'OK', new }
+end
+
+
+-- Consumers of workers that are long gone; never one that still has entries
+-- pending, for they would go with it.
+
+local function forget_workers(P, now)
+    for _, w in ipairs(redis.call('ZRANGEBYSCORE', P .. ':wk', '-inf',
+                                  now - WORKER_GONE, 'LIMIT', 0, 16))
+    do
+        local pending = 0
+
+        for prio = 0, PRIORITIES - 1 do
+            pending = pending + #redis.call('XPENDING', P .. ':r:' .. prio,
+                                            'w', '-', '+', 1, w)
+        end
+
+        if pending == 0 then
+            for prio = 0, PRIORITIES - 1 do
+                redis.call('XGROUP', 'DELCONSUMER', P .. ':r:' .. prio, 'w',
+                           w)
+            end
+
+            redis.call('ZREM', P .. ':wk', w)
+        end
+    end
+end
+
+
+--[[
+reclaim P worker n lease_ms
+  Takes over at most n jobs whose entry has been idle for a lease.  Idle time
+  includes this server's own downtime, so when nobody has reclaimed for a
+  while (or the clock went back), everybody was away and gets one lease to
+  come back first.  Call it every second, also with n = 0.
+
+  A lease lost while its worker is still seen, or before "started", counts as
+  lost, else as a crash.  An entry of the caller itself is taken over too:
+  the answer to its claim may have got lost on the way.
+-> list of jobs as claim hands them out, the first word being RUN,
+   EXPIRED (past its deadline: complete as failed, then finish) or
+   DEAD (too many crashes or lost leases: complete as dead, then finish)
+--]]
+
+local function reclaim(keys, args)
+    local P, w = keys[1], args[1]
+    local n, lease_ms = tonumber(args[2]), tonumber(args[3])
+    local now = now_ms()
+    local meta = redis.call('HMGET', P .. ':meta', 'reclaim', 'hold')
+    local last, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
+
+    if now - last > OUTAGE or last > now then
+        hold = now + lease_ms
+        redis.call('HSET', P .. ':meta', 'hold', hold)
+    end
+
+    redis.call('HSET', P .. ':meta', 'reclaim', now)
+    forget_workers(P, now)
+
+    local out = {}
+
+    if now < hold then
+        return out
+    end
+
+    for prio = 0, PRIORITIES - 1 do
+        local stream = P .. ':r:' .. prio
+        local late = {}
+
+        if #out < n then
+            late = redis.call('XPENDING', stream, 'w', 'IDLE', lease_ms, '-',
+                              '+', n - #out)
+        end
+
+        for _, entry in ipairs(late) do
+            local sid, holder = entry[1], entry[2]
+            local body = redis.call('XRANGE', stream, sid, sid)[1]
+            local id = body and body[2][2]
+            local job = id and job_get(P, id, 'sid', 'tenant', 'dl',
+                                       'attempt')
+
+            if not job or job.state ~= 'running' or job.sid ~= sid then
+                redis.call('XACK', stream, 'w', sid)
+                redis.call('XDEL', stream, sid)
+
+            else
+                local seen = tonumber(redis.call('ZSCORE', P .. ':wk',
+                                                 holder) or 0)
+                local counter, limit, what = 'crashes', CRASHES_MAX, 'RUN'
+
+                if now - seen < lease_ms or tonumber(job.attempt) == 0 then
+                    counter, limit = 'lost', LOST_MAX
+                end
+
+                if redis.call('HINCRBY', job_key(P, id), counter, 1) > limit
+                then
+                    what = 'DEAD'
+                end
+
+                if now > tonumber(job.dl) then
+                    what = 'EXPIRED'
+                end
+
+                redis.call('XCLAIM', stream, 'w', w, 0, sid, 'JUSTID')
+                out[#out + 1] = hand_over(P, w, id, sid, prio, now, what)
+            end
+        end
+    end
+
+    return out
+end
+
+
+-- ledgered P (entry id)... -> OK.  The consumer's transaction is committed.
+
+local function ledgered(keys, args)
+    local P = keys[1]
+
+    for i = 1, #args, 2 do
+        local job = job_get(P, args[i + 1])
+
+        redis.call('XACK', P .. ':acc', 'l', args[i])
+        redis.call('XDEL', P .. ':acc', args[i])
+
+        if job and TERMINAL[job.state]
+           and redis.call('TTL', job_key(P, args[i + 1])) == -1
+        then
+            redis.call('EXPIRE', job_key(P, args[i + 1]), ENDED_TTL)
+        end
+    end
+
+    return { 'OK' }
+end
+
+
+-- epoch P number -> OK number | HAS number.  The first epoch of an empty
+-- Redis; one that is there stays.
+
+local function epoch(keys, args)
+    local P = keys[1]
+    local has = redis.call('HGET', P .. ':meta', 'epoch')
+
+    if has then
+        return { 'HAS', has }
+    end
+
+    for prio = 0, PRIORITIES - 1 do
+        redis.call('XGROUP', 'CREATE', P .. ':r:' .. prio, 'w', '0',
+                   'MKSTREAM')
+    end
+
+    redis.call('XGROUP', 'CREATE', P .. ':acc', 'l', '0', 'MKSTREAM')
+    redis.call('HSET', P .. ':meta', 'epoch', args[1], 'schema', SCHEMA)
+
+    return { 'OK', args[1] }
+end
+
+
+local function register(name, fn, flags)
+    redis.register_function({
+        function_name = 'trifecta_' .. name .. '_v1',
+        callback = fn,
+        flags = flags
+    })
+end
+
+register('submit',    submit,    {})
+register('look',      look,      { 'no-writes' })
+register('claim',     claim,     { 'allow-oom' })
+register('started',   started,   { 'allow-oom' })
+register('heartbeat', heartbeat, { 'allow-oom' })
+register('finish',    finish,    { 'allow-oom' })
+register('release',   release,   { 'allow-oom' })
+register('relet',     relet,     { 'allow-oom' })
+register('reclaim',   reclaim,   { 'allow-oom' })
+register('ledgered',  ledgered,  { 'allow-oom' })
+register('epoch',     epoch,     { 'allow-oom' })

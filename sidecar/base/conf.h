@@ -1,0 +1,114 @@
+#ifndef TF_BASE_CONF_H
+#define TF_BASE_CONF_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+
+/*
+ * The configuration: one table of keys.
+ *
+ * A value comes from, weakest first: the default of the table, the file
+ * (--config FILE, else $TRIFECTA_CONF, else /etc/trifecta/sidecar.conf if it
+ * is there), the environment (TRIFECTA_<KEY IN CAPITALS>).  The file has
+ * lines "key = value"; "#" starts a comment at the start of a line or after
+ * white space.  An unknown key, a key twice or a value that does not parse
+ * is an error that names file and line: nothing starts with half a
+ * configuration.
+ *
+ * Secrets are never values here: a "..._file" key names the file they are in.
+ *
+ * X(type, key, default, what it means)
+ * Types: STR, MS (time: "500ms", "30s", "5m", "30d"; kept in ms),
+ * NUM (unsigned integer), REAL (0 and more).
+ */
+
+#define TF_CONF_KEYS(X)                                                       \
+    X(STR,  redis_url,              "redis://127.0.0.1:6379",                 \
+      "Redis: redis://[user@]host:port")                                      \
+    X(STR,  redis_password_file,    "",                                       \
+      "file with the password of Redis; empty: none")                         \
+    X(STR,  pg_url,                 "postgresql://127.0.0.1:5432/trifecta",   \
+      "PostgreSQL: a libpq URI without user and password")                    \
+    X(STR,  pg_queue_user,          "trifecta_queue",                         \
+      "role that runs the queue")                                             \
+    X(STR,  pg_queue_password_file, "",                                       \
+      "file with its password; empty: none is sent")                          \
+    X(STR,  pg_rag_user,            "trifecta_rag",                           \
+      "role that reads and writes documents, under row-level security")       \
+    X(STR,  pg_rag_password_file,   "",                                       \
+      "file with its password")                                               \
+    X(STR,  pg_edge_user,           "trifecta_edge",                          \
+      "role of the nginx module; migrate creates it")                         \
+    X(STR,  pg_edge_password_file,  "",                                       \
+      "file with its password")                                               \
+    X(STR,  pg_owner_user,          "trifecta_owner",                         \
+      "role that owns the schema; nobody logs in as it")                      \
+    X(STR,  pg_admin_url,           "",                                       \
+      "what migrate connects to, with its user; empty: pg_url")               \
+    X(STR,  pg_admin_password_file, "",                                       \
+      "file with the password of that user")                                  \
+    X(STR,  migrations,             "/usr/share/trifecta/migrations",         \
+      "folder of V*__*.sql and redis/")                                       \
+    X(STR,  id_key_file,            "",                                       \
+      "file with the key of job ids, the same that nginx reads")              \
+    X(STR,  jwt_key_file,           "",                                       \
+      "file with the HS256 secret that \"trifecta token\" signs with")        \
+    X(STR,  jwt_issuer,             "trifecta",                               \
+      "iss of those tokens")                                                  \
+    X(STR,  jwt_audience,           "trifecta",                               \
+      "aud of those tokens")                                                  \
+    X(STR,  tenant,                 "default",                                \
+      "tenant of tokens and ingested documents, unless told otherwise")       \
+    X(NUM,  threads,                "8",                                      \
+      "jobs that run at the same time in one process (1..256)")               \
+    X(MS,   lease,                  "30s",                                    \
+      "how long a claimed job survives without a heartbeat")                  \
+    X(MS,   heartbeat,              "10s",                                    \
+      "time between heartbeats; at most a third of the lease")                \
+    X(MS,   drain_timeout,          "30s",                                    \
+      "after SIGTERM: how long running jobs may go on")                       \
+    X(STR,  listen,                 "127.0.0.1:9901",                         \
+      "address of /livez, /readyz and /metrics; empty: none")                 \
+    X(STR,  log_level,              "info",                                   \
+      "error, warn, info or debug")                                           \
+    X(STR,  language,               "english",                                \
+      "text search configuration of new collections")                         \
+    X(REAL, answer_threshold,       "0.5",                                    \
+      "share of the question's weight that a passage must cover (0..1)")      \
+    X(STR,  url,                    "https://localhost",                      \
+      "where \"trifecta ask\" finds nginx")                                   \
+    X(STR,  ca,                     "",                                       \
+      "CA file for that; empty: the system's")                                \
+    X(STR,  token,                  "",                                       \
+      "bearer token for that (better in TRIFECTA_TOKEN)")
+
+typedef char     *tf_conf_STR;
+typedef int64_t   tf_conf_MS;
+typedef uint64_t  tf_conf_NUM;
+typedef double    tf_conf_REAL;
+
+typedef struct {
+#define TF_CONF_FIELD(type, key, def, what)  tf_conf_##type  key;
+    TF_CONF_KEYS(TF_CONF_FIELD)
+#undef TF_CONF_FIELD
+} tf_conf_t;
+
+
+/*
+ * Loads the configuration; file NULL means the default places.  Returns 0,
+ * or -1 with a message in err.  tf_conf_free() frees the strings.
+ */
+int tf_conf_load(tf_conf_t *conf, const char *file, char *err, size_t errlen);
+void tf_conf_free(tf_conf_t *conf);
+
+/* Prints the table as a commented configuration file (conf/sidecar.conf). */
+void tf_conf_print(FILE *out);
+
+/* "500ms", "30s", "5m", "2h", "30d" or plain seconds; -1 when it is none. */
+int64_t tf_conf_parse_ms(const char *text);
+
+
+#endif /* TF_BASE_CONF_H */

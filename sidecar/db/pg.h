@@ -1,0 +1,100 @@
+#ifndef TF_DB_PG_H
+#define TF_DB_PG_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libpq-fe.h>
+
+#include "base/conf.h"
+
+
+/*
+ * PostgreSQL: plain calls that block, but never without a deadline.
+ *
+ * A connection belongs to one thread at a time.  Every query is sent,
+ * awaited by poll() until its deadline, and read to its end; when the
+ * deadline passes, the socket fails or the server says that it is going
+ * away, the connection is closed and the call reports TF_PG_DOWN.  So a
+ * frozen server costs one deadline and never a thread.  PQexec() and friends
+ * are not used anywhere else.
+ *
+ * Text from outside goes into parameters only.
+ */
+
+#define TF_PG_CONNECT_MS  2000
+#define TF_PG_QUERY_MS    5000
+
+typedef enum {
+    TF_PG_OK,           /* a result is there (tuples or command) */
+    TF_PG_ERROR,        /* the server refused the statement: SQLSTATE is set */
+    TF_PG_DOWN          /* no server, no answer in time, or it shuts down */
+} tf_pg_status_t;
+
+typedef enum {
+    TF_PG_QUEUE,        /* role trifecta_queue */
+    TF_PG_RAG,          /* role trifecta_rag */
+    TF_PG_ADMIN         /* what migrate connects with */
+} tf_pg_role_t;
+
+typedef struct {
+    PGconn           *conn;         /* NULL while there is no connection */
+    const tf_conf_t  *conf;
+    tf_pg_role_t      role;
+    char              sqlstate[6];  /* of the last TF_PG_ERROR */
+    char              err[512];     /* what was wrong, for a log or a user */
+} tf_pg_t;
+
+
+/* Prepares the handle; connects nothing yet. */
+void tf_pg_init(tf_pg_t *pg, const tf_conf_t *conf, tf_pg_role_t role);
+
+/*
+ * Connects if there is no connection; checks the version of the schema
+ * (except for TF_PG_ADMIN).  TF_PG_OK, TF_PG_DOWN, or TF_PG_ERROR when the
+ * schema is another one or the login is refused; err says what to do.
+ */
+tf_pg_status_t tf_pg_connect(tf_pg_t *pg);
+
+void tf_pg_close(tf_pg_t *pg);
+
+/*
+ * Runs one statement with text parameters (NULL is SQL NULL); connects
+ * first if need be.  *res (if res is not NULL) is the result, which the
+ * caller clears with PQclear(); it is NULL unless TF_PG_OK is returned.
+ * timeout in ms, 0 means TF_PG_QUERY_MS.
+ */
+tf_pg_status_t tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout,
+    const char *sql, int nparams, const char *const *params);
+
+/* A statement, or several separated by ";", without parameters or result. */
+tf_pg_status_t tf_pg_exec(tf_pg_t *pg, int timeout, const char *sql);
+
+/*
+ * The transaction of somebody: BEGIN and the settings that row-level
+ * security reads (groups is a JSON array).  tf_pg_commit() and
+ * tf_pg_rollback() end it.
+ */
+tf_pg_status_t tf_pg_begin_as(tf_pg_t *pg, const char *tenant,
+    const char *owner, const char *groups);
+tf_pg_status_t tf_pg_commit(tf_pg_t *pg);
+void tf_pg_rollback(tf_pg_t *pg);
+
+
+/*
+ * A pool: connections of one role, at most max at a time.  A caller waits
+ * for a free one until its timeout; NULL then.  Give every one back; one
+ * with an open transaction is rolled back by closing it.
+ */
+
+typedef struct tf_pg_pool_s  tf_pg_pool_t;
+
+tf_pg_pool_t *tf_pg_pool_create(const tf_conf_t *conf, tf_pg_role_t role,
+    unsigned max);
+tf_pg_t *tf_pg_pool_get(tf_pg_pool_t *pool, int timeout);
+void tf_pg_pool_put(tf_pg_pool_t *pool, tf_pg_t *pg);
+void tf_pg_pool_destroy(tf_pg_pool_t *pool);
+
+
+#endif /* TF_DB_PG_H */
