@@ -282,7 +282,7 @@ unit: export CMOCKA_MESSAGE_OUTPUT = TAP
 install: all
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(modulesdir)' \
 	    '$(DESTDIR)$(datadir)/migrations/redis' \
-	    '$(DESTDIR)$(datadir)/conf' '$(DESTDIR)$(docdir)' \
+	    '$(DESTDIR)$(datadir)/conf/snippets' '$(DESTDIR)$(docdir)' \
 	    '$(DESTDIR)$(sysconfdir)/trifecta'
 	install -m 755 build/release/trifecta '$(DESTDIR)$(bindir)/'
 	install -m 644 build/release/ngx_http_trifecta_module.so \
@@ -290,8 +290,9 @@ install: all
 	install -m 644 migrations/*.sql '$(DESTDIR)$(datadir)/migrations/'
 	install -m 644 migrations/redis/*.lua \
 	    '$(DESTDIR)$(datadir)/migrations/redis/'
-	install -m 644 conf/*.conf conf/snippets/*.conf \
-	    '$(DESTDIR)$(datadir)/conf/'
+	install -m 644 conf/*.conf '$(DESTDIR)$(datadir)/conf/'
+	install -m 644 conf/snippets/*.conf \
+	    '$(DESTDIR)$(datadir)/conf/snippets/'
 	install -m 644 README.md docs/*.md '$(DESTDIR)$(docdir)/'
 	test -e '$(DESTDIR)$(sysconfdir)/trifecta/sidecar.conf' || \
 	install -m 640 conf/sidecar.conf \
