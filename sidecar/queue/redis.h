@@ -1,0 +1,91 @@
+#ifndef TF_QUEUE_REDIS_H
+#define TF_QUEUE_REDIS_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "base/conf.h"
+
+
+/*
+ * Redis: plain calls that block, but never without a deadline.
+ *
+ * A connection belongs to one thread.  Commands are appended (tf_cmd_*) and
+ * go out with the first wait for a reply, so pipelining is appending several
+ * before reading as many replies.  When a deadline passes or the socket
+ * fails the connection is closed and NULL is returned; what was on the way
+ * may or may not have been executed.  The next append connects again.
+ *
+ * A connection that is made with "check" serves the queue: at every connect
+ * it reads the shard's epoch and refuses a Redis that has none, or whose
+ * function library is of another version.
+ */
+
+#define TF_REDIS_CONNECT_MS  1000
+#define TF_REDIS_COMMAND_MS  2000
+
+typedef struct {
+    redisContext     *ctx;
+    const tf_conf_t  *conf;
+    const char       *prefix;       /* P of the shard */
+    int               check;
+    int64_t           epoch;        /* of the last connect, with check */
+    unsigned          pending;      /* replies that are still to come */
+    char              err[256];
+} tf_redis_t;
+
+
+/* prefix is kept by reference. */
+void tf_redis_init(tf_redis_t *redis, const tf_conf_t *conf,
+    const char *prefix, int check);
+
+/* 0, or -1 with err that says what to do.  Nothing when it is connected. */
+int tf_redis_connect(tf_redis_t *redis);
+void tf_redis_close(tf_redis_t *redis);
+
+
+/* A command: begin, then its arguments, then append or call. */
+
+typedef struct {
+    tf_buf_t  args;
+    unsigned  n;
+} tf_cmd_t;
+
+#define TF_CMD_INIT  { TF_BUF_INIT, 0 }
+
+void tf_cmd_begin(tf_cmd_t *cmd, const char *name);
+/* "FCALL <function> 1 <prefix>" (FCALL_RO is never needed here) */
+void tf_cmd_fcall(tf_cmd_t *cmd, const char *function, const char *prefix);
+void tf_cmd_arg(tf_cmd_t *cmd, const char *data, size_t len);
+void tf_cmd_str(tf_cmd_t *cmd, const char *s);
+void tf_cmd_num(tf_cmd_t *cmd, int64_t n);
+void tf_cmd_free(tf_cmd_t *cmd);
+
+/* Connects if need be and queues the command; 0 or -1. */
+int tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd);
+
+/*
+ * The next reply, awaited for timeout ms (0: TF_REDIS_COMMAND_MS); the caller
+ * frees it.  NULL closes the connection.  An error reply is a reply.
+ */
+redisReply *tf_redis_reply(tf_redis_t *redis, int timeout);
+
+/* Append and reply in one. */
+redisReply *tf_redis_call(tf_redis_t *redis, int timeout,
+    const tf_cmd_t *cmd);
+
+/* The same for a command of plain words that end with NULL. */
+redisReply *tf_redis_command(tf_redis_t *redis, int timeout, ...)
+    __attribute__((sentinel));
+
+/* The text of an element of an array reply; "" when it has none. */
+const char *tf_reply_str(const redisReply *reply, size_t i);
+int64_t tf_reply_num(const redisReply *reply, size_t i);
+size_t tf_reply_len(const redisReply *reply);
+
+
+#endif /* TF_QUEUE_REDIS_H */
