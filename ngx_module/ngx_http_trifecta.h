@@ -8,12 +8,13 @@
 #include <ngx_http.h>
 
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include <trifecta/error.h>
 #include <trifecta/id.h>
 #include <trifecta/job.h>
 #include <trifecta/keys.h>
+
+#include "ngx_http_trifecta_jwt.h"
 
 
 /*
@@ -45,36 +46,13 @@
 #define NGX_HTTP_TRIFECTA_API    1
 #define NGX_HTTP_TRIFECTA_ADMIN  2
 
-#define NGX_HTTP_TRIFECTA_HS256  1      /* what an issuer signs with */
-#define NGX_HTTP_TRIFECTA_RS256  2
-
 
 typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
 typedef struct ngx_http_trifecta_metrics_s  ngx_http_trifecta_metrics_t;
 
 
-/*
- * One trifecta_jwt_issuer directive.  The key decides the algorithm, never
- * the token.  A tenant is fixed, or a claim whose value must be in a list;
- * the owner of a job is "<name>:<sub>".
- */
-
 typedef struct {
-    ngx_str_t                     name;
-    ngx_str_t                     iss;
-    ngx_uint_t                    alg;
-    EVP_PKEY                     *key;
-    ngx_str_t                     kid;              /* or empty */
-    ngx_str_t                     aud;              /* or empty */
-    ngx_str_t                     tenant;           /* or empty: the claim */
-    ngx_str_t                     tenant_claim;
-    ngx_array_t                  *tenants;          /* of ngx_str_t */
-    ngx_str_t                     default_tenant;   /* or empty: 403 */
-} ngx_http_trifecta_issuer_t;
-
-
-typedef struct {
-    ngx_array_t                   issuers;  /* ngx_http_trifecta_issuer_t */
+    ngx_array_t                   issuers;          /* tf_jwt_issuer_t */
     ngx_msec_t                    leeway;
 
     ngx_array_t                  *models;           /* of ngx_str_t */
