@@ -100,8 +100,7 @@ NGX_WARN   = -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type \
              -Werror
 NGX_CC     = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
              $(NGX_WARN)
-NGX_LD     = -Wl,-z,relro -Wl,-z,now \
-             -Wl,--version-script=$(CURDIR)/build/release/module.map
+NGX_LD     = -Wl,-z,relro -Wl,-z,now
 NGX_CC_ASAN = -g -O1 $(SANITIZE) $(NGX_NOSAN) -DNGX_DEBUG_PALLOC=1 \
              -DTF_TEST_PROVIDER -fPIC
 NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
@@ -188,11 +187,6 @@ $(foreach f,$(FUZZ),$(eval $(call FUZZ_RULES,$(f))))
 # top Makefile nor nginx's sources, so a copy is configured with the flags
 # that Debian configures with and only the module is built
 
-build/release/module.map:
-	@mkdir -p $(@D)
-	@echo '{ global: ngx_modules; ngx_module_names; ngx_module_order;' \
-	    'ngx_http_trifecta_module; local: *; };' > $@
-
 build/release/nginx.flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
@@ -200,8 +194,7 @@ build/release/nginx.flags: FORCE
 	    echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
 	    cat - $(NGX_DEV)/conf_flags > $@
 
-build/release/nginx/objs/Makefile: config build/release/nginx.flags \
-        build/release/module.map
+build/release/nginx/objs/Makefile: config build/release/nginx.flags
 	$(call say,CONFIG,nginx (dynamic module))
 	@rm -rf build/release/nginx && mkdir -p build/release
 	@cp -r $(NGX_DEV) build/release/nginx

@@ -1,0 +1,580 @@
+package Trifecta::Test;
+
+=head1 NAME
+
+Trifecta::Test - a private, real stack for one test file
+
+=head1 SYNOPSIS
+
+    use Test::More;
+    use FindBin;
+    use lib "$FindBin::Bin/lib";
+    use Trifecta::Test;
+
+    my $t = Trifecta::Test->new;    # Redis, PostgreSQL, migrate, nginx and
+                                    # one sidecar, on free loopback ports
+    my $res = $t->post('/api/v1/query', { query => 'What is it?' });
+    is $res->{status}, 202;
+
+    my $end = $t->ask_and_wait('sleep=200 say=hello', model => 'test');
+    is $end->{status}, 'succeeded';
+
+    $t->freeze('redis');    $t->thaw('redis');
+    $t->kill('sidecar', 0); $t->start('sidecar', 0);
+
+    $t->finish;             # two assertions: no alert, no sanitizer line
+    done_testing;           # (or a plan that counts these two)
+
+=head1 ENVIRONMENT
+
+TRIFECTA_BIN (default build/test/trifecta); TRIFECTA_NGINX, an nginx with the
+module inside (the sanitized one), or TRIFECTA_MODULE, the dynamic module
+(default build/test/ngx_http_trifecta_module.so) for the nginx in PATH;
+TRIFECTA_TEST_DATA (default ../shared/data); TRIFECTA_TEST_KEEP=1 keeps the
+folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
+
+=head1 NEW
+
+    sidecars => 1           how many to start (0: none; start them later)
+    workers => 2            of nginx
+    start => 1              0: only prepare; then $t->start_all or one by one
+    sidecar => {            keys of sidecar.conf, over the test defaults
+        threads => 4, lease => '2s', heartbeat => '500ms' }
+    env => {}               environment of the sidecars and commands
+    trifecta => {           directives of http{}, over the defaults
+        trifecta_max_jobs => 5, trifecta_models => 'extractive test' }
+    models, max_jobs, ...   short for those: max_jobs => 5
+    main, http, server => ''  text appended to these blocks of nginx.conf
+    locations => ''         more locations of the API server
+    redis_conf => ''        lines for redis.conf (maxmemory ...)
+    pg_conf => ''           lines for postgresql.conf
+
+=head1 METHODS
+
+Processes: C<WHAT> is redis, pg, nginx or sidecar (then a number follows,
+default 0).
+C<start WHAT>, C<stop WHAT> (politely: SHUTDOWN by TERM, fast shutdown, QUIT,
+TERM; returns the wait status), C<kill WHAT> (SIGKILL with all children),
+C<freeze WHAT> (SIGSTOP with all children), C<thaw WHAT>, C<restart WHAT>,
+C<proc WHAT> (C<< ->pid, ->alive, ->signal('HUP'), ->wait(seconds) >>),
+C<reload> (nginx; returns once new workers serve), C<workers> (pids of nginx'
+workers), C<write_conf> (after changing the options in C<< $t->{opt} >>; then
+reload or restart), C<run(@args)> (a trifecta command: exit status, stdout,
+stderr; C<< {conf => ..., env => {}} >> may come first), C<migrate>.
+
+HTTP (see Trifecta::Test::HTTP): C<get(path, %o)>, C<post(path, body|{}, %o)>,
+C<request(method, path, %o)> with token => undef|..., json, body, headers,
+timeout, keep_alive; each returns { status, headers, content, json, code (of
+the error), time }.  C<raw(bytes, %o)>, C<socket(%o)>.  C<ask(query, %o)>,
+C<result(id)>, C<wait_for_answer(id)>, C<ask_and_wait(query, %o)>,
+C<admin(path)>, C<sidecar_get(n, path)>, C<metrics([n])>.
+C<token(%claims)> (issuer "test", HS256: iss https://test.example, aud
+trifecta, tenant_claim=tenant tenants=default,acme,globex
+default_tenant=default), C<token_rs256(%claims)> (issuer "rsa",
+iss https://rsa.example, tenant=acme).
+
+Stores: C<redis(cmd, args...)>, C<redis_client> (an own connection:
+C<cmd, send, reply, lines>), C<sql(role, query, @bind)> (rows as array
+references; role admin, queue, rag, edge), C<dbh(role)>.
+C<snapshot_of_queue> (lengths, sets, rows), C<nothing_enqueued($before,
+$name)> (one assertion).
+
+Rest: C<wait_for(sub, seconds)>, C<slow> (1, or 4 under sanitizers; multiply
+deadlines with it), C<log_of(WHAT[, n])>, C<expect_log(qr/.../)> (alerts that
+a test provokes), C<write_file(file, text[, mode])>, C<problems> (what finish
+would complain about), C<finish>, C<dir>, C<root>.
+
+=cut
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use Cwd ();
+use File::Basename qw(dirname);
+use File::Path ();
+use File::Temp ();
+use IO::Socket::INET;
+use POSIX ();
+use Scalar::Util ();
+use Test::More ();
+use Time::HiRes qw(time sleep);
+
+use Trifecta::Test::Conf;
+use Trifecta::Test::Proc;
+use parent qw(Trifecta::Test::HTTP Trifecta::Test::Stores);
+
+our $ROOT = Cwd::abs_path(dirname(__FILE__) . '/../../..');
+
+my (%live, %ports);
+
+# what a shell that uses a stack of its own has in its environment is not ours
+my %given = map { $_ => $ENV{"TRIFECTA_$_"} } qw(BIN NGINX MODULE TEST_DATA);
+
+
+sub root { $ROOT }
+sub dir  { $_[0]{dir} }
+sub slow { $_[0]{nginx_static} ? 4 : 1 }
+sub data { $given{TEST_DATA} || "$ROOT/../shared/data" }
+
+
+sub new {
+    my ($class, %opt) = @_;
+
+    my $self = bless {
+        opt => { sidecars => 1, workers => 2, start => 1, %opt },
+        bin => $given{BIN} || "$ROOT/build/test/trifecta",
+        nginx_static => $given{NGINX} || undef,
+        module => $given{MODULE}
+                  || "$ROOT/build/test/ngx_http_trifecta_module.so",
+        owner => $$, sidecars => [], expected => [], procs => {},
+    }, $class;
+
+    $self->{dir} = File::Temp::tempdir('trifecta-t.XXXXXX', TMPDIR => 1);
+    chmod 0711, $self->{dir};
+    $live{$self->{dir}} = $self;
+    Scalar::Util::weaken($live{$self->{dir}});
+
+    mkdir "$self->{dir}/$_", 0700 for qw(secrets redis);
+    mkdir "$self->{dir}/$_", 0755 for qw(conf log tls run);
+
+    $self->{ca} = "$self->{dir}/tls/cert.pem";
+    $self->{$_ . '_port'} = $self->free_port for qw(redis pg admin);
+    $self->{port} = $self->free_port;
+
+    Trifecta::Test::Conf::make_secrets($self);
+    $self->write_conf;
+    $self->start_all if $self->{opt}{start};
+
+    return $self;
+}
+
+
+# A port below those that the kernel gives to outgoing connections.
+
+sub free_port {
+    for (1 .. 1000) {
+        my $port = 18000 + int rand 13000;
+        next if $ports{$port};
+        IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port,
+                              Listen => 1, ReuseAddr => 1) or next;
+        $ports{$port} = 1;
+        return $port;
+    }
+    die "no free port\n";
+}
+
+
+sub write_file {
+    my ($self, $file, $text, $mode) = @_;
+
+    open my $fh, '>:raw', $file or croak "$file: $!";
+    chmod $mode, $file if defined $mode;
+    utf8::encode($text) if utf8::is_utf8($text);
+    print $fh $text;
+    close $fh or croak "$file: $!";
+
+    return $file;
+}
+
+
+sub read_file {
+    my ($self, $file) = @_;
+    open my $fh, '<:raw', $file or return '';
+    local $/;
+    return scalar(<$fh>) // '';
+}
+
+
+sub secret {
+    my ($self, $name) = @_;
+    my $text = $self->read_file("$self->{dir}/secrets/$name");
+    chomp $text;
+    return $text;
+}
+
+
+sub write_conf {
+    my ($self) = @_;
+    Trifecta::Test::Conf::write_all($self);
+}
+
+
+# Processes
+
+sub _name {
+    my ($what, $n) = @_;
+    return $what eq 'sidecar' ? 'sidecar' . ($n // 0) : $what;
+}
+
+
+sub proc {
+    my ($self, $what, $n) = @_;
+    return $self->{procs}{ _name($what, $n) };
+}
+
+
+sub start_all {
+    my ($self) = @_;
+
+    $self->start('redis');
+    $self->start('pg');
+    $self->migrate;
+    $self->start('nginx');
+    $self->start('sidecar', $_) for 0 .. $self->{opt}{sidecars} - 1;
+    $self->wait_for(sub { $self->admin('/readyz')->{status} == 200 }, 15)
+        or die "nginx does not become ready:\n"
+               . $self->admin('/readyz')->{content};
+}
+
+
+sub start {
+    my ($self, $what, $n) = @_;
+    my $name = _name($what, $n);
+    my $old = $self->{procs}{$name};
+
+    croak "$name runs already" if $old && $old->alive;
+
+    my $method = "_start_$what";
+    my $end = time + 20;
+
+    # a port may be taken between the choice and the start, and a killed
+    # predecessor may be a while in dying
+    while (1) {
+        my $error = $self->$method($name, $n // 0);
+        return $self->{procs}{$name} unless $error;
+        $self->{procs}{$name}->kill if $self->{procs}{$name};
+        die "cannot start $name: $error\n" . $self->log_of($name)
+            if time > $end || $error !~ /again/;
+        sleep 0.1;
+    }
+}
+
+
+sub _spawn {
+    my ($self, $name, %opt) = @_;
+    $self->{procs}{$name} = Trifecta::Test::Proc->start(name => $name,
+        log => "$self->{dir}/log/$name.log", %opt);
+}
+
+
+# Waits until a port of the process answers; an error text, or undef.
+
+sub _wait_port {
+    my ($self, $proc, $port) = @_;
+    my $end = time + 20;
+
+    while (time < $end) {
+        return 'it ended, again' unless $proc->alive;
+        return undef if IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                              PeerPort => $port);
+        sleep 0.02;
+    }
+
+    return 'its port does not answer';
+}
+
+
+sub _start_redis {
+    my ($self, $name) = @_;
+    my $proc = $self->_spawn($name,
+        cmd => ['redis-server', "$self->{dir}/conf/redis.conf"]);
+
+    my $error = $self->_wait_port($proc, $self->{redis_port});
+    return $error if $error;
+
+    $self->wait_for(sub { $self->redis('PING') }, 10)
+        or return 'no answer to PING';
+    return;
+}
+
+
+sub _start_pg {
+    my ($self, $name) = @_;
+    my $data = "$self->{dir}/pg";
+    my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
+    my $as = "$ROOT/scripts/lib/as-postgres";
+
+    if (!-d $data) {
+        mkdir $data, 0700;
+        chown +(getpwnam 'postgres')[2, 3], $data if $> == 0;
+        my $pass = "$self->{dir}/run/pg.pass";
+        $self->write_file($pass, $self->secret('pg_admin.pass'), 0600);
+        chown +(getpwnam 'postgres')[2, 3], $pass if $> == 0;
+        my $log = "$self->{dir}/log/initdb.log";
+        system("cd / && '$as' '$bin/initdb' -D '$data' -U postgres -N"
+               . " -E UTF8 --locale=C.UTF-8 --auth=scram-sha-256"
+               . " --pwfile='$pass' > '$log' 2>&1") == 0
+            or die "initdb failed:\n" . $self->read_file($log);
+        unlink $pass;
+    }
+
+    # a postmaster that was killed leaves its file; it is certainly dead
+    unlink "$data/postmaster.pid";
+
+    my $proc = $self->_spawn($name, death => 'QUIT',
+        env => { TF_PDEATHSIG => 'QUIT' },
+        cmd => [$as, "$bin/postgres", '-D', $data, '-c',
+                "config_file=$self->{dir}/conf/postgresql.conf"]);
+
+    my $error = $self->_wait_port($proc, $self->{pg_port});
+    return $error if $error;
+
+    $self->wait_for(sub { $self->pg_connect('admin', 'postgres') }, 20)
+        or return 'no login';
+
+    if (!$self->{created}) {
+        my $dbh = $self->pg_connect('admin', 'postgres');
+        $dbh->do('CREATE DATABASE trifecta');
+        $self->{created} = 1;
+    }
+
+    return;
+}
+
+
+sub _start_nginx {
+    my ($self, $name) = @_;
+    my $conf = "$self->{dir}/conf/nginx.conf";
+
+    # what is printed before the configuration is read would go to a compiled
+    # in default
+    my $proc = $self->_spawn($name, death => 'TERM',
+        env => { ASAN_OPTIONS => 'detect_leaks=0',
+                 UBSAN_OPTIONS => 'print_stacktrace=1' },
+        cmd => [$self->nginx_bin, '-p', $self->{dir}, '-e',
+                "$self->{dir}/log/error.log", '-c', $conf,
+                '-g', 'daemon off;']);
+
+    my $error = $self->_wait_port($proc, $self->{admin_port});
+    $error = $error =~ /again/ && $self->log_of('error') !~ /EADDRINUSE|98:/
+        ? "it ended\n" . $self->log_of('error') : $error if $error;
+    return $error;
+}
+
+
+sub nginx_bin {
+    my ($self) = @_;
+    return $self->{nginx_static}
+        || (grep { -x } map { "$_/nginx" }
+            split(/:/, $ENV{PATH}), '/usr/sbin')[0]
+        || die "no nginx\n";
+}
+
+
+sub _start_sidecar {
+    my ($self, $name, $n) = @_;
+    my $port = ($self->{sidecars}[$n] ||= { port => $self->free_port })->{port};
+
+    my $proc = $self->_spawn($name,
+        env => { $self->_env, TRIFECTA_LISTEN => "127.0.0.1:$port" },
+        cmd => [$self->{bin}, 'serve', '--config',
+                "$self->{dir}/conf/sidecar.conf"]);
+
+    return $self->_wait_port($proc, $port);
+}
+
+
+sub _env {
+    my ($self) = @_;
+    return (ASAN_OPTIONS => 'detect_leaks=1',
+            UBSAN_OPTIONS => 'print_stacktrace=1', %{ $self->{opt}{env} || {} });
+}
+
+
+my %STOP = (redis => 'TERM', pg => 'INT', nginx => 'QUIT', sidecar => 'TERM');
+
+sub stop {
+    my ($self, $what, $n) = @_;
+    return $self->_want($what, $n)->stop($STOP{$what}, 20 * $self->slow);
+}
+
+
+sub _want {
+    my ($self, $what, $n) = @_;
+    return $self->proc($what, $n)
+        || croak _name($what, $n) . ' was never started';
+}
+
+sub kill   { my ($self, @what) = @_; $self->_want(@what)->kill }
+sub freeze { my ($self, @what) = @_; $self->_want(@what)->freeze }
+sub thaw   { my ($self, @what) = @_; $self->_want(@what)->thaw }
+
+sub restart {
+    my ($self, @what) = @_;
+    $self->stop(@what);
+    $self->start(@what);
+}
+
+
+sub workers {
+    my ($self) = @_;
+    my ($master, @kids) = $self->_want('nginx')->tree;
+    return grep {
+        $self->read_file("/proc/$_/cmdline") =~ /worker process(?! is shut)/
+    } @kids;
+}
+
+
+# Returns the pids of the old workers once new ones are there.
+
+sub reload {
+    my ($self) = @_;
+    my %old = map { $_ => 1 } $self->workers;
+
+    $self->_want('nginx')->signal('HUP');
+    $self->wait_for(sub {
+        my @new = grep { !$old{$_} } $self->workers;
+        @new >= $self->{opt}{workers};
+    }, 10) or die "no new workers after a reload\n" . $self->log_of('error');
+
+    return keys %old;
+}
+
+
+# A command of the program: (exit status, stdout, stderr).
+
+sub run {
+    my ($self, @args) = @_;
+    my %opt = ref $args[0] ? %{ shift @args } : ();
+    my $out = File::Temp->new(DIR => "$self->{dir}/run");
+    my $err = File::Temp->new(DIR => "$self->{dir}/run");
+
+    my $pid = fork // die "fork: $!\n";
+    if ($pid == 0) {
+        open STDIN, '<', $opt{stdin} // '/dev/null';
+        open STDOUT, '>', $out->filename;
+        open STDERR, '>', $err->filename;
+        delete @ENV{grep { /^(TRIFECTA_|PG)/ } keys %ENV};
+        %ENV = (%ENV, $self->_env,
+            TRIFECTA_CONF => $opt{conf} || "$self->{dir}/conf/sidecar.conf",
+            TRIFECTA_URL => $self->url(''), TRIFECTA_CA => $self->{ca},
+            TRIFECTA_TOKEN => $self->token, %{ $opt{env} || {} });
+        exec $self->{bin}, @args or POSIX::_exit(127);
+    }
+
+    waitpid $pid, 0;
+    my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+    my ($stdout, $stderr) = map { $self->read_file($_->filename) } $out, $err;
+
+    # a sanitizer's report counts wherever it appears
+    open my $log, '>>', "$self->{dir}/log/commands.log";
+    print $log "\$ trifecta @args ($status)\n$stderr";
+
+    return ($status, $stdout, $stderr);
+}
+
+
+sub migrate {
+    my ($self) = @_;
+    my ($status, $out, $err) = $self->run('migrate');
+    die "trifecta migrate: exit $status\n$out$err" if $status;
+}
+
+
+sub wait_for {
+    my ($self, $what, $seconds) = @_;
+    my $end = time + $seconds * $self->slow;
+
+    while (1) {
+        my $is = eval { $what->() };
+        return $is if $is;
+        return $is if time > $end;
+        sleep 0.03;
+    }
+}
+
+
+# The end
+
+sub log_of {
+    my ($self, $what, $n) = @_;
+    return $self->read_file("$self->{dir}/log/" . _name($what, $n) . '.log');
+}
+
+
+sub expect_log { my ($self, $re) = @_; push @{ $self->{expected} }, $re }
+
+
+# Stops what runs and returns two lists: alerts (of nginx, and processes that
+# ended by a signal of their own or with a failure), and sanitizers' lines.
+
+sub problems {
+    my ($self) = @_;
+    my (@alerts, @sanitizer);
+
+    for my $what ((map { ['sidecar', $_] } 0 .. $#{ $self->{sidecars} }),
+                  ['nginx'], ['pg'], ['redis'])
+    {
+        my $proc = $self->proc(@$what) or next;
+        my $name = _name(@$what);
+        my $status = eval { $self->stop(@$what) };
+        push @alerts, $@ if $@;
+        push @alerts, "$name ended with wait status $status"
+            if $status && !$proc->{killed};
+    }
+
+    for my $file (sort glob "$self->{dir}/log/*") {
+        (my $name = $file) =~ s{.*/}{};
+        for my $line (split /\n/, $self->read_file($file)) {
+            push @sanitizer, "$name: $line"
+                if $line =~ /runtime error:|AddressSanitizer|LeakSanitizer
+                            |UndefinedBehaviorSanitizer/x;
+            push @alerts, "$name: $line"
+                if $line =~ /\[(alert|emerg)\]|Assertion .* failed/
+                   && !grep { $line =~ $_ } @{ $self->{expected} };
+        }
+    }
+
+    return (\@alerts, \@sanitizer);
+}
+
+
+sub finish {
+    my ($self) = @_;
+    my ($alerts, $sanitizer) = $self->problems;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    Test::More::is_deeply($alerts, [], 'no alert, no unexpected end');
+    Test::More::is_deeply($sanitizer, [], 'no sanitizer line');
+
+    $self->{failed} = @$alerts || @$sanitizer;
+    $self->_clean;
+}
+
+
+sub _clean {
+    my ($self) = @_;
+
+    return if $self->{owner} != $$ || $self->{cleaned}++;
+
+    $_->disconnect for grep { $_ } values %{ delete $self->{dbh} || {} };
+    eval { $_->kill } for values %{ $self->{procs} };
+    delete $live{$self->{dir}};
+
+    if ($ENV{TRIFECTA_TEST_KEEP} || $self->{failed}
+        || !Test::More->builder->is_passing)
+    {
+        Test::More::diag("logs are in $self->{dir}/log");
+        return;
+    }
+
+    File::Path::remove_tree($self->{dir}, { error => \my $ignored });
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+    local ($?, $@, $!);
+    $self->_clean;
+}
+
+
+END {
+    local $?;
+    $_->_clean for grep { $_ } values %live;
+}
+
+$SIG{$_} ||= sub { exit 1 } for qw(INT TERM HUP);
+
+1;

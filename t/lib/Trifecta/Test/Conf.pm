@@ -1,0 +1,215 @@
+package Trifecta::Test::Conf;
+
+# The secrets and configuration files of a test's stack.
+
+use strict;
+use warnings;
+
+my @DIRECTIVES = qw(trifecta_redis trifecta_redis_password_file trifecta_pg
+                    trifecta_pg_password_file trifecta_id_key_file
+                    trifecta_models trifecta_max_jobs
+                    trifecta_max_jobs_per_tenant trifecta_jwt_leeway);
+
+
+sub make_secrets {
+    my ($t) = @_;
+    my $dir = "$t->{dir}/secrets";
+
+    open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
+
+    for my $name (map({ "$_.pass" } qw(redis pg_admin pg_owner pg_queue
+                                       pg_rag pg_edge)),
+                  'id.key', 'jwt.hs256.key')
+    {
+        read $random, my $bytes, 24;
+        $t->write_file("$dir/$name", unpack('H*', $bytes) . "\n", 0600);
+    }
+
+    $t->{jwt_secret} = $t->secret('jwt.hs256.key');
+    $t->{issuers} = {
+        test => { iss => 'https://test.example', alg => 'HS256',
+                  key => "$dir/jwt.hs256.key" },
+        rsa  => { iss => 'https://rsa.example', alg => 'RS256',
+                  key => "$dir/rsa.pub" },
+    };
+
+    my $log = "$t->{dir}/log/openssl.log";
+    my $cert = '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
+        . ' -nodes -days 2 -subj /CN=localhost -addext'
+        . ' subjectAltName=DNS:localhost,IP:127.0.0.1';
+    for ("openssl req $cert -keyout '$dir/tls.key' -out '$t->{ca}'",
+         "openssl genrsa -out '$dir/rsa.key' 2048",
+         "openssl rsa -in '$dir/rsa.key' -pubout -out '$dir/rsa.pub'")
+    {
+        system("$_ >> '$log' 2>&1") == 0
+            or die "$_ failed:\n" . $t->read_file($log);
+    }
+}
+
+
+sub write_all {
+    my ($t) = @_;
+
+    _redis($t);
+    _pg($t);
+    _sidecar($t);
+    _nginx($t);
+}
+
+
+sub _redis {
+    my ($t) = @_;
+    my $pass = $t->secret('redis.pass');
+    my $more = $t->{opt}{redis_conf} // '';
+
+    $t->write_file("$t->{dir}/conf/redis.conf", <<"END", 0600);
+bind 127.0.0.1
+port $t->{redis_port}
+dir $t->{dir}/redis
+requirepass $pass
+appendonly yes
+appendfsync always
+save ""
+maxmemory 256mb
+maxmemory-policy noeviction
+$more
+END
+}
+
+
+sub _pg {
+    my ($t) = @_;
+    my $more = $t->{opt}{pg_conf} // '';
+
+    $t->write_file("$t->{dir}/conf/postgresql.conf", <<"END", 0644);
+hba_file = '$t->{dir}/pg/pg_hba.conf'
+ident_file = '$t->{dir}/pg/pg_ident.conf'
+listen_addresses = '127.0.0.1'
+port = $t->{pg_port}
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+shared_buffers = '32MB'
+max_connections = 100
+max_wal_size = '256MB'
+timezone = 'UTC'
+$more
+END
+}
+
+
+sub _sidecar {
+    my ($t) = @_;
+    my $secrets = "$t->{dir}/secrets";
+    my %conf = (
+        redis_url => "redis://127.0.0.1:$t->{redis_port}",
+        redis_password_file => "$secrets/redis.pass",
+        pg_url => "postgresql://127.0.0.1:$t->{pg_port}/trifecta",
+        pg_admin_url =>
+            "postgresql://postgres\@127.0.0.1:$t->{pg_port}/trifecta",
+        map({ ("pg_${_}_password_file" => "$secrets/pg_$_.pass") }
+            qw(admin queue rag edge)),
+        migrations => $t->root . "/migrations",
+        id_key_file => "$secrets/id.key",
+        jwt_key_file => $t->{issuers}{test}{key},
+        jwt_issuer => $t->{issuers}{test}{iss},
+        log_level => $ENV{TRIFECTA_TEST_DEBUG} ? 'debug' : 'info',
+        threads => 4, lease => '2s', heartbeat => '500ms',
+        drain_timeout => '5s',
+        %{ $t->{opt}{sidecar} || {} },
+    );
+
+    $t->write_file("$t->{dir}/conf/sidecar.conf",
+        join '', map { "$_ = $conf{$_}\n" } sort keys %conf);
+}
+
+
+sub _nginx {
+    my ($t) = @_;
+    my $opt = $t->{opt};
+    my ($dir, $secrets) = ($t->{dir}, "$t->{dir}/secrets");
+
+    my %directive = (
+        trifecta_redis => "127.0.0.1:$t->{redis_port}",
+        trifecta_redis_password_file => "$secrets/redis.pass",
+        trifecta_pg => "\"hostaddr=127.0.0.1 port=$t->{pg_port}"
+                       . ' dbname=trifecta user=trifecta_edge"',
+        trifecta_pg_password_file => "$secrets/pg_edge.pass",
+        trifecta_id_key_file => "$secrets/id.key",
+        trifecta_models => 'extractive test',
+        %{ $opt->{trifecta} || {} },
+    );
+
+    for (@DIRECTIVES) {
+        (my $short = $_) =~ s/^trifecta_//;
+        $directive{$_} = $opt->{$short} if exists $opt->{$short};
+    }
+
+    my $directives = join '', map { "    $_ $directive{$_};\n" }
+                     grep { defined $directive{$_} } sort keys %directive;
+
+    my $issuers = $opt->{issuers} // <<"END";
+    trifecta_jwt_issuer test iss=$t->{issuers}{test}{iss} alg=HS256
+        key=$t->{issuers}{test}{key} aud=trifecta
+        tenant_claim=tenant tenants=default,acme,globex
+        default_tenant=default;
+    trifecta_jwt_issuer rsa iss=$t->{issuers}{rsa}{iss} alg=RS256
+        key=$t->{issuers}{rsa}{key} aud=trifecta tenant=acme;
+END
+
+    my $load = $t->{nginx_static} ? '' : "load_module $t->{module};\n";
+    my $user = $> == 0 ? "user www-data;\n" : '';
+    my $level = $ENV{TRIFECTA_TEST_DEBUG} ? 'debug' : 'info';
+    my ($main, $http, $server, $locations)
+        = map { $opt->{$_} // '' } qw(main http server locations);
+
+    $t->write_file("$dir/conf/nginx.conf", <<"END", 0644);
+${load}${user}worker_processes $opt->{workers};
+pid $dir/run/nginx.pid;
+error_log $dir/log/error.log $level;
+worker_shutdown_timeout 10s;
+$main
+events {
+    worker_connections 1024;
+}
+
+http {
+    access_log $dir/log/access.log;
+    client_body_temp_path $dir/run/body;
+    proxy_temp_path $dir/run/proxy;
+    fastcgi_temp_path $dir/run/fastcgi;
+    uwsgi_temp_path $dir/run/uwsgi;
+    scgi_temp_path $dir/run/scgi;
+    server_tokens off;
+
+$directives
+$issuers
+$http
+    server {
+        listen 127.0.0.1:$t->{port} ssl http2;
+        server_name localhost;
+        ssl_certificate $t->{ca};
+        ssl_certificate_key $secrets/tls.key;
+        ssl_protocols TLSv1.2 TLSv1.3;
+
+        client_max_body_size 1m;
+        client_body_buffer_size 1m;
+$server
+        location / {
+            trifecta api;
+        }
+$locations
+    }
+
+    server {
+        listen 127.0.0.1:$t->{admin_port};
+        server_name localhost;
+
+        location / {
+            trifecta admin;
+        }
+    }
+}
+END
+}
+
+1;
