@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+#
+# What the scripts share: where they are, and how they talk.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck disable=SC2034
+LIB=$ROOT/scripts/lib
+
+
+say()
+{
+    printf '%s\n' "$*"
+}
+
+
+step()
+{
+    printf '==> %s\n' "$*"
+}
+
+
+warn()
+{
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+
+die()
+{
+    warn "$*"
+    exit 1
+}
+
+
+# usage: prints the comment at the head of the script
+
+usage()
+{
+    sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+}
