@@ -35,7 +35,7 @@ typedef struct {
     int               check;
     int64_t           epoch;        /* of the last connect, with check */
     unsigned          pending;      /* replies that are still to come */
-    char              err[256];
+    char              err[512];
 } tf_redis_t;
 
 

@@ -1,0 +1,163 @@
+#include <string.h>
+
+#include "base/log.h"
+#include "queue/pool.h"
+
+
+typedef struct {
+    tf_queue_t     *q;
+    tf_pg_t         pg;
+    tf_job_t       *jobs[TF_STORE_BATCH_MAX];
+    tf_complete_t   result[TF_STORE_BATCH_MAX];
+} tf_completer_t;
+
+
+static size_t
+tf_complete_size(const tf_job_t *job)
+{
+    return 512 + (job->body ? strlen(job->body) : 0)
+           + (job->citations ? strlen(job->citations) : 0);
+}
+
+
+/* What does not fit into the batch's bytes goes back to the stage. */
+
+static unsigned
+tf_complete_trim(tf_completer_t *c, unsigned n)
+{
+    size_t    bytes;
+    unsigned  i, keep;
+
+    bytes = 0;
+    keep = 0;
+
+    for (i = 0; i < n; i++) {
+        bytes += tf_complete_size(c->jobs[i]);
+
+        if (keep > 0 && bytes > TF_STORE_BATCH_BYTES) {
+            tf_pool_put(c->q, &c->q->complete, c->jobs[i]);
+            continue;
+        }
+
+        c->jobs[keep++] = c->jobs[i];
+    }
+
+    return keep;
+}
+
+
+/*
+ * The store is away: wait.  Jobs whose lease was lost meanwhile are dropped,
+ * and when this process must leave, all go back to the queue.
+ */
+
+static unsigned
+tf_complete_wait(tf_completer_t *c, unsigned n, unsigned streak)
+{
+    int       stop, hurry;
+    unsigned  i, keep;
+
+    tf_pool_store_down(c->q, c->pg.err);
+    tf_pool_sleep(c->q, tf_pool_backoff(streak));
+
+    (void) pthread_mutex_lock(&c->q->mutex);
+    hurry = c->q->hurry || c->q->over;
+    (void) pthread_mutex_unlock(&c->q->mutex);
+
+    keep = 0;
+
+    for (i = 0; i < n; i++) {
+        stop = atomic_load(&c->jobs[i]->stop);
+
+        if (stop == TF_STOP_LOST) {
+            (void) atomic_fetch_add(&c->q->counters.dropped, 1);
+            tf_pool_forget(c->q, c->jobs[i]);
+
+        } else if (hurry) {
+            tf_pool_release(c->q, c->jobs[i]);
+
+        } else {
+            c->jobs[keep++] = c->jobs[i];
+        }
+    }
+
+    return keep;
+}
+
+
+static void
+tf_complete_done(tf_completer_t *c, unsigned n)
+{
+    unsigned             i;
+    tf_job_t            *job;
+    tf_queue_counters_t *counters;
+
+    counters = &c->q->counters;
+    (void) atomic_fetch_add(&counters->batches, 1);
+
+    for (i = 0; i < n; i++) {
+        job = c->jobs[i];
+
+        switch (c->result[i]) {
+
+        case TF_COMPLETE_OK:
+            (void) atomic_fetch_add(job->state == TF_JOB_SUCCEEDED
+                                    ? &counters->succeeded
+                                    : &counters->failed, 1);
+            tf_pool_finish(c->q, job);
+            break;
+
+        case TF_COMPLETE_ENDED:
+            tf_pool_finish(c->q, job);
+            break;
+
+        case TF_COMPLETE_FENCED:
+            tf_log(TF_LOG_WARN, "attempt %d of job %s is fenced: another "
+                   "one holds it", job->attempt, job->id);
+            (void) atomic_fetch_add(&counters->dropped, 1);
+            tf_pool_forget(c->q, job);
+            break;
+
+        default: /* TF_COMPLETE_REFUSED */
+            tf_job_fail(job, TF_JOB_FAILED, "result_invalid",
+                        "The result could not be stored.");
+            tf_pool_put(c->q, &c->q->complete, job);
+            break;
+        }
+    }
+
+    (void) pthread_mutex_lock(&c->q->mutex);
+    c->q->store_streak = 0;
+    (void) pthread_mutex_unlock(&c->q->mutex);
+}
+
+
+void *
+tf_pool_complete(void *queue)
+{
+    unsigned         n, streak;
+    tf_queue_t      *q = queue;
+    tf_completer_t   c;
+
+    memset(&c, 0, sizeof(c));
+    c.q = q;
+    tf_pg_init(&c.pg, q->conf, TF_PG_QUEUE);
+
+    while (!tf_pool_over(q)) {
+        n = tf_pool_take(q, &q->complete, c.jobs, TF_STORE_BATCH_MAX, 0);
+        n = tf_complete_trim(&c, n);
+
+        for (streak = 0; n > 0; streak++) {
+            if (tf_store_complete(&c.pg, c.jobs, n, c.result) == TF_PG_OK) {
+                tf_complete_done(&c, n);
+                break;
+            }
+
+            n = tf_complete_wait(&c, n, streak);
+        }
+    }
+
+    tf_pg_close(&c.pg);
+
+    return NULL;
+}

@@ -1,0 +1,175 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue/pool.h"
+
+
+#define TF_HEART_TICK_MS  250   /* how exactly deadlines are kept */
+
+typedef struct {
+    char     id[TF_ID_TEXT_LEN + 1];
+    int64_t  lease;
+} tf_beat_t;
+
+
+static void
+tf_heart_stop(tf_job_t *job, tf_stop_t stop)
+{
+    int  none;
+
+    /* a lost lease overrides every other reason to stop */
+
+    none = TF_STOP_NONE;
+
+    if (stop == TF_STOP_LOST) {
+        atomic_store(&job->stop, stop);
+
+    } else {
+        (void) atomic_compare_exchange_strong(&job->stop, &none, stop);
+    }
+}
+
+
+/*
+ * Lists the leases to keep.  A job past its hard deadline is stopped, and
+ * its lease is kept no longer.
+ */
+
+static unsigned
+tf_heart_list(tf_queue_t *q, tf_beat_t **beats, unsigned *size)
+{
+    int64_t     now;
+    unsigned    n;
+    tf_job_t   *job;
+    tf_beat_t  *more;
+
+    now = tf_clock_ms();
+    n = 0;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    if (q->nheld > *size) {
+        more = realloc(*beats, q->nheld * sizeof(tf_beat_t));
+        if (more != NULL) {
+            *beats = more;
+            *size = q->nheld;
+        }
+    }
+
+    for (job = q->held; job != NULL && n < *size; job = job->held_next) {
+        if (now > job->until) {
+            tf_heart_stop(job, TF_STOP_DEADLINE);
+            continue;
+        }
+
+        if (atomic_load(&job->stop) != TF_STOP_LOST) {
+            memcpy((*beats)[n].id, job->id, sizeof(job->id));
+            (*beats)[n++].lease = job->lease;
+        }
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return n;
+}
+
+
+static void
+tf_heart_answer(tf_queue_t *q, const tf_beat_t *beat, const char *answer)
+{
+    tf_stop_t   stop;
+    tf_job_t   *job;
+
+    if (strcmp(answer, "LOST") == 0) {
+        stop = TF_STOP_LOST;
+
+    } else if (strcmp(answer, "CANCEL") == 0) {
+        stop = TF_STOP_CANCELLED;
+
+    } else {
+        return;
+    }
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    for (job = q->held; job != NULL; job = job->held_next) {
+        /* it may have been relet, or finished and come again, meanwhile */
+
+        if (job->lease == beat->lease && strcmp(job->id, beat->id) == 0) {
+            tf_heart_stop(job, stop);
+            break;
+        }
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
+static int
+tf_heart_beat(tf_queue_t *q, tf_redis_t *redis, const tf_beat_t *beats,
+    unsigned n)
+{
+    unsigned     i;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    tf_cmd_fcall(&cmd, TF_FN_HEARTBEAT, q->prefix);
+    tf_cmd_str(&cmd, q->worker);
+
+    for (i = 0; i < n; i++) {
+        tf_cmd_str(&cmd, beats[i].id);
+        tf_cmd_num(&cmd, beats[i].lease);
+    }
+
+    reply = tf_redis_call(redis, 0, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (reply == NULL) {
+        tf_pool_redis_down(q, redis->err);
+        return -1;
+    }
+
+    for (i = 0; i < n; i++) {
+        tf_heart_answer(q, &beats[i], tf_reply_str(reply, i));
+    }
+
+    freeReplyObject(reply);
+
+    return 0;
+}
+
+
+void *
+tf_pool_heart(void *queue)
+{
+    int64_t      at;
+    unsigned     n, size;
+    tf_beat_t   *beats;
+    tf_queue_t  *q = queue;
+    tf_redis_t   redis;
+
+    tf_redis_init(&redis, q->conf, q->prefix, 1);
+    beats = NULL;
+    size = 0;
+    at = tf_clock_ms();
+
+    while (!tf_pool_over(q)) {
+        n = tf_heart_list(q, &beats, &size);
+
+        if (tf_clock_ms() >= at && n > 0
+            && tf_heart_beat(q, &redis, beats, n) == 0)
+        {
+            at = tf_clock_ms() + q->conf->heartbeat;
+        }
+
+        tf_pool_sleep(q, q->conf->heartbeat < TF_HEART_TICK_MS
+                         ? (int) q->conf->heartbeat : TF_HEART_TICK_MS);
+    }
+
+    tf_redis_close(&redis);
+    free(beats);
+
+    return NULL;
+}

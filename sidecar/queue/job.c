@@ -1,0 +1,149 @@
+#include "queue/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "queue/redis.h"
+
+
+static const struct {
+    const char  *word;
+    int          terminal;
+} tf_job_states[] = {
+#define TF_JOB_STATE_ROW(name, word, terminal)  { word, terminal },
+    TF_JOB_STATES(TF_JOB_STATE_ROW)
+#undef TF_JOB_STATE_ROW
+};
+
+
+const char *
+tf_job_state_word(tf_job_state_t state)
+{
+    return tf_job_states[state].word;
+}
+
+
+tf_job_state_t
+tf_job_state_from_word(const char *word)
+{
+    unsigned  i;
+
+    for (i = 0; i < TF_JOB_NSTATES; i++) {
+        if (strcmp(word, tf_job_states[i].word) == 0) {
+            break;
+        }
+    }
+
+    return (tf_job_state_t) i;
+}
+
+
+int
+tf_job_state_terminal(tf_job_state_t state)
+{
+    return tf_job_states[state].terminal;
+}
+
+
+tf_job_t *
+tf_job_from_reply(const redisReply *reply, int64_t epoch)
+{
+    size_t       i;
+    int64_t      now;
+    tf_job_t    *job;
+    const char  *what;
+
+    if (tf_reply_len(reply) != 17
+        || strlen(tf_reply_str(reply, 1)) != TF_ID_TEXT_LEN)
+    {
+        return NULL;
+    }
+
+    job = calloc(1, sizeof(tf_job_t));
+    if (job == NULL) {
+        return NULL;
+    }
+
+    what = tf_reply_str(reply, 0);
+    job->handed = strcmp(what, "DEAD") == 0 ? TF_HANDED_DEAD
+                  : strcmp(what, "EXPIRED") == 0 ? TF_HANDED_EXPIRED
+                  : TF_HANDED_RUN;
+
+    memcpy(job->id, tf_reply_str(reply, 1), TF_ID_TEXT_LEN);
+    job->lease = tf_reply_num(reply, 3);
+    job->prio = (int) tf_reply_num(reply, 4);
+    job->epoch = epoch;
+    job->accepted = tf_reply_num(reply, 14);
+    job->deadline = tf_reply_num(reply, 15);
+    now = tf_reply_num(reply, 16);
+    job->until = tf_clock_ms() + job->deadline - now;
+    job->state = TF_JOB_RUNNING;
+
+    {
+        char **const  at[] = {
+            &job->sid, NULL, NULL, &job->tenant, &job->owner, &job->groups,
+            &job->scopes, &job->kind, &job->model, &job->payload,
+            &job->request_id, &job->fp
+        };
+
+        for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+            if (at[i] == NULL) {
+                continue;
+            }
+
+            *at[i] = strdup(tf_reply_str(reply, i + 2));
+            if (*at[i] == NULL) {
+                tf_job_free(job);
+                return NULL;
+            }
+        }
+    }
+
+    return job;
+}
+
+
+void
+tf_job_free(tf_job_t *job)
+{
+    free(job->sid);
+    free(job->tenant);
+    free(job->owner);
+    free(job->groups);
+    free(job->scopes);
+    free(job->kind);
+    free(job->model);
+    free(job->payload);
+    free(job->request_id);
+    free(job->fp);
+    free(job->body);
+    free(job->citations);
+    free(job->usage);
+    free(job->error);
+    free(job);
+}
+
+
+void
+tf_job_fail(tf_job_t *job, tf_job_state_t state, const char *code,
+    const char *message)
+{
+    json_t  *error;
+
+    free(job->body);
+    free(job->citations);
+    free(job->error);
+    job->body = NULL;
+    job->citations = NULL;
+    job->error = NULL;
+    job->state = state;
+
+    error = json_pack("{s:s, s:s}", "code", code, "message", message);
+    if (error != NULL) {
+        job->error = json_dumps(error, JSON_COMPACT);
+        json_decref(error);
+    }
+}

@@ -1,0 +1,103 @@
+#ifndef TF_QUEUE_JOB_H
+#define TF_QUEUE_JOB_H
+
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <hiredis/hiredis.h>
+
+#include <trifecta/id.h>
+#include <trifecta/job.h>
+
+
+/*
+ * A job in the hands of this process, from its claim until it was finished
+ * or released.
+ *
+ * It moves through the stages of queue.h, and belongs to one stage at a
+ * time; only "stop" is written from elsewhere (by the heartbeat and the
+ * drain) and read wherever the job is worked on: a function that runs for
+ * long looks at it at least every 100 ms and returns early.
+ */
+
+typedef enum {
+    TF_STOP_NONE,
+    TF_STOP_CANCELLED,          /* its owner cancelled it */
+    TF_STOP_DEADLINE,           /* past its hard deadline */
+    TF_STOP_DRAIN,              /* this process leaves: back to the queue */
+    TF_STOP_LOST                /* somebody else holds it: drop it */
+} tf_stop_t;
+
+typedef enum {
+    TF_HANDED_RUN,
+    TF_HANDED_EXPIRED,          /* complete as failed */
+    TF_HANDED_DEAD              /* complete as dead */
+} tf_handed_t;
+
+/* What running it came to. */
+
+typedef enum {
+    TF_RUN_ENDED,               /* state, body, error, ... are set */
+    TF_RUN_RELEASE              /* a store is away, or a drain: not its fault */
+} tf_run_t;
+
+typedef struct tf_job_s  tf_job_t;
+
+struct tf_job_s {
+    tf_job_t        *next;          /* in the list of its stage */
+    tf_job_t        *held_prev;     /* in the list of all held jobs */
+    tf_job_t        *held_next;
+
+    /* as claimed */
+
+    tf_handed_t      handed;
+    char             id[TF_ID_TEXT_LEN + 1];
+    char            *sid;
+    char            *tenant;
+    char            *owner;
+    char            *groups;        /* JSON array */
+    char            *scopes;        /* JSON array */
+    char            *kind;
+    char            *model;
+    char            *payload;       /* JSON object */
+    char            *request_id;
+    char            *fp;
+    int64_t          lease;
+    int64_t          epoch;
+    int              prio;
+    int64_t          accepted;      /* ms, by Redis' clock */
+    int64_t          deadline;      /* ms, by Redis' clock */
+    int64_t          until;         /* the deadline by tf_clock_ms() */
+
+    int              attempt;       /* from PostgreSQL; 0 before begin */
+    int              relet;         /* it was begun under a new lease once */
+    int              release;       /* it goes back to the queue */
+    atomic_int       stop;          /* tf_stop_t */
+
+    /* what came of it; strings are malloc'ed */
+
+    tf_job_state_t   state;
+    char            *body;
+    char            *citations;     /* JSON array */
+    char            *usage;         /* JSON object */
+    char            *error;         /* JSON object */
+};
+
+
+/* From one element of the answer of claim or reclaim; NULL if it is none. */
+tf_job_t *tf_job_from_reply(const redisReply *reply, int64_t epoch);
+
+void tf_job_free(tf_job_t *job);
+
+/* Ends it with {"code":code,"message":message}. */
+void tf_job_fail(tf_job_t *job, tf_job_state_t state, const char *code,
+    const char *message);
+
+const char *tf_job_state_word(tf_job_state_t state);
+/* TF_JOB_NSTATES for an unknown word */
+tf_job_state_t tf_job_state_from_word(const char *word);
+int tf_job_state_terminal(tf_job_state_t state);
+
+
+#endif /* TF_QUEUE_JOB_H */

@@ -1,0 +1,355 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue/pool.h"
+
+
+/*
+ * The accept log's consumer: what was accepted becomes a row, behind the
+ * submit.  Every entry stands alone and may come in any order or twice; two
+ * sidecars share the work.  An entry is acknowledged after the commit only.
+ * What a consumer that died left behind is taken over after a while.
+ */
+
+#define TF_LEDGER_BATCH     500
+#define TF_LEDGER_BLOCK_MS  1000
+#define TF_LEDGER_STALE_MS  30000       /* then another's entry is taken */
+#define TF_LEDGER_DAYS_MS   3600000     /* partitions are made each hour */
+
+typedef struct {
+    tf_queue_t  *q;
+    tf_redis_t   redis;
+    tf_pg_t      pg;
+    char         key[TF_KEY_PREFIX_MAX + 8];
+    int          again;         /* our own pending entries first */
+    int64_t      stale_at;
+    int64_t      days_at;
+} tf_ledger_t;
+
+static const char *const  tf_ledger_fields[] = {
+    "tenant", "owner", "groups", "scopes", "kind", "model", "prio",
+    "request_id", "fp", "acc", "dl", "payload"
+};
+
+#define TF_LEDGER_NFIELDS                                                     \
+    (sizeof(tf_ledger_fields) / sizeof(tf_ledger_fields[0]))
+
+
+/* Entries as XREADGROUP or XAUTOCLAIM list them; the caller frees root. */
+
+static redisReply *
+tf_ledger_read(tf_ledger_t *l, redisReply **root)
+{
+    int          stale;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    stale = tf_clock_ms() >= l->stale_at;
+
+    if (stale) {
+        l->stale_at = tf_clock_ms() + TF_LEDGER_STALE_MS / 4;
+        tf_cmd_begin(&cmd, "XAUTOCLAIM");
+        tf_cmd_str(&cmd, l->key);
+        tf_cmd_str(&cmd, TF_GROUP_LEDGER);
+        tf_cmd_str(&cmd, l->q->worker);
+        tf_cmd_num(&cmd, TF_LEDGER_STALE_MS);
+        tf_cmd_str(&cmd, "0");
+        tf_cmd_str(&cmd, "COUNT");
+        tf_cmd_num(&cmd, TF_LEDGER_BATCH);
+
+    } else {
+        tf_cmd_begin(&cmd, "XREADGROUP");
+        tf_cmd_str(&cmd, "GROUP");
+        tf_cmd_str(&cmd, TF_GROUP_LEDGER);
+        tf_cmd_str(&cmd, l->q->worker);
+        tf_cmd_str(&cmd, "COUNT");
+        tf_cmd_num(&cmd, TF_LEDGER_BATCH);
+        tf_cmd_str(&cmd, "BLOCK");
+        tf_cmd_num(&cmd, TF_LEDGER_BLOCK_MS);
+        tf_cmd_str(&cmd, "STREAMS");
+        tf_cmd_str(&cmd, l->key);
+        tf_cmd_str(&cmd, l->again ? "0" : ">");
+    }
+
+    reply = tf_redis_call(&l->redis, TF_LEDGER_BLOCK_MS
+                          + TF_REDIS_COMMAND_MS, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        (void) snprintf(l->redis.err, sizeof(l->redis.err), "Redis: %s",
+                        reply->str);
+        freeReplyObject(reply);
+        tf_redis_close(&l->redis);
+        reply = NULL;
+    }
+
+    *root = reply;
+
+    if (stale) {
+        return tf_reply_len(reply) > 1 ? reply->element[1] : NULL;
+    }
+
+    if (tf_reply_len(reply) == 0 || tf_reply_len(reply->element[0]) < 2) {
+        return NULL;
+    }
+
+    if (tf_reply_len(reply->element[0]->element[1]) == 0) {
+        l->again = 0;
+    }
+
+    return reply->element[0]->element[1];
+}
+
+
+static const char *
+tf_ledger_field(const redisReply *entry, const char *name)
+{
+    size_t             i;
+    const redisReply  *fields;
+
+    if (tf_reply_len(entry) < 2) {
+        return "";
+    }
+
+    fields = entry->element[1];
+
+    for (i = 0; i + 1 < tf_reply_len(fields); i += 2) {
+        if (strcmp(tf_reply_str(fields, i), name) == 0) {
+            return tf_reply_str(fields, i + 1);
+        }
+    }
+
+    return "";
+}
+
+
+static void
+tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
+{
+    size_t       i;
+    json_t      *row, *value;
+    const char  *text;
+
+    if (tf_reply_len(values) != TF_LEDGER_NFIELDS
+        || tf_reply_str(values, 0)[0] == '\0')
+    {
+        /* the job's hash has gone: it ended long ago, its row is there */
+        return;
+    }
+
+    row = json_pack("{s:s, s:s}", "op", tf_ledger_field(entry, "op"),
+                    "id", tf_ledger_field(entry, "id"));
+
+    for (i = 0; row != NULL && i < TF_LEDGER_NFIELDS; i++) {
+        text = tf_reply_str(values, i);
+
+        if (strcmp(tf_ledger_fields[i], "payload") == 0) {
+            value = json_loads(text, 0, NULL);
+            (void) json_object_set_new(row, "request",
+                                       value ? value : json_null());
+
+        } else if (strcmp(tf_ledger_fields[i], "groups") == 0
+                   || strcmp(tf_ledger_fields[i], "scopes") == 0)
+        {
+            value = json_loads(text, 0, NULL);
+            (void) json_object_set_new(row, tf_ledger_fields[i],
+                                       value ? value : json_array());
+
+        } else {
+            (void) json_object_set_new(row, tf_ledger_fields[i],
+                                       json_string(text));
+        }
+    }
+
+    (void) json_array_append_new(rows, row);
+}
+
+
+/* The jobs of the entries, as the rows that tf_store_ledger() takes. */
+
+static char *
+tf_ledger_rows(tf_ledger_t *l, const redisReply *entries, size_t from,
+    size_t n)
+{
+    char         key[TF_KEY_PREFIX_MAX + 64];
+    char        *text;
+    json_t      *rows;
+    size_t       i, k;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    for (i = 0; i < n; i++) {
+        (void) snprintf(key, sizeof(key), "%s:j:%.48s", l->q->prefix,
+                        tf_ledger_field(entries->element[from + i], "id"));
+        tf_cmd_begin(&cmd, "HMGET");
+        tf_cmd_str(&cmd, key);
+
+        for (k = 0; k < TF_LEDGER_NFIELDS; k++) {
+            tf_cmd_str(&cmd, tf_ledger_fields[k]);
+        }
+
+        if (tf_redis_append(&l->redis, &cmd) != 0) {
+            tf_cmd_free(&cmd);
+            return NULL;
+        }
+    }
+
+    tf_cmd_free(&cmd);
+    rows = json_array();
+
+    for (i = 0; i < n; i++) {
+        reply = tf_redis_reply(&l->redis, 0);
+        if (reply == NULL) {
+            json_decref(rows);
+            return NULL;
+        }
+
+        tf_ledger_row(rows, entries->element[from + i], reply);
+        freeReplyObject(reply);
+    }
+
+    text = json_dumps(rows, JSON_COMPACT);
+    json_decref(rows);
+
+    return text;
+}
+
+
+/* 0: stored and acknowledged; -1: a store is away, the entries stay. */
+
+static int
+tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
+    size_t n)
+{
+    char            *rows;
+    size_t           i;
+    tf_cmd_t         cmd = TF_CMD_INIT;
+    redisReply      *reply;
+    tf_pg_status_t   rc;
+
+    rows = tf_ledger_rows(l, entries, from, n);
+    if (rows == NULL) {
+        tf_pool_redis_down(l->q, l->redis.err);
+        return -1;
+    }
+
+    rc = tf_store_ledger(&l->pg, rows);
+    free(rows);
+
+    if (rc == TF_PG_DOWN) {
+        tf_pool_store_down(l->q, l->pg.err);
+        return -1;
+    }
+
+    if (rc == TF_PG_ERROR) {
+
+        if (n > 1) {
+            for (i = 0; i < n; i++) {
+                if (tf_ledger_store(l, entries, from + i, 1) != 0) {
+                    return -1;
+                }
+            }
+            return 0;
+        }
+
+        tf_log(TF_LOG_ERROR, "accepted job %s cannot be written to the "
+               "ledger: %s", tf_ledger_field(entries->element[from], "id"),
+               l->pg.err);
+    }
+
+    tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->q->prefix);
+
+    for (i = 0; i < n; i++) {
+        tf_cmd_str(&cmd, tf_reply_str(entries->element[from + i], 0));
+        tf_cmd_str(&cmd, tf_ledger_field(entries->element[from + i], "id"));
+    }
+
+    reply = tf_redis_call(&l->redis, 0, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (reply == NULL) {
+        tf_pool_redis_down(l->q, l->redis.err);
+        return -1;
+    }
+
+    freeReplyObject(reply);
+    (void) atomic_fetch_add(&l->q->counters.ledgered, n);
+
+    return 0;
+}
+
+
+static void
+tf_ledger_days(tf_ledger_t *l)
+{
+    if (tf_clock_ms() < l->days_at) {
+        return;
+    }
+
+    if (tf_pg_exec(&l->pg, 0, "SELECT trifecta.make_partitions(7)")
+        == TF_PG_OK)
+    {
+        l->days_at = tf_clock_ms() + TF_LEDGER_DAYS_MS;
+        return;
+    }
+
+    tf_log(TF_LOG_WARN, "the partitions of the next days were not made, "
+           "their jobs go into the default partition: %s", l->pg.err);
+    l->days_at = tf_clock_ms() + TF_LEDGER_DAYS_MS / 60;
+}
+
+
+void *
+tf_pool_ledger(void *queue)
+{
+    int           rc;
+    size_t        n;
+    unsigned      streak;
+    tf_queue_t   *q = queue;
+    redisReply   *root, *entries;
+    tf_ledger_t   l;
+
+    memset(&l, 0, sizeof(l));
+    l.q = q;
+    tf_redis_init(&l.redis, q->conf, q->prefix, 1);
+    tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
+    (void) snprintf(l.key, sizeof(l.key), "%s:acc", q->prefix);
+    streak = 0;
+
+    while (!tf_pool_over(q)) {
+        tf_ledger_days(&l);
+
+        entries = tf_ledger_read(&l, &root);
+        n = tf_reply_len(entries);
+        rc = 0;
+
+        if (root == NULL) {
+            tf_pool_redis_down(q, l.redis.err);
+            rc = -1;
+
+        } else if (n > 0) {
+            rc = tf_ledger_store(&l, entries, 0, n);
+        }
+
+        if (root != NULL) {
+            freeReplyObject(root);
+        }
+
+        if (rc != 0) {
+            l.again = 1;
+            tf_pool_sleep(q, tf_pool_backoff(streak++));
+
+        } else {
+            streak = 0;
+        }
+    }
+
+    tf_redis_close(&l.redis);
+    tf_pg_close(&l.pg);
+
+    return NULL;
+}

@@ -1,0 +1,92 @@
+#ifndef TF_QUEUE_QUEUE_H
+#define TF_QUEUE_QUEUE_H
+
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "queue/job.h"
+
+
+/*
+ * The worker pool.  A job goes through stages, each with a list and its own
+ * thread (the run stage has "threads" of them):
+ *
+ *   claim     hands out at most as many jobs as there are free places
+ *     v
+ *   begin     PostgreSQL gives the attempt numbers, a batch at a time;
+ *     v       Redis is told (started)
+ *   run       the job's kind does its work
+ *     v
+ *   complete  PostgreSQL stores the ends, a batch at a time
+ *     v
+ *   return    Redis is told: finish, or release; retried until it answers
+ *
+ * Batches need no timer: what gathers while one is on its way is the next
+ * one, so a lone job waits for nothing.  A place is taken from the claim to
+ * the return, so nothing is prefetched beyond the free threads.
+ *
+ * Beside the stages: the heartbeat (holds the leases of every job in the
+ * pool and stops those past their deadline) and the ledger (writes what was
+ * accepted into PostgreSQL, behind the submits).
+ *
+ * A store that is away is no job's fault: what was not begun or could not
+ * read is released, what is finished waits as long as its lease is held, and
+ * nothing is claimed until the store is back.
+ */
+
+typedef struct tf_queue_s  tf_queue_t;
+
+/* Does the work of a job; called by several threads at once. */
+typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
+
+
+/* Counters since the start: X(name, what it counts) */
+
+#define TF_QUEUE_COUNTERS(X)                                                  \
+    X(claimed,    "jobs claimed")                                             \
+    X(reclaimed,  "jobs taken over from a worker that was lost")              \
+    X(succeeded,  "jobs stored as succeeded")                                 \
+    X(failed,     "jobs stored as failed, cancelled or dead")                 \
+    X(released,   "jobs given back to the queue")                             \
+    X(dropped,    "jobs dropped because another attempt holds them")          \
+    X(ledgered,   "accepted jobs written to PostgreSQL")                      \
+    X(batches,    "transactions that stored ends of jobs")                    \
+    X(pg_errors,  "calls to PostgreSQL that failed")                          \
+    X(redis_errors, "calls to Redis that failed")
+
+typedef struct {
+#define TF_QUEUE_COUNTER_FIELD(name, what)  atomic_ulong  name;
+    TF_QUEUE_COUNTERS(TF_QUEUE_COUNTER_FIELD)
+#undef TF_QUEUE_COUNTER_FIELD
+} tf_queue_counters_t;
+
+typedef struct {
+    unsigned  held;             /* jobs in the pool now */
+    unsigned  threads;
+    int       store_up;
+    int       redis_up;
+    int       draining;
+    char      why[512];         /* why a store is not up */
+} tf_queue_status_t;
+
+
+/* Starts every thread; NULL when that is not possible. */
+tf_queue_t *tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run,
+    void *data);
+
+/*
+ * Leaves: claims nothing more, releases what has not begun, lets the rest go
+ * on for drain_timeout, then releases it.  hurry() may be called meanwhile
+ * from a signal's thread: release at once.  Returns when nothing is held any
+ * more or nothing more can be done; the process may exit then.
+ */
+void tf_queue_drain(tf_queue_t *queue);
+void tf_queue_hurry(tf_queue_t *queue);
+
+void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
+const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
+
+
+#endif /* TF_QUEUE_QUEUE_H */

@@ -1,0 +1,109 @@
+#include <string.h>
+
+#include "base/log.h"
+#include "queue/pool.h"
+
+
+#define TF_RETURN_BATCH  256
+
+
+/*
+ * Tells Redis of n jobs in one write; returns how many were answered.  Those
+ * behind the last answer are told again: finish and release are checked
+ * against worker and lease, so a repetition does nothing.
+ */
+
+static unsigned
+tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
+{
+    unsigned     i;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    for (i = 0; i < n; i++) {
+        tf_cmd_fcall(&cmd, jobs[i]->release ? TF_FN_RELEASE : TF_FN_FINISH,
+                     q->prefix);
+        tf_cmd_str(&cmd, q->worker);
+        tf_cmd_str(&cmd, jobs[i]->id);
+        tf_cmd_num(&cmd, jobs[i]->lease);
+
+        if (!jobs[i]->release) {
+            tf_cmd_str(&cmd, tf_job_state_word(jobs[i]->state));
+        }
+
+        if (tf_redis_append(redis, &cmd) != 0) {
+            tf_cmd_free(&cmd);
+            return 0;
+        }
+    }
+
+    tf_cmd_free(&cmd);
+
+    for (i = 0; i < n; i++) {
+        reply = tf_redis_reply(redis, 0);
+        if (reply == NULL) {
+            break;
+        }
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            (void) snprintf(redis->err, sizeof(redis->err), "Redis: %s",
+                            reply->str);
+            freeReplyObject(reply);
+            tf_redis_close(redis);
+            break;
+        }
+
+        if (jobs[i]->release) {
+            (void) atomic_fetch_add(&q->counters.released, 1);
+        }
+
+        freeReplyObject(reply);
+        tf_pool_forget(q, jobs[i]);
+    }
+
+    return i;
+}
+
+
+void *
+tf_pool_return(void *queue)
+{
+    unsigned     i, n, keep, told, streak;
+    tf_job_t    *jobs[TF_RETURN_BATCH];
+    tf_queue_t  *q = queue;
+    tf_redis_t   redis;
+
+    tf_redis_init(&redis, q->conf, q->prefix, 1);
+
+    while (!tf_pool_over(q)) {
+        n = tf_pool_take(q, &q->back, jobs, TF_RETURN_BATCH, 0);
+
+        for (streak = 0; n > 0 && !tf_pool_over(q); streak++) {
+            told = tf_return_batch(q, &redis, jobs, n);
+            n -= told;
+            memmove(jobs, jobs + told, n * sizeof(tf_job_t *));
+
+            if (n == 0) {
+                break;
+            }
+
+            tf_pool_redis_down(q, redis.err);
+            tf_pool_sleep(q, tf_pool_backoff(streak));
+
+            for (i = 0, keep = 0; i < n; i++) {
+                if (atomic_load(&jobs[i]->stop) == TF_STOP_LOST) {
+                    tf_pool_forget(q, jobs[i]);
+
+                } else {
+                    jobs[keep++] = jobs[i];
+                }
+            }
+
+            n = keep;
+        }
+    }
+
+    tf_redis_close(&redis);
+
+    return NULL;
+}

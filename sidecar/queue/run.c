@@ -1,0 +1,59 @@
+#include "base/log.h"
+#include "queue/pool.h"
+
+
+void *
+tf_pool_run(void *queue)
+{
+    int          stop;
+    tf_run_t     rc;
+    tf_job_t    *job;
+    tf_queue_t  *q = queue;
+
+    while (!tf_pool_over(q)) {
+        if (tf_pool_take(q, &q->ready, &job, 1, 0) == 0) {
+            continue;
+        }
+
+        tf_log_context(job->request_id, job->id);
+
+        rc = TF_RUN_RELEASE;
+
+        if (atomic_load(&job->stop) == TF_STOP_NONE) {
+            rc = q->run(q->data, job);
+        }
+
+        stop = atomic_load(&job->stop);
+
+        if (stop == TF_STOP_LOST) {
+            tf_log(TF_LOG_WARN, "attempt %d lost its lease and is dropped",
+                   job->attempt);
+            (void) atomic_fetch_add(&q->counters.dropped, 1);
+            tf_pool_forget(q, job);
+
+        } else if (rc == TF_RUN_ENDED) {
+            tf_pool_put(q, &q->complete, job);
+
+        } else if (stop == TF_STOP_DEADLINE) {
+            tf_job_fail(job, TF_JOB_FAILED, "deadline_exceeded",
+                        "The job did not end before its deadline.");
+            tf_pool_put(q, &q->complete, job);
+
+        } else if (stop == TF_STOP_CANCELLED) {
+            tf_job_fail(job, TF_JOB_CANCELLED, "cancelled",
+                        "The job was cancelled.");
+            tf_pool_put(q, &q->complete, job);
+
+        } else {
+            if (stop == TF_STOP_NONE) {
+                tf_pool_store_down(q, "a job could not reach its store, see "
+                                   "the line before");
+            }
+            tf_pool_release(q, job);
+        }
+
+        tf_log_context(NULL, NULL);
+    }
+
+    return NULL;
+}

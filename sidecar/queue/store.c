@@ -1,0 +1,470 @@
+#include "queue/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/log.h"
+
+
+/* One JSON array goes in as $1; the columns are taken out of it there. */
+
+#define TF_STORE_COLUMNS                                                      \
+    "id uuid, tenant text, owner text, groups jsonb, scopes jsonb, "          \
+    "kind text, model text, prio smallint, request jsonb, "                   \
+    "request_id text, fp text, acc bigint, dl bigint"
+
+#define TF_STORE_INTO                                                         \
+    "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
+    "request_id, fingerprint, accepted, deadline"
+
+#define TF_STORE_FROM                                                         \
+    "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
+    "request_id, fp, to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0)"
+
+static const char  tf_store_begin_sql[] =
+    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, epoch, "
+    "lease, attempt, worker, started) "
+    "SELECT " TF_STORE_FROM ", 'running', epoch, lease, 1, $2, now() "
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
+    ", epoch bigint, lease bigint) ORDER BY id "
+    "ON CONFLICT (id) DO UPDATE SET attempt = job.attempt + 1, "
+    "epoch = excluded.epoch, lease = excluded.lease, "
+    "worker = excluded.worker, state = 'running', "
+    "started = coalesce(job.started, now()) "
+    "WHERE job.state IN ('queued', 'running') "
+    "AND (job.epoch, job.lease) < (excluded.epoch, excluded.lease) "
+    "RETURNING job.id, job.attempt";
+
+static const char  tf_store_look_sql[] =
+    "SELECT id, state, lease FROM trifecta.job WHERE id = ANY ("
+    "SELECT (x->>'id')::uuid FROM json_array_elements($1::json) AS x)";
+
+static const char  tf_store_complete_sql[] =
+    "WITH x AS (SELECT * FROM json_to_recordset($1::json) AS x("
+    "id uuid, attempt integer, state text, error jsonb, usage jsonb, "
+    "body text, citations jsonb)), "
+    "done AS (UPDATE trifecta.job AS job SET state = x.state, "
+    "error = x.error, usage = x.usage, finished = now() FROM x "
+    "WHERE job.id = x.id AND job.attempt = x.attempt "
+    "AND job.state = 'running' "
+    "RETURNING job.id, job.tenant, job.owner, job.attempt), "
+    "stored AS (INSERT INTO trifecta.job_result "
+    "(job, tenant, owner, attempt, body, citations) "
+    "SELECT done.id, done.tenant, done.owner, done.attempt, x.body, "
+    "coalesce(x.citations, '[]') FROM done JOIN x USING (id) "
+    "WHERE x.body IS NOT NULL) "
+    "SELECT id FROM done";
+
+static const char  tf_store_new_sql[] =
+    "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "
+    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'queued' "
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
+    ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO NOTHING";
+
+static const char  tf_store_expire_sql[] =
+    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "
+    "finished) "
+    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'failed', "
+    "'{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in the "
+    "queue past its deadline.\"}', now() "
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
+    ", op text) WHERE op = 'expire' ORDER BY id "
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
+    "error = excluded.error, finished = excluded.finished "
+    "WHERE job.state IN ('queued', 'running')";
+
+
+/*
+ * Whether the server refused the data (classes 22 and 23), so that the same
+ * batch without the one bad row would pass.  Anything else, such as a missing
+ * right, is the store's trouble and no job's fault.
+ */
+
+static int
+tf_store_bad_data(const tf_pg_t *pg)
+{
+    return pg->conn != NULL
+           && (strncmp(pg->sqlstate, "22", 2) == 0
+               || strncmp(pg->sqlstate, "23", 2) == 0);
+}
+
+
+/* JSON text from elsewhere; what is none becomes null. */
+
+static json_t *
+tf_store_json(const char *text)
+{
+    json_t  *json;
+
+    json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+    return json ? json : json_null();
+}
+
+
+static char *
+tf_store_dump(json_t *rows)
+{
+    char  *text;
+
+    text = rows ? json_dumps(rows, JSON_COMPACT) : NULL;
+    json_decref(rows);
+
+    if (text == NULL) {
+        tf_log(TF_LOG_ERROR, "out of memory for a batch");
+    }
+
+    return text;
+}
+
+
+static char *
+tf_store_begin_rows(tf_job_t **jobs, unsigned n)
+{
+    json_t    *rows, *row;
+    unsigned   i;
+
+    rows = json_array();
+
+    for (i = 0; i < n; i++) {
+        row = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:i, s:o, s:s, "
+                        "s:s, s:I, s:I, s:I, s:I}",
+                        "id", jobs[i]->id, "tenant", jobs[i]->tenant,
+                        "owner", jobs[i]->owner,
+                        "groups", tf_store_json(jobs[i]->groups),
+                        "scopes", tf_store_json(jobs[i]->scopes),
+                        "kind", jobs[i]->kind, "model", jobs[i]->model,
+                        "prio", jobs[i]->prio,
+                        "request", tf_store_json(jobs[i]->payload),
+                        "request_id", jobs[i]->request_id,
+                        "fp", jobs[i]->fp,
+                        "acc", (json_int_t) jobs[i]->accepted,
+                        "dl", (json_int_t) jobs[i]->deadline,
+                        "epoch", (json_int_t) jobs[i]->epoch,
+                        "lease", (json_int_t) jobs[i]->lease);
+
+        if (row == NULL || json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            return tf_store_dump(NULL);
+        }
+    }
+
+    return tf_store_dump(rows);
+}
+
+
+static tf_job_t *
+tf_store_find(tf_job_t **jobs, unsigned n, const char *id, unsigned *at)
+{
+    unsigned  i;
+
+    for (i = 0; i < n; i++) {
+        if (strcmp(jobs[i]->id, id) == 0) {
+            *at = i;
+            return jobs[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static tf_pg_status_t
+tf_store_begin_batch(tf_pg_t *pg, const char *worker, tf_job_t **jobs,
+    unsigned n, tf_begin_t *result)
+{
+    int              r;
+    char            *rows;
+    unsigned         i, began;
+    tf_job_t        *job;
+    PGresult        *res;
+    const char      *params[2];
+    tf_job_state_t   state;
+    tf_pg_status_t   rc;
+
+    rows = tf_store_begin_rows(jobs, n);
+    if (rows == NULL) {
+        return TF_PG_DOWN;
+    }
+
+    params[0] = rows;
+    params[1] = worker;
+
+    rc = tf_pg_query(pg, &res, 0, tf_store_begin_sql, 2, params);
+    if (rc != TF_PG_OK) {
+        free(rows);
+        return rc;
+    }
+
+    for (i = 0; i < n; i++) {
+        result[i].status = TF_BEGIN_ENDED;
+        result[i].row_lease = 0;
+    }
+
+    began = 0;
+
+    for (r = 0; r < PQntuples(res); r++) {
+        job = tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i);
+        if (job != NULL) {
+            job->attempt = (int) strtol(PQgetvalue(res, r, 1), NULL, 10);
+            result[i].status = TF_BEGIN_OK;
+            began++;
+        }
+    }
+
+    PQclear(res);
+
+    if (began == n) {
+        free(rows);
+        return TF_PG_OK;
+    }
+
+    rc = tf_pg_query(pg, &res, 0, tf_store_look_sql, 1, params);
+    free(rows);
+
+    if (rc != TF_PG_OK) {
+        return TF_PG_DOWN;
+    }
+
+    for (r = 0; r < PQntuples(res); r++) {
+        job = tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i);
+
+        if (job == NULL || result[i].status == TF_BEGIN_OK) {
+            continue;
+        }
+
+        state = tf_job_state_from_word(PQgetvalue(res, r, 1));
+
+        if (state != TF_JOB_NSTATES && tf_job_state_terminal(state)) {
+            job->state = state;
+
+        } else {
+            result[i].status = TF_BEGIN_RELET;
+            result[i].row_lease = strtoll(PQgetvalue(res, r, 2), NULL, 10);
+        }
+    }
+
+    PQclear(res);
+
+    return TF_PG_OK;
+}
+
+
+tf_pg_status_t
+tf_store_begin(tf_pg_t *pg, const char *worker, tf_job_t **jobs, unsigned n,
+    tf_begin_t *result)
+{
+    unsigned        i;
+    tf_pg_status_t  rc;
+
+    rc = tf_store_begin_batch(pg, worker, jobs, n, result);
+
+    if (rc == TF_PG_OK) {
+        return TF_PG_OK;
+    }
+
+    if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
+        return TF_PG_DOWN;
+    }
+
+    if (n == 1) {
+        tf_log(TF_LOG_ERROR, "job %s cannot be begun: %s", jobs[0]->id,
+               pg->err);
+        result[0].status = TF_BEGIN_REFUSED;
+        return TF_PG_OK;
+    }
+
+    for (i = 0; i < n; i++) {
+        rc = tf_store_begin(pg, worker, jobs + i, 1, result + i);
+        if (rc != TF_PG_OK) {
+            return rc;
+        }
+    }
+
+    return TF_PG_OK;
+}
+
+
+static char *
+tf_store_complete_rows(tf_job_t **jobs, unsigned n)
+{
+    json_t    *rows, *row;
+    unsigned   i;
+
+    rows = json_array();
+
+    for (i = 0; i < n; i++) {
+        row = json_pack("{s:s, s:i, s:s, s:o, s:o, s:s?, s:o}",
+                        "id", jobs[i]->id, "attempt", jobs[i]->attempt,
+                        "state", tf_job_state_word(jobs[i]->state),
+                        "error", tf_store_json(jobs[i]->error),
+                        "usage", tf_store_json(jobs[i]->usage),
+                        "body", jobs[i]->body,
+                        "citations", tf_store_json(jobs[i]->citations));
+
+        if (row == NULL || json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            return tf_store_dump(NULL);
+        }
+    }
+
+    return tf_store_dump(rows);
+}
+
+
+/*
+ * A job whose row was not updated: if the row has ended (by us, when the
+ * answer to an earlier commit got lost, or by a lawful other), its state is
+ * the one to finish with.
+ */
+
+static tf_pg_status_t
+tf_store_look_ended(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
+    unsigned n, tf_complete_t *result)
+{
+    int              r;
+    unsigned         i;
+    PGresult        *res;
+    const char      *params[1];
+    tf_job_state_t   state;
+
+    params[0] = rows;
+
+    if (tf_pg_query(pg, &res, 0, tf_store_look_sql, 1, params) != TF_PG_OK) {
+        return TF_PG_DOWN;
+    }
+
+    for (r = 0; r < PQntuples(res); r++) {
+        if (tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i) == NULL
+            || result[i] != TF_COMPLETE_FENCED)
+        {
+            continue;
+        }
+
+        state = tf_job_state_from_word(PQgetvalue(res, r, 1));
+
+        if (state != TF_JOB_NSTATES && tf_job_state_terminal(state)) {
+            jobs[i]->state = state;
+            result[i] = TF_COMPLETE_ENDED;
+        }
+    }
+
+    PQclear(res);
+
+    return TF_PG_OK;
+}
+
+
+static tf_pg_status_t
+tf_store_complete_batch(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
+    unsigned n, tf_complete_t *result)
+{
+    int              r;
+    unsigned         i, done;
+    PGresult        *res;
+    const char      *params[1];
+    tf_pg_status_t   rc;
+
+    params[0] = rows;
+
+    rc = tf_pg_query(pg, &res, 0, tf_store_complete_sql, 1, params);
+    if (rc != TF_PG_OK) {
+        return rc;
+    }
+
+    for (i = 0; i < n; i++) {
+        result[i] = TF_COMPLETE_FENCED;
+    }
+
+    done = 0;
+
+    for (r = 0; r < PQntuples(res); r++) {
+        if (tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i) != NULL) {
+            result[i] = TF_COMPLETE_OK;
+            done++;
+        }
+    }
+
+    PQclear(res);
+
+    if (done == n) {
+        return TF_PG_OK;
+    }
+
+    return tf_store_look_ended(pg, rows, jobs, n, result);
+}
+
+
+tf_pg_status_t
+tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
+    tf_complete_t *result)
+{
+    char            *rows;
+    unsigned         i;
+    tf_pg_status_t   rc;
+
+    /* NULL for text that is not UTF-8, for example: JSON cannot carry it */
+
+    rows = tf_store_complete_rows(jobs, n);
+
+    if (rows != NULL) {
+        rc = tf_store_complete_batch(pg, rows, jobs, n, result);
+        free(rows);
+
+        if (rc == TF_PG_OK) {
+            return TF_PG_OK;
+        }
+
+        if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
+            return TF_PG_DOWN;
+        }
+    }
+
+    if (n == 1) {
+        tf_log(TF_LOG_ERROR, "the result of job %s cannot be stored: %s",
+               jobs[0]->id, rows ? pg->err : "it is not UTF-8");
+        result[0] = TF_COMPLETE_REFUSED;
+        return TF_PG_OK;
+    }
+
+    for (i = 0; i < n; i++) {
+        rc = tf_store_complete(pg, jobs + i, 1, result + i);
+        if (rc != TF_PG_OK) {
+            return rc;
+        }
+    }
+
+    return TF_PG_OK;
+}
+
+
+tf_pg_status_t
+tf_store_ledger(tf_pg_t *pg, const char *rows)
+{
+    const char      *params[1];
+    tf_pg_status_t   rc;
+
+    params[0] = rows;
+
+    rc = tf_pg_exec(pg, 0, "BEGIN");
+
+    if (rc == TF_PG_OK) {
+        rc = tf_pg_query(pg, NULL, 0, tf_store_new_sql, 1, params);
+    }
+
+    if (rc == TF_PG_OK) {
+        rc = tf_pg_query(pg, NULL, 0, tf_store_expire_sql, 1, params);
+    }
+
+    if (rc == TF_PG_OK) {
+        return tf_pg_commit(pg);
+    }
+
+    if (rc == TF_PG_ERROR) {
+        tf_pg_rollback(pg);
+    }
+
+    return tf_store_bad_data(pg) ? TF_PG_ERROR : TF_PG_DOWN;
+}

@@ -1,0 +1,61 @@
+#ifndef TF_QUEUE_STORE_H
+#define TF_QUEUE_STORE_H
+
+
+#include "db/pg.h"
+#include "queue/job.h"
+
+
+/*
+ * What PostgreSQL says of jobs: begin and complete, a batch at a time.
+ *
+ * begin hands out the attempt number of each job, if its (epoch, lease) is
+ * newer than the one that the row has seen: a claimer that stalled cannot
+ * fence the lawful one.  complete writes only where the attempt is still
+ * the job's and the row is still running: a zombie writes nothing.  Both are
+ * one transaction; TF_PG_OK means it is committed, anything else is
+ * TF_PG_DOWN.  A batch that the server refuses because of its data is
+ * repeated job by job, so that one bad job does not hold up its neighbours.
+ *
+ * result[i] belongs to jobs[i].
+ */
+
+#define TF_STORE_BATCH_MAX    256
+#define TF_STORE_BATCH_BYTES  (4 * 1024 * 1024)
+
+typedef enum {
+    TF_BEGIN_OK,            /* job->attempt is set */
+    TF_BEGIN_ENDED,         /* the row is terminal: job->state is its state */
+    TF_BEGIN_RELET,         /* the row has seen a newer lease: see row_lease */
+    TF_BEGIN_REFUSED        /* the row cannot be written: job->error is set */
+} tf_begin_status_t;
+
+typedef struct {
+    tf_begin_status_t  status;
+    int64_t            row_lease;
+} tf_begin_t;
+
+typedef enum {
+    TF_COMPLETE_OK,
+    TF_COMPLETE_ENDED,      /* the row had ended: job->state is its state */
+    TF_COMPLETE_FENCED,     /* another attempt holds the row */
+    TF_COMPLETE_REFUSED     /* the data cannot be stored */
+} tf_complete_t;
+
+
+tf_pg_status_t tf_store_begin(tf_pg_t *pg, const char *worker,
+    tf_job_t **jobs, unsigned n, tf_begin_t *result);
+
+tf_pg_status_t tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
+    tf_complete_t *result);
+
+
+/*
+ * The ledger: rows for what the accept log says.  rows is a JSON array of
+ * objects with the members of a job's hash and "op" ("new" or "expire").
+ * TF_PG_ERROR says that the server refuses the data of a row.
+ */
+tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows);
+
+
+#endif /* TF_QUEUE_STORE_H */
