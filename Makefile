@@ -10,6 +10,7 @@
 #   make planted      build/planted/: asan with an overrun planted in each
 #                     program, to show that the tests would see a real one
 #   make check        unit tests and t/*.t, with build/test/
+#   make conf         writes conf/sidecar.conf from the sidecar's table of keys
 #   make install      DESTDIR=, prefix=/usr
 #   make clean        removes build/ but not the cached nginx source
 #
@@ -110,7 +111,8 @@ NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
 NGX_MAKE    = $(MAKE) --no-print-directory -f objs/Makefile
 
 
-.PHONY: all test-build asan fuzz planted unit check install clean FORCE
+.PHONY: all test-build asan fuzz planted unit check conf install clean \
+        FORCE
 
 all: build/release/trifecta build/release/ngx_http_trifecta_module.so
 
@@ -271,6 +273,9 @@ check: test-build
 	prove -It/lib $(patsubst t/unit/%.c,build/test/unit/%,$(UNIT)) $(TESTS)
 
 unit: export CMOCKA_MESSAGE_OUTPUT = TAP
+
+conf: build/test/unit/conf_file_test
+	$< --write
 
 install: all
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(modulesdir)' \
