@@ -473,6 +473,20 @@ tf_queue_hurry(tf_queue_t *q)
 
 
 void
+tf_queue_free(tf_queue_t *q)
+{
+    (void) pthread_cond_destroy(&q->begin.filled);
+    (void) pthread_cond_destroy(&q->ready.filled);
+    (void) pthread_cond_destroy(&q->complete.filled);
+    (void) pthread_cond_destroy(&q->back.filled);
+    (void) pthread_cond_destroy(&q->freed);
+    (void) pthread_cond_destroy(&q->tick);
+    (void) pthread_mutex_destroy(&q->mutex);
+    free(q);
+}
+
+
+void
 tf_queue_status(tf_queue_t *q, tf_queue_status_t *status)
 {
     memset(status, 0, sizeof(tf_queue_status_t));

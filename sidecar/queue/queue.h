@@ -85,6 +85,9 @@ tf_queue_t *tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run,
 void tf_queue_drain(tf_queue_t *queue);
 void tf_queue_hurry(tf_queue_t *queue);
 
+/* After a drain that left nothing held. */
+void tf_queue_free(tf_queue_t *queue);
+
 void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
 const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
 

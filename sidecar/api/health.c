@@ -1,0 +1,310 @@
+#include "api/health.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include <trifecta/version.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+
+
+#define TF_HEALTH_CONNECTIONS  64
+#define TF_HEALTH_TIMEOUT      10       /* s, of an idle connection */
+
+struct tf_health_s {
+    struct MHD_Daemon  *daemon;
+    tf_queue_t         *queue;
+};
+
+typedef struct {
+    const char  *path;
+    const char  *type;
+    unsigned   (*fill)(tf_queue_t *queue, tf_buf_t *body);
+} tf_health_route_t;
+
+
+static unsigned
+tf_health_livez(tf_queue_t *queue, tf_buf_t *body)
+{
+    (void) queue;
+
+    tf_buf_puts(body, "{\"status\":\"ok\"}\n");
+
+    return MHD_HTTP_OK;
+}
+
+
+static unsigned
+tf_health_readyz(tf_queue_t *queue, tf_buf_t *body)
+{
+    int                 ready;
+    char               *text;
+    json_t             *json;
+    tf_queue_status_t   st;
+
+    tf_queue_status(queue, &st);
+
+    ready = st.store_up && st.redis_up && !st.draining;
+
+    json = json_pack("{s:s, s:s, s:s, s:b, s:s}",
+                     "status", ready ? "ok" : "unavailable",
+                     "redis", st.redis_up ? "ok" : "down",
+                     "postgresql", st.store_up ? "ok" : "down",
+                     "draining", st.draining, "detail", st.why);
+    text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+
+    tf_buf_printf(body, "%s\n", text ? text : "{}");
+    free(text);
+
+    return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+
+static void
+tf_health_gauge(tf_buf_t *body, const char *name, const char *what,
+    unsigned long value)
+{
+    tf_buf_printf(body, "# HELP trifecta_worker_%s %s\n"
+                  "# TYPE trifecta_worker_%s gauge\n"
+                  "trifecta_worker_%s %lu\n", name, what, name, name, value);
+}
+
+
+static unsigned
+tf_health_metrics(tf_queue_t *queue, tf_buf_t *body)
+{
+    tf_queue_status_t           st;
+    const tf_queue_counters_t  *c;
+
+    c = tf_queue_counters(queue);
+
+#define TF_HEALTH_COUNTER(name, what)                                         \
+    tf_buf_printf(body, "# HELP trifecta_worker_" #name "_total " what "\n"   \
+                  "# TYPE trifecta_worker_" #name "_total counter\n"          \
+                  "trifecta_worker_" #name "_total %lu\n",                    \
+                  atomic_load(&c->name));
+    TF_QUEUE_COUNTERS(TF_HEALTH_COUNTER)
+#undef TF_HEALTH_COUNTER
+
+    tf_queue_status(queue, &st);
+
+    tf_health_gauge(body, "held", "jobs held now", st.held);
+    tf_health_gauge(body, "threads", "jobs that may run at a time",
+                    st.threads);
+    tf_health_gauge(body, "postgresql_up", "whether PostgreSQL answers",
+                    (unsigned long) st.store_up);
+    tf_health_gauge(body, "redis_up", "whether Redis answers",
+                    (unsigned long) st.redis_up);
+    tf_health_gauge(body, "draining", "whether the process is leaving",
+                    (unsigned long) st.draining);
+    tf_buf_printf(body, "# HELP trifecta_build_info version of the program\n"
+                  "# TYPE trifecta_build_info gauge\n"
+                  "trifecta_build_info{version=\"" TF_VERSION "\"} 1\n");
+
+    return MHD_HTTP_OK;
+}
+
+
+static const tf_health_route_t  tf_health_routes[] = {
+    { "/livez",   "application/json",          tf_health_livez },
+    { "/readyz",  "application/json",          tf_health_readyz },
+    { "/metrics", "text/plain; version=0.0.4", tf_health_metrics }
+};
+
+
+static enum MHD_Result
+tf_health_answer(struct MHD_Connection *conn, unsigned status,
+    const char *type, tf_buf_t *body)
+{
+    enum MHD_Result       rc;
+    struct MHD_Response  *response;
+
+    if (body->failed) {
+        tf_buf_free(body);
+        return MHD_NO;
+    }
+
+    response = MHD_create_response_from_buffer(body->len, body->data,
+                                               MHD_RESPMEM_MUST_COPY);
+    tf_buf_free(body);
+
+    if (response == NULL) {
+        return MHD_NO;
+    }
+
+    (void) MHD_add_response_header(response, "Content-Type", type);
+    (void) MHD_add_response_header(response, "Cache-Control", "no-store");
+
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
+        (void) MHD_add_response_header(response, "Allow", "GET, HEAD");
+    }
+
+    rc = MHD_queue_response(conn, status, response);
+    MHD_destroy_response(response);
+
+    return rc;
+}
+
+
+static enum MHD_Result
+tf_health_request(void *data, struct MHD_Connection *conn, const char *url,
+    const char *method, const char *version, const char *upload,
+    size_t *upload_size, void **con_cls)
+{
+    size_t        i;
+    tf_buf_t      body = TF_BUF_INIT;
+    unsigned      status;
+    tf_health_t  *health = data;
+
+    (void) version;
+    (void) upload;
+    (void) con_cls;
+
+    *upload_size = 0;
+
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        tf_buf_puts(&body, "{\"error\":\"only GET\"}\n");
+        return tf_health_answer(conn, MHD_HTTP_METHOD_NOT_ALLOWED,
+                                "application/json", &body);
+    }
+
+    for (i = 0; i < sizeof(tf_health_routes) / sizeof(tf_health_routes[0]);
+         i++)
+    {
+        if (strcmp(url, tf_health_routes[i].path) == 0) {
+            status = tf_health_routes[i].fill(health->queue, &body);
+            return tf_health_answer(conn, status, tf_health_routes[i].type,
+                                    &body);
+        }
+    }
+
+    tf_buf_puts(&body, "{\"error\":\"not found: /livez, /readyz and "
+                "/metrics are\"}\n");
+
+    return tf_health_answer(conn, MHD_HTTP_NOT_FOUND, "application/json",
+                            &body);
+}
+
+
+/* A bound and listening socket for "host:port", or -1 with a log line. */
+
+static int
+tf_health_listen(const char *address)
+{
+    int               fd, rc;
+    char              host[256];
+    size_t            n;
+    const char       *port;
+    struct addrinfo   hints, *list, *ai;
+
+    port = strrchr(address, ':');
+    n = port ? (size_t) (port - address) : 0;
+
+    if (port == NULL || n >= sizeof(host)) {
+        tf_log(TF_LOG_ERROR, "listen = %s: host:port is expected", address);
+        return -1;
+    }
+
+    memcpy(host, address, n);
+    host[n] = '\0';
+
+    if (n > 1 && host[0] == '[' && host[n - 1] == ']') {
+        host[n - 1] = '\0';
+        memmove(host, host + 1, n - 1);
+    }
+
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+
+    rc = getaddrinfo(host[0] ? host : NULL, port + 1, &hints, &list);
+    if (rc != 0) {
+        tf_log(TF_LOG_ERROR, "listen = %s: %s", address, gai_strerror(rc));
+        return -1;
+    }
+
+    fd = -1;
+
+    for (ai = list; ai != NULL && fd == -1; ai = ai->ai_next) {
+        fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC, 0);
+        if (fd == -1) {
+            continue;
+        }
+
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int) { 1 },
+                          sizeof(int));
+
+        if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0
+            || listen(fd, TF_HEALTH_CONNECTIONS) != 0)
+        {
+            tf_log(TF_LOG_ERROR, "listen = %s: %s; another sidecar may have "
+                   "that port", address, strerror(errno));
+            (void) close(fd);
+            fd = -1;
+            break;
+        }
+    }
+
+    freeaddrinfo(list);
+
+    return fd;
+}
+
+
+tf_health_t *
+tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
+{
+    int           fd;
+    tf_health_t  *health;
+
+    fd = tf_health_listen(conf->listen);
+    if (fd == -1) {
+        return NULL;
+    }
+
+    health = calloc(1, sizeof(tf_health_t));
+    if (health == NULL) {
+        (void) close(fd);
+        return NULL;
+    }
+
+    health->queue = queue;
+
+    health->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
+                         NULL, tf_health_request, health,
+                         MHD_OPTION_LISTEN_SOCKET, fd,
+                         MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned) TF_HEALTH_CONNECTIONS,
+                         MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned) TF_HEALTH_TIMEOUT, MHD_OPTION_END);
+
+    if (health->daemon == NULL) {
+        tf_log(TF_LOG_ERROR, "listen = %s: the listener cannot be started",
+               conf->listen);
+        (void) close(fd);
+        free(health);
+        return NULL;
+    }
+
+    return health;
+}
+
+
+void
+tf_health_stop(tf_health_t *health)
+{
+    if (health != NULL) {
+        MHD_stop_daemon(health->daemon);
+        free(health);
+    }
+}

@@ -1,0 +1,27 @@
+#ifndef TF_API_HEALTH_H
+#define TF_API_HEALTH_H
+
+
+#include "base/conf.h"
+#include "queue/queue.h"
+
+
+/*
+ * What others ask of a running sidecar, on the address "listen":
+ *
+ *   GET /livez    200 while the process answers at all
+ *   GET /readyz   200 when it can take jobs, else 503; JSON says why
+ *   GET /metrics  counters and gauges as Prometheus reads them
+ *
+ * There is no credential and nothing of any job in the answers; the address
+ * is for the machine's or cluster's own network.
+ */
+
+typedef struct tf_health_s  tf_health_t;
+
+/* NULL, with a line in the log, when the address cannot be had. */
+tf_health_t *tf_health_start(const tf_conf_t *conf, tf_queue_t *queue);
+void tf_health_stop(tf_health_t *health);
+
+
+#endif /* TF_API_HEALTH_H */

@@ -1,0 +1,31 @@
+#ifndef TF_JOBS_JOBS_H
+#define TF_JOBS_JOBS_H
+
+
+#include "base/conf.h"
+#include "db/pg.h"
+#include "queue/queue.h"
+
+
+/*
+ * The kinds of job: a table in jobs.c, one file and one row a kind.
+ *
+ * A kind's function does the work of one attempt, with plain calls that
+ * block, and sets what came of it in the job (state, body, citations, usage,
+ * or an error by tf_job_fail()): TF_RUN_ENDED.  It returns TF_RUN_RELEASE
+ * when a store that it needs is away or job->stop was set before it came to
+ * an end, and then has changed nothing that another attempt would miss.
+ */
+
+typedef struct {
+    const tf_conf_t  *conf;
+    tf_pg_pool_t     *rag;      /* connections of the role trifecta_rag */
+} tf_jobs_t;
+
+/* A tf_queue_run_pt; data is a tf_jobs_t. */
+tf_run_t tf_jobs_run(void *data, tf_job_t *job);
+
+tf_run_t tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job);
+
+
+#endif /* TF_JOBS_JOBS_H */
