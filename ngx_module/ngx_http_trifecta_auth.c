@@ -1,0 +1,250 @@
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_jwt.h"
+
+
+/*
+ * From the request to an identity in its context, or to a 401 or 403.
+ *
+ * The credential is the one header "Authorization: Bearer <token>".  Tokens
+ * elsewhere (query string, cookie, Proxy-Authorization) are none, and so are
+ * two Authorization headers, of which two readers might take different ones.
+ *
+ * The handler declines when all is well: NGX_OK would end the phase, and
+ * with it limit_req and limit_conn.  Subrequests are part of a request that
+ * was checked or needed no check.  An internal redirect comes here again;
+ * the context says that it is done.
+ */
+
+static tf_error_t ngx_http_trifecta_auth_bearer(ngx_http_request_t *r,
+    ngx_str_t *token, const char **err);
+static ngx_int_t ngx_http_trifecta_auth_refuse(ngx_http_request_t *r,
+    tf_error_t code, const char *reason);
+static ngx_int_t ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id);
+static ngx_int_t ngx_http_trifecta_auth_list(ngx_http_request_t *r,
+    ngx_str_t *text, const json_t *list);
+static void ngx_http_trifecta_auth_cleanup(void *data);
+
+
+#define NGX_HTTP_TRIFECTA_AUTH_GOOD  TF_E_COUNT
+
+
+ngx_int_t
+ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       token;
+    tf_error_t                      code;
+    const char                     *err;
+    tf_jwt_verdict_t                verdict;
+    tf_jwt_identity_t               id;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_loc_conf_t   *tlcf;
+    ngx_http_trifecta_main_conf_t  *tmcf;
+
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (!tlcf->auth || r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->authenticated) {
+        return NGX_DECLINED;
+    }
+
+    code = ngx_http_trifecta_auth_bearer(r, &token, &err);
+
+    if (code != NGX_HTTP_TRIFECTA_AUTH_GOOD) {
+        return ngx_http_trifecta_auth_refuse(r, code, err);
+    }
+
+    tmcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    verdict = tf_jwt_check(&id, token.data, token.len, tmcf->issuers.elts,
+                           tmcf->issuers.nelts, ngx_time(),
+                           (int64_t) (tmcf->leeway / 1000));
+
+    switch (verdict) {
+
+    case TF_JWT_OK:
+        rc = ngx_http_trifecta_auth_keep(r, ctx, &id);
+        tf_jwt_release(&id);
+
+        return rc == NGX_OK ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    case TF_JWT_EXPIRED:
+        code = TF_E_TOKEN_EXPIRED;
+        break;
+
+    case TF_JWT_FORBIDDEN:
+        code = TF_E_FORBIDDEN;
+        break;
+
+    case TF_JWT_FAILED:
+        code = TF_E_INTERNAL;
+        break;
+
+    default:
+        code = TF_E_INVALID_TOKEN;
+        break;
+    }
+
+    return ngx_http_trifecta_auth_refuse(r, code,
+                                         tf_jwt_reason_text(id.reason));
+}
+
+
+static tf_error_t
+ngx_http_trifecta_auth_bearer(ngx_http_request_t *r, ngx_str_t *token,
+    const char **err)
+{
+    u_char           *p, *end;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h, *found;
+
+    found = NULL;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len != sizeof("Authorization") - 1
+                || ngx_strcasecmp(h[i].key.data, (u_char *) "Authorization")
+                   != 0)
+            {
+                continue;
+            }
+
+            if (found) {
+                *err = "the request has more than one Authorization header";
+                return TF_E_INVALID_TOKEN;
+            }
+
+            found = &h[i];
+        }
+    }
+
+    if (found == NULL) {
+        *err = "the request has no Authorization header";
+        return TF_E_MISSING_TOKEN;
+    }
+
+    p = found->value.data;
+    end = p + found->value.len;
+
+    if (found->value.len < sizeof("Bearer") - 1
+        || ngx_strncasecmp(p, (u_char *) "Bearer", sizeof("Bearer") - 1) != 0
+        || (found->value.len > sizeof("Bearer") - 1 && p[6] != ' '))
+    {
+        *err = "the Authorization header has not the scheme Bearer";
+        return TF_E_MISSING_TOKEN;
+    }
+
+    for (p += sizeof("Bearer") - 1; p < end && *p == ' '; p++) {
+        /* void */
+    }
+
+    if (p == end) {
+        *err = "the Authorization header has no token";
+        return TF_E_MISSING_TOKEN;
+    }
+
+    /* the alphabet is checked with the token: base64url and dots, no more */
+
+    token->data = p;
+    token->len = end - p;
+
+    return NGX_HTTP_TRIFECTA_AUTH_GOOD;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_auth_refuse(ngx_http_request_t *r, tf_error_t code,
+    const char *reason)
+{
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "trifecta: not authorized: %s", reason);
+
+    return ngx_http_trifecta_error(r, code, NULL, "%s", reason);
+}
+
+
+/* The claims live as long as the request; nothing of it is done by halves. */
+
+static ngx_int_t
+ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id)
+{
+    ngx_str_t            owner, groups, scopes;
+    ngx_pool_cleanup_t  *cln;
+
+    owner.len = id->owner_len;
+    owner.data = ngx_pnalloc(r->pool, owner.len);
+
+    if (owner.data == NULL
+        || ngx_http_trifecta_auth_list(r, &groups, id->groups) != NGX_OK
+        || ngx_http_trifecta_auth_list(r, &scopes, id->scopes) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(owner.data, id->owner, owner.len);
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_trifecta_auth_cleanup;
+    cln->data = json_incref(id->claims);
+
+    ctx->claims = id->claims;
+    ctx->owner = owner;
+    ctx->groups_json = groups;
+    ctx->scopes_json = scopes;
+    ctx->tenant.data = (u_char *) id->tenant.data;
+    ctx->tenant.len = id->tenant.len;
+    ctx->sub.data = (u_char *) id->sub.data;
+    ctx->sub.len = id->sub.len;
+
+    ctx->authenticated = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_auth_list(ngx_http_request_t *r, ngx_str_t *text,
+    const json_t *list)
+{
+    text->len = json_dumpb(list, NULL, 0, JSON_COMPACT);
+
+    if (text->len == 0) {
+        return NGX_ERROR;
+    }
+
+    text->data = ngx_pnalloc(r->pool, text->len);
+
+    if (text->data == NULL
+        || json_dumpb(list, (char *) text->data, text->len, JSON_COMPACT)
+           != text->len)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_trifecta_auth_cleanup(void *data)
+{
+    json_decref(data);
+}

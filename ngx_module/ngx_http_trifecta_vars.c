@@ -1,0 +1,208 @@
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_claims.h"
+
+
+/*
+ * Variables of a request:
+ *
+ *   $trifecta_request_id     req_<32 hex>, on every request
+ *   $trifecta_tenant         \
+ *   $trifecta_owner           > of the verified token
+ *   $trifecta_claim_<name>   /
+ *   $trifecta_job_id         once the job is known
+ *
+ * A variable that has nothing to say is empty.  None is cached: one that is
+ * read before the token was checked has its value afterwards, so a limit on
+ * it cannot be slipped past by an earlier "set".
+ */
+
+static ngx_int_t ngx_http_trifecta_vars_get(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_trifecta_vars_claim(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static const json_t *ngx_http_trifecta_vars_find(json_t *claims,
+    u_char *name, size_t len);
+static void ngx_http_trifecta_vars_set(ngx_http_variable_value_t *v,
+    const void *data, size_t len);
+
+
+static ngx_http_variable_t  ngx_http_trifecta_vars[] = {
+
+    { ngx_string("trifecta_request_id"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, request_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_tenant"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, tenant),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_owner"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, owner),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_job_id"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, job_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_claim_"), NULL, ngx_http_trifecta_vars_claim, 0,
+      NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_http_trifecta_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_trifecta_vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_vars_get(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                *value;
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    value = (ngx_str_t *) ((u_char *) ctx + data);
+
+    if (value->len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    ngx_http_trifecta_vars_set(v, value->data, value->len);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Strings as they are, numbers and booleans as in JSON.  A string with
+ * control characters is left out: the variable may become a header of a
+ * request to somebody else, and a line feed in it another header.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_vars_claim(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t *name = (ngx_str_t *) data;
+
+    u_char                   *p;
+    size_t                    len;
+    const json_t             *value;
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->not_found = 1;
+
+    if (ctx->claims == NULL) {
+        return NGX_OK;
+    }
+
+    len = sizeof("trifecta_claim_") - 1;
+
+    value = ngx_http_trifecta_vars_find(ctx->claims, name->data + len,
+                                        name->len - len);
+
+    if (json_is_string(value)) {
+        len = json_string_length(value);
+
+        if (tf_claims_plain(json_string_value(value), len)) {
+            ngx_http_trifecta_vars_set(v, json_string_value(value), len);
+        }
+
+        return NGX_OK;
+    }
+
+    if (!json_is_number(value) && !json_is_boolean(value)) {
+        return NGX_OK;
+    }
+
+    len = json_dumpb(value, NULL, 0, JSON_ENCODE_ANY);
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (len == 0
+        || json_dumpb(value, (char *) p, len, JSON_ENCODE_ANY) != len)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_trifecta_vars_set(v, p, len);
+
+    return NGX_OK;
+}
+
+
+/*
+ * nginx makes names of variables lower case, names of claims have both: the
+ * claim of exactly this name, else the only one that differs in case.
+ */
+
+static const json_t *
+ngx_http_trifecta_vars_find(json_t *claims, u_char *name, size_t len)
+{
+    json_t      *value, *found;
+    ngx_uint_t   n;
+    const char  *key;
+
+    n = 0;
+    found = NULL;
+
+    json_object_foreach(claims, key, value) {
+
+        if (ngx_strlen(key) != len
+            || ngx_strncasecmp((u_char *) key, name, len) != 0)
+        {
+            continue;
+        }
+
+        if (ngx_strncmp(key, name, len) == 0) {
+            return value;
+        }
+
+        found = value;
+        n++;
+    }
+
+    return n == 1 ? found : NULL;
+}
+
+
+static void
+ngx_http_trifecta_vars_set(ngx_http_variable_value_t *v, const void *data,
+    size_t len)
+{
+    v->data = (u_char *) data;
+    v->len = len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+}
