@@ -1,0 +1,437 @@
+# The function library in Redis, called as module and sidecar call it, without
+# either of them: what each function does, answers and leaves behind.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Trifecta::Test;
+
+my $t = Trifecta::Test->new(start => 0,
+                            redis_conf => "maxmemory 64mb\n");
+my $P = '{trifecta:0}';
+my $r;
+
+$t->start('redis');
+$r = $t->redis_client;
+
+my $library = $t->read_file($t->root . '/migrations/redis/trifecta_v1.lua');
+
+sub fcall {
+    my ($name, @args) = @_;
+    return $r->cmd('FCALL', "trifecta_${name}_v1", 1, $P, @args);
+}
+
+sub look { $r->cmd('FCALL_RO', 'trifecta_look_v1', 1, $P, @_) }
+
+my $next = 0;
+
+sub job {
+    my (%o) = @_;
+    my %job = (id => sprintf('00000000-0000-7000-8000-%012x', ++$next),
+               tenant => 't', owner => 'o', groups => '[]', scopes => '[]',
+               kind => 'query', model => 'm', prio => 1, payload => '{"q":1}',
+               request_id => 'req', fp => 'f', limit => 60000, max => 10000,
+               tmax => 10000, %o);
+    return \%job;
+}
+
+sub submit {
+    my $job = ref $_[0] ? $_[0] : job(@_);
+    my $reply = fcall('submit', map { $_ => $job->{$_} } sort keys %$job);
+    return wantarray ? ($reply, $job->{id}) : $reply;
+}
+
+sub fresh {
+    $r->cmd('FLUSHALL');
+    $r->cmd('FUNCTION', 'LOAD', 'REPLACE', $library);
+    fcall('epoch', 1);
+}
+
+# A claimed job as a hash.
+
+my @COLUMNS = qw(what id sid lease prio tenant owner groups scopes kind model
+                 payload request_id fp acc dl now);
+
+sub jobs { map { my %j; @j{@COLUMNS} = @$_; \%j } @_ }
+
+sub claim {
+    my ($w, $n, $lowest) = @_;
+    my ($last, @jobs) = @{ fcall('claim', $w, $n, $lowest // 0) };
+    return jobs(@jobs);
+}
+
+sub reclaim {
+    my ($w, $n, $lease) = @_;
+    return jobs(@{ fcall('reclaim', $w, $n, $lease) });
+}
+
+# Redis seems to have been looked after all the time.
+
+sub no_outage { $r->cmd('HDEL', "$P:meta", 'hold'); $r->cmd('HSET', "$P:meta",
+                'reclaim', $r->cmd('TIME')->[0] * 1000) }
+
+sub card { $r->cmd('ZCARD', "$P:$_[0]") }
+
+sub counts_agree {
+    my ($name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($live, $parts) = (card('live'), 0);
+
+    for my $key (@{ $r->cmd('KEYS', "$P:t:*") }) {
+        $parts += $r->cmd('ZCARD', $key) if $key =~ /:(ready|run|park)$/;
+        if ($key =~ /:ready$/ && $r->cmd('ZCARD', $key) > 16) {
+            return fail("$name: $key has more than 16");
+        }
+    }
+
+    return is($parts, $live, $name);
+}
+
+sub nothing_is_left {
+    my ($name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @left;
+
+    for my $key (sort @{ $r->cmd('KEYS', "$P:*") }) {
+        my $type = $r->cmd('TYPE', $key);
+        if ($type eq 'stream') {
+            push @left, $key if $r->cmd('XLEN', $key);
+            my $group = $key =~ /:acc$/ ? 'l' : 'w';
+            push @left, "$key pending"
+                if $r->cmd('XPENDING', $key, $group)->[0];
+        } elsif ($key =~ /:j:/) {
+            push @left, "$key without TTL" if $r->cmd('TTL', $key) < 0;
+            push @left, "$key with payload"
+                if $r->cmd('HEXISTS', $key, 'payload');
+        } elsif ($key !~ /:(meta|wk)$/) {
+            push @left, $key;
+        }
+    }
+
+    return is_deeply(\@left, [], $name);
+}
+
+sub ledger_all {
+    for my $e (@{ $r->cmd('XRANGE', "$P:acc", '-', '+') }) {
+        my %f = @{ $e->[1] };
+        fcall('ledgered', $e->[0], $f{id});
+    }
+}
+
+
+$r->cmd('FUNCTION', 'LOAD', 'REPLACE', $library);
+
+is_deeply(scalar submit(), ['NOTREADY'],
+    'submit_to_a_redis_without_an_epoch_is_refused');
+is_deeply($r->cmd('KEYS', '*'), [], 'and writes nothing');
+is_deeply(look('t', 'o', 'x'), ['NOTREADY'],
+    'look_in_a_redis_without_an_epoch_does_not_say_that_a_job_is_absent');
+is_deeply(fcall('epoch', 7), ['OK', 7], 'the first epoch is taken');
+is_deeply(fcall('epoch', 8), ['HAS', 7], 'an_epoch_that_is_there_stays');
+
+# submit
+
+fresh();
+my ($reply, $id) = submit();
+is_deeply([@$reply[0, 1, 3, 4]], ['OK', $id, 1, 1],
+    'submit_answers_ok_id_and_the_depths');
+my $again = submit(job(id => $id));
+is_deeply([@$again[0 .. 2]], ['DUP', $id, $reply->[2]],
+    'submit_of_the_same_id_again_enqueues_nothing');
+is($r->cmd('XLEN', "$P:r:1"), 1, 'one entry in the stream');
+is($r->cmd('XLEN', "$P:acc"), 1, 'one entry in the accept log');
+is_deeply([@{ look('t', 'o', $id) }[0, 1, 3, 4, 5]], ['queued', 0, 'm', 0, 1],
+    'look says where the job stands');
+is_deeply(look('t', 'p', $id), ['ABSENT'],
+    'look_of_another_owner_is_absent');
+is_deeply(look('s', 'o', $id), ['ABSENT'],
+    'look_of_another_tenant_is_absent');
+
+$r->cmd('HSET', "$P:meta", 'paused', 1);
+is_deeply(scalar submit(), ['PAUSED'], 'submit_while_paused_is_refused');
+$r->cmd('HDEL', "$P:meta", 'paused');
+
+is_deeply(scalar submit(max => 1), ['QFULL', 1, 1],
+    'submit_at_the_bound_of_the_shard_is_refused');
+is_deeply(scalar submit(tmax => 1), ['TFULL', 1, 1],
+    'submit_at_the_bound_of_the_tenant_is_refused');
+is((submit(tenant => 'u', tmax => 1))[0][0], 'OK',
+    'and another tenant is not affected');
+counts_agree('counts agree');
+
+# park
+
+fresh();
+submit() for 1 .. 20;
+is(card('t:t:ready'), 16, 'the_17th_job_of_a_tenant_is_parked');
+is(card('t:t:park'), 4, 'and so are those behind it');
+submit(tenant => 'u');
+is(card('t:u:ready'), 1, 'while another tenant goes straight to the stream');
+my @got = claim('w1', 3);
+is(scalar @got, 3, 'claim hands out what was asked for');
+is(card('t:t:ready'), 16, 'each_claim_promotes_the_next_parked_job');
+is(card('t:t:park'), 1, 'in its turn');
+counts_agree('counts agree with parked jobs');
+is_deeply([map $_->{id}, @got],
+    [sort map $_->{id}, @got], 'in the order of arrival');
+
+# priorities
+
+fresh();
+submit(prio => $_) for 2, 1, 0;
+is_deeply([map $_->{prio}, claim('w1', 3)], [0, 1, 2],
+    'claim_takes_the_highest_priority_first');
+submit(prio => $_) for 0, 1, 2;
+is_deeply([map $_->{prio}, claim('w1', 3, 1)], [2, 1, 0],
+    'or the lowest when it is asked to');
+
+# claim and what it drops
+
+fresh();
+$r->cmd('XADD', "$P:r:1", '*', 'id', 'stranger');
+$r->cmd('XADD', "$P:r:1", '*', 'what', 'ever');
+(undef, my $gone) = submit();
+$r->cmd('DEL', "$P:j:$gone");
+$r->cmd('ZREM', "$P:$_", $gone) for 'live', 't:t:live', 't:t:ready';
+(undef, my $good) = submit();
+is_deeply([map $_->{id}, claim('w1', 10)], [$good],
+    'claim_drops_entries_of_strangers_and_of_jobs_that_are_gone');
+is($r->cmd('XLEN', "$P:r:1"), 1, 'from the stream too');
+
+fresh();
+(undef, my $late) = submit(limit => 1);
+sleep 0.05;
+is_deeply([claim('w1', 1)], [], 'claim_does_not_hand_out_an_expired_job');
+is(look('t', 'o', $late)->[0], 'failed', 'but ends it');
+my @log = map { $_->[1] } @{ $r->cmd('XRANGE', "$P:acc", '-', '+') };
+is_deeply(\@log, [['op', 'new', 'id', $late], ['op', 'expire', 'id', $late]],
+    'and tells the ledger');
+is($r->cmd('TTL', "$P:j:$late"), -1, 'which has not seen it yet');
+ledger_all();
+cmp_ok($r->cmd('TTL', "$P:j:$late"), '>', 0,
+    'ledgered_lets_an_ended_job_expire');
+nothing_is_left('an_expired_job_leaves_nothing_behind');
+
+my ($last) = @{ fcall('claim', 'w1', 1, 0) };
+is_deeply($last, [map { { @{ $r->cmd('XINFO', 'STREAM', "$P:r:$_") } }
+                        ->{'last-generated-id'} } 0 .. 2],
+    'claim_says_behind_which_ids_to_wait_when_it_has_nothing');
+
+# leases
+
+fresh();
+submit();
+my ($job) = claim('w1', 1);
+is($job->{lease}, 1, 'the first claim is lease 1');
+my @held = ($job->{id}, 1);
+is_deeply(fcall('started', 'w1', @held, 1), ['OK'], 'started by the holder');
+is_deeply(fcall('started', 'w2', @held, 1), ['FENCED'],
+    'started_by_another_worker_is_fenced');
+is_deeply(fcall('started', 'w1', $job->{id}, 2, 1), ['FENCED'],
+    'started_under_another_lease_is_fenced');
+is_deeply(fcall('heartbeat', 'w1', @held), ['OK'], 'heartbeat of the holder');
+is_deeply(fcall('heartbeat', 'w2', @held), ['LOST'],
+    'heartbeat_of_another_worker_is_lost');
+is_deeply(fcall('heartbeat', 'w1', @held, 'x', 1), ['OK', 'LOST'],
+    'heartbeat answers for each job');
+$r->cmd('HSET', "$P:j:$job->{id}", 'cancel', 1);
+is_deeply(fcall('heartbeat', 'w1', @held), ['CANCEL'],
+    'heartbeat_tells_of_a_cancel');
+$r->cmd('HDEL', "$P:j:$job->{id}", 'cancel');
+
+sleep 0.2;
+my $idle = sub { $r->cmd('XPENDING', "$P:r:1", 'w', '-', '+', 1)->[0][2] };
+cmp_ok($idle->(), '>=', 150, 'an entry without heartbeat grows idle');
+fcall('heartbeat', 'w1', @held);
+cmp_ok($idle->(), '<', 150, 'a_heartbeat_resets_the_idle_time');
+
+is_deeply(fcall('finish', 'w2', @held, 'succeeded'), ['FENCED'],
+    'finish_by_another_worker_is_fenced');
+is_deeply(fcall('finish', 'w1', $job->{id}, 9, 'succeeded'), ['FENCED'],
+    'finish_under_another_lease_is_fenced');
+is_deeply(fcall('finish', 'w1', @held, 'running'), ['FENCED'],
+    'finish_with_a_state_that_is_no_end_is_refused');
+is(look('t', 'o', $job->{id})->[0], 'running', 'and changes nothing');
+is_deeply(fcall('finish', 'w1', @held, 'succeeded'), ['OK'], 'finish');
+is_deeply(fcall('finish', 'w1', @held, 'failed'), ['FENCED'],
+    'an_ended_job_stays_as_it_ended');
+is(look('t', 'o', $job->{id})->[0], 'succeeded', 'indeed');
+ledger_all();
+nothing_is_left('a_finished_job_leaves_nothing_behind');
+
+# release
+
+fresh();
+submit();
+my ($first) = claim('w1', 1);
+is_deeply(fcall('release', 'w2', $first->{id}, 1), ['FENCED'],
+    'release_by_another_worker_is_fenced');
+is_deeply(fcall('release', 'w1', $first->{id}, 1), ['OK'], 'release');
+is(look('t', 'o', $first->{id})->[0], 'queued', 'it is queued again');
+is_deeply($r->cmd('HMGET', "$P:j:$first->{id}", 'crashes', 'lost'), [0, 0],
+    'release_moves_no_counter');
+counts_agree('counts agree after a release');
+($first) = claim('w1', 1);
+is($first->{lease}, 2, 'the next claim is the next lease');
+submit() for 1 .. 20;
+fcall('release', 'w1', $first->{id}, 2);
+is($r->cmd('HGET', "$P:j:$first->{id}", 'sub'), 'parked',
+    'a_released_job_is_parked_when_the_tenant_has_enough_ready');
+is($r->cmd('ZRANGE', "$P:t:t:park", 0, 0)->[0], $first->{id},
+    'as the first of the parked ones');
+counts_agree('counts agree after that');
+
+# relet
+
+fresh();
+submit();
+($job) = claim('w1', 1);
+is_deeply(fcall('relet', 'w2', $job->{id}, 1, 5), ['FENCED'],
+    'relet_by_another_worker_is_fenced');
+is_deeply(fcall('relet', 'w1', $job->{id}, 1, 5), ['OK', 6],
+    'relet_gives_a_lease_above_the_one_that_the_row_has_seen');
+is_deeply(fcall('heartbeat', 'w1', $job->{id}, 6), ['OK'], 'which holds');
+
+# reclaim
+
+fresh();
+submit();
+($job) = claim('w1', 1);
+fcall('started', 'w1', $job->{id}, 1, 1);
+sleep 0.2;
+is_deeply([reclaim('w2', 5, 100)], [],
+    'after_an_outage_nothing_is_reclaimed_for_one_lease');
+is_deeply([reclaim('w2', 5, 100)], [], 'not a moment later either');
+sleep 0.15;
+is_deeply([reclaim('w2', 0, 100)], [], 'nor when nothing was asked for');
+my ($taken) = reclaim('w2', 5, 100);
+is_deeply([@$taken{qw(what id lease)}], ['RUN', $job->{id}, 2],
+    'reclaim_hands_a_job_over_under_the_next_lease');
+is_deeply(fcall('finish', 'w1', $job->{id}, 1, 'succeeded'), ['FENCED'],
+    'the_worker_that_lost_its_lease_cannot_finish');
+is_deeply([reclaim('w3', 5, 100)], [], 'it is handed over once');
+counts_agree('counts agree after a reclaim');
+
+for my $crash (2, 3) {
+    fcall('started', 'w' . $crash, $taken->{id}, $taken->{lease}, $crash);
+    $r->cmd('ZREM', "$P:wk", 'w' . $crash);     # not seen any more
+    sleep 0.12;
+    no_outage();
+    ($taken) = reclaim('w' . ($crash + 1), 5, 100);
+    is($taken->{what}, 'RUN', "crash $crash: it runs again");
+}
+fcall('started', 'w4', $taken->{id}, $taken->{lease}, 4);
+$r->cmd('ZREM', "$P:wk", 'w4');
+sleep 0.12;
+no_outage();
+($taken) = reclaim('w5', 5, 100);
+is($taken->{what}, 'DEAD', 'a_job_that_crashed_four_workers_is_dead');
+fcall('finish', 'w5', $taken->{id}, $taken->{lease}, 'dead');
+ledger_all();
+nothing_is_left('a_dead_job_leaves_nothing_behind');
+
+fresh();
+submit();
+claim('w1', 1);
+no_outage();
+sleep 0.12;
+reclaim('w2', 1, 100);
+is_deeply($r->cmd('HMGET', "$P:j:" . sprintf('00000000-0000-7000-8000-%012x',
+    $next), 'crashes', 'lost'), [0, 1],
+    'a_lease_lost_before_the_job_had_begun_is_no_crash');
+
+fresh();
+submit(limit => 150);
+($job) = claim('w1', 1);
+no_outage();
+sleep 0.2;
+($taken) = reclaim('w2', 1, 100);
+is($taken->{what}, 'EXPIRED',
+    'a_reclaimed_job_past_its_deadline_is_handed_over_to_be_failed');
+
+fresh();
+submit();
+claim('w1', 1);
+no_outage();
+sleep 0.12;
+is((reclaim('w1', 1, 100))[0]{lease}, 2,
+    'a_worker_takes_over_its_own_job_when_the_answer_to_its_claim_was_lost');
+
+# Redis is full
+
+fresh();
+submit();
+($job) = claim('w1', 1);
+my $full;
+for (1 .. 2000) {
+    $full = eval { submit(payload => 'x' x 100_000); 1 } ? undef : $@;
+    last if $full;
+}
+like($full, qr/OOM/, 'submit_to_a_full_redis_is_refused');
+is_deeply(fcall('heartbeat', 'w1', $job->{id}, 1), ['OK'],
+    'a_full_redis_still_takes_heartbeats');
+is_deeply(fcall('finish', 'w1', $job->{id}, 1, 'succeeded'), ['OK'],
+    'a_full_redis_can_finish_what_it_holds');
+cmp_ok(scalar(claim('w1', 2)), '==', 2, 'and hands out what waits');
+
+# Anything at random, and the sets agree.
+
+my $seed = $ENV{TRIFECTA_SEED} // time;
+diag "TRIFECTA_SEED=$seed";
+srand $seed;
+fresh();
+no_outage();
+my (%open, $wrong);
+
+for my $step (1 .. 1500) {
+    my $w = 'w' . int rand 3;
+    my $what = rand;
+    my ($one) = (keys %open)[rand keys %open];
+
+    if ($what < 0.45) {
+        submit(tenant => substr('abc', rand 3, 1),
+               prio => int rand 3, limit => rand() < 0.05 ? 1 : 60000);
+    } elsif ($what < 0.6) {
+        $open{$_->{id}} = [$w, $_->{lease}] for claim($w, 1 + int rand 4);
+    } elsif ($what < 0.65) {
+        $open{$_->{id}} = [$w, $_->{lease}] for reclaim($w, 3, 1);
+    } elsif ($one && $what < 0.9) {
+        fcall('finish', $open{$one}[0], $one, $open{$one}[1], 'succeeded');
+        delete $open{$one};
+    } elsif ($one) {
+        fcall('release', $open{$one}[0], $one, $open{$one}[1]);
+        delete $open{$one};
+    }
+
+    if ($step % 100 == 0) {
+        my $parts = 0;
+        for my $set (map { my $x = $_; map { "t:$x:$_" } qw(ready run park) }
+                     qw(a b c))
+        {
+            my $n = card($set);
+            $parts += $n;
+            $wrong ||= "step $step: $set has $n" if $set =~ /ready/ && $n > 16;
+        }
+        $wrong ||= "step $step: " . card('live') . " live, $parts in sets"
+            if card('live') != $parts;
+    }
+}
+
+is($wrong, undef, 'after_any_sequence_live_is_ready_and_parked_and_running');
+
+for (1 .. 3000) {
+    my ($j) = claim('w9', 1) or last;
+    fcall('finish', 'w9', $j->{id}, $j->{lease}, 'succeeded');
+}
+fcall('finish', $open{$_}[0], $_, $open{$_}[1], 'failed') for keys %open;
+ledger_all();
+nothing_is_left('when_all_has_ended_nothing_is_left');
+
+$r->cmd('FLUSHALL');
+$t->finish;
+done_testing;
