@@ -53,6 +53,8 @@ static const jwt_good_t  goods[] = {
       "hs:" NAME50 NAME50 NAME50 NAME50 NAME50 "xx", NULL, NULL, NULL },
     { "aud_array", 0, 0, "\"trifecta\"", "[\"a\",\"trifecta\"]", NULL, NULL,
       NULL, NULL },
+    { "aud_array_with_others_behind", 0, 0, "\"trifecta\"",
+      "[\"trifecta\",\"z\"]", NULL, NULL, NULL, NULL },
     { "payload_32_levels_deep", 0, 0, "{",
       "{\"x\":" DEEP6 DEEP6 DEEP6 DEEP6 DEEP6 "[]" DEEP6E DEEP6E DEEP6E
       DEEP6E DEEP6E ",", NULL, NULL, NULL, NULL },
@@ -265,8 +267,8 @@ size_is_limited(void **state)
 static void
 base64url_is_strict(void **state)
 {
-    char               *token, *last;
-    size_t              i, len;
+    char               *token, *last, *changed;
+    size_t              i, k, len;
     const char         *p;
     static const char   set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                 "abcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -292,12 +294,15 @@ base64url_is_strict(void **state)
     *last = *p;
     jwt_assert(token, len, TF_JWT_R_GOOD);
 
+    /* six bits more are no byte */
+
+    changed = jwt_alloc(len + 3);
+    snprintf(changed, len + 3, "%sAA", token);
+    jwt_assert(changed, len + 2, TF_JWT_R_BASE64);
+
     /* and nothing else may stand anywhere */
 
     for (i = 0; i <= len; i++) {
-        char    *changed;
-        size_t   k;
-
         changed = jwt_alloc(len + 2);
         memcpy(changed, token, i);
         memcpy(changed + i + 1, token + i, len - i);
