@@ -1,0 +1,475 @@
+#include "cli/epoch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <trifecta/keys.h>
+
+#include "base/buf.h"
+#include "cli/doctor.h"
+#include "queue/redis.h"
+
+
+#define TF_EPOCH_SHARD    "0"
+#define TF_EPOCH_PREFIX   "{trifecta:0}"
+#define TF_EPOCH_LIBRARY  "trifecta_v" TF_REDIS_SCHEMA_STR
+#define TF_EPOCH_LUA_MAX  (1024 * 1024)
+#define TF_EPOCH_LOAD_MS  10000
+#define TF_EPOCH_FAIL_MS  300000
+
+
+static int
+tf_epoch_redis_failed(const tf_cli_t *cli, tf_redis_t *redis,
+    redisReply *reply, const char *what)
+{
+    if (reply == NULL) {
+        (void) tf_cli_error(cli, "%s: %s", what, redis->err);
+
+    } else if (reply->type == REDIS_REPLY_ERROR
+               && strstr(reply->str, "unknown command") != NULL)
+    {
+        (void) tf_cli_error(cli, "%s: this Redis has no functions; Redis 7.0 "
+                            "or newer is needed (%s)", what, reply->str);
+
+    } else {
+        (void) tf_cli_error(cli, "%s: %s", what,
+                            reply->type == REDIS_REPLY_ERROR
+                            ? reply->str : "unexpected reply");
+    }
+
+    freeReplyObject(reply);
+
+    return -1;
+}
+
+
+/* Whether Redis has this very code already: 1, 0, or -1. */
+
+static int
+tf_epoch_library_same(const tf_cli_t *cli, tf_redis_t *redis,
+    const char *code)
+{
+    int                rc;
+    size_t             i;
+    redisReply        *reply;
+    const redisReply  *library;
+
+    reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
+                             TF_EPOCH_LIBRARY, "WITHCODE", NULL);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        return tf_epoch_redis_failed(cli, redis, reply,
+                                     "cannot list Redis' functions");
+    }
+
+    rc = 0;
+
+    if (reply->elements == 1) {
+        library = reply->element[0];
+
+        for (i = 0; i + 1 < tf_reply_len(library); i += 2) {
+            if (strcmp(tf_reply_str(library, i), "library_code") == 0) {
+                rc = strcmp(tf_reply_str(library, i + 1), code) == 0;
+            }
+        }
+    }
+
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+static int
+tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
+    tf_redis_t *redis)
+{
+    int          rc, same;
+    char        *code;
+    size_t       len;
+    tf_buf_t     path = TF_BUF_INIT;
+    redisReply  *reply;
+
+    rc = -1;
+    code = NULL;
+
+    tf_buf_printf(&path, "%s/redis/" TF_EPOCH_LIBRARY ".lua",
+                  conf->migrations);
+    if (path.failed) {
+        (void) tf_cli_error(cli, "out of memory");
+        goto done;
+    }
+
+    code = tf_read_file(path.data, TF_EPOCH_LUA_MAX, &len);
+    if (code == NULL) {
+        (void) tf_cli_error(cli, "cannot read \"%s\": %m", path.data);
+        goto done;
+    }
+
+    same = tf_epoch_library_same(cli, redis, code);
+    if (same == -1) {
+        goto done;
+    }
+
+    if (same) {
+        rc = 0;
+        goto done;
+    }
+
+    e->changed = 1;
+
+    if (e->dry_run) {
+        (void) printf("would load the Redis function library "
+                      TF_EPOCH_LIBRARY "\n");
+        rc = 0;
+        goto done;
+    }
+
+    reply = tf_redis_command(redis, TF_EPOCH_LOAD_MS, "FUNCTION", "LOAD",
+                             "REPLACE", code, NULL);
+    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+        (void) tf_epoch_redis_failed(cli, redis, reply,
+                                     "cannot load the function library");
+        goto done;
+    }
+
+    freeReplyObject(reply);
+    (void) printf("loaded the Redis function library " TF_EPOCH_LIBRARY
+                  "\n");
+    rc = 0;
+
+done:
+
+    free(code);
+    tf_buf_free(&path);
+
+    return rc;
+}
+
+
+/* The newest epoch of PostgreSQL (0: none) and of Redis (0: none). */
+
+static int
+tf_epoch_read(const tf_cli_t *cli, tf_pg_t *pg, tf_redis_t *redis,
+    int64_t *in_pg, int64_t *in_redis)
+{
+    int          rc;
+    PGresult    *res;
+    redisReply  *reply;
+    const char  *schema;
+
+    *in_pg = 0;
+    *in_redis = 0;
+
+    /* before the first migration (a dry run) there is no such table */
+
+    if (tf_pg_query(pg, &res, 0, "SELECT max(epoch) FROM trifecta.epoch "
+                    "WHERE shard = " TF_EPOCH_SHARD, 0, NULL)
+        == TF_PG_OK)
+    {
+        *in_pg = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+        PQclear(res);
+
+    } else if (strcmp(pg->sqlstate, "42P01") != 0
+               && strcmp(pg->sqlstate, "3F000") != 0)
+    {
+        (void) tf_cli_error(cli, "cannot read the epoch: %s", pg->err);
+        return -1;
+    }
+
+    reply = tf_redis_command(redis, 0, "HMGET", TF_EPOCH_PREFIX ":meta",
+                             "epoch", "schema", NULL);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        return tf_epoch_redis_failed(cli, redis, reply,
+                                     "cannot read the epoch from Redis");
+    }
+
+    rc = 0;
+    *in_redis = strtoll(tf_reply_str(reply, 0), NULL, 10);
+    schema = tf_reply_str(reply, 1);
+
+    if (*in_redis && strcmp(schema, TF_REDIS_SCHEMA_STR) != 0) {
+        (void) tf_cli_error(cli, "the queue in Redis has schema \"%.16s\", "
+                            "this program needs " TF_REDIS_SCHEMA_STR ": "
+                            "run \"trifecta migrate\" of the release that "
+                            "made it", schema);
+        rc = -1;
+    }
+
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+/*
+ * The row comes first and is committed last: if Redis refuses, the number is
+ * free again; if the commit is lost, Redis' number is adopted the next time.
+ */
+
+static int
+tf_epoch_start(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
+    tf_redis_t *redis, int64_t number)
+{
+    char         text[24];
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+    const char  *params[1];
+
+    e->changed = 1;
+
+    if (e->dry_run) {
+        (void) printf("would start epoch %lld of the queue\n",
+                      (long long) number);
+        return 0;
+    }
+
+    (void) snprintf(text, sizeof(text), "%lld", (long long) number);
+    params[0] = text;
+
+    if (tf_pg_exec(pg, 0, "BEGIN") != TF_PG_OK
+        || tf_pg_query(pg, NULL, 0, "INSERT INTO trifecta.epoch "
+                       "(shard, epoch) VALUES (" TF_EPOCH_SHARD ", "
+                       "$1::bigint)", 1, params)
+           != TF_PG_OK)
+    {
+        (void) tf_cli_error(cli, "cannot take the next epoch: %s", pg->err);
+        tf_pg_rollback(pg);
+        return -1;
+    }
+
+    tf_cmd_fcall(&cmd, TF_FN_EPOCH, TF_EPOCH_PREFIX);
+    tf_cmd_str(&cmd, text);
+    tf_cmd_str(&cmd, TF_REDIS_SCHEMA_STR);
+    reply = tf_redis_call(redis, 0, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (strcmp(tf_reply_str(reply, 0), "OK") != 0) {
+        tf_pg_rollback(pg);
+        return tf_epoch_redis_failed(cli, redis, reply,
+                                     "Redis did not take the epoch");
+    }
+
+    freeReplyObject(reply);
+
+    if (tf_pg_commit(pg) != TF_PG_OK) {
+        (void) tf_cli_error(cli, "cannot store the epoch: %s; run migrate "
+                            "again", pg->err);
+        return -1;
+    }
+
+    (void) printf("started epoch %s of the queue\n", text);
+
+    return 0;
+}
+
+
+/* Open jobs of a queue that is no more.  Seen by the queue's own role only. */
+
+static int
+tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
+    int64_t in_pg)
+{
+    char       open[24];
+    tf_pg_t    pg;
+    PGresult  *res;
+
+    tf_pg_init(&pg, conf, TF_PG_QUEUE);
+
+    if (tf_pg_query(&pg, &res, 0, "SELECT count(*) FROM trifecta.job "
+                    "WHERE state IN ('queued', 'running')", 0, NULL)
+        != TF_PG_OK)
+    {
+        (void) tf_cli_error(cli, "cannot count the open jobs: %s", pg.err);
+        goto failed;
+    }
+
+    (void) snprintf(open, sizeof(open), "%s", PQgetvalue(res, 0, 0));
+    PQclear(res);
+
+    if (!e->new_epoch) {
+        (void) tf_cli_error(cli,
+            "Redis holds no queue, but PostgreSQL knows its epoch %lld: "
+            "this Redis was emptied, lost its data or is another one.\n"
+            "Jobs that are open in PostgreSQL: %s. Accepted jobs that had "
+            "not reached PostgreSQL yet are not counted.\n"
+            "Nothing was changed, and nothing new is accepted (503).\n"
+            "  - If the data can come back (another redis_url, an "
+            "append-only file, a backup): bring it back and start Redis "
+            "again.\n"
+            "  - If it cannot: \"trifecta migrate --new-epoch\" ends the "
+            "open jobs as failed (queue_lost) and starts an empty queue.",
+            (long long) in_pg, open);
+        goto failed;
+    }
+
+    if (e->dry_run) {
+        (void) printf("would end %s open jobs as failed (queue_lost)\n",
+                      open);
+
+    } else if (tf_pg_query(&pg, &res, TF_EPOCH_FAIL_MS,
+               "UPDATE trifecta.job SET state = 'failed', finished = now(), "
+               "error = '{\"code\":\"queue_lost\",\"message\":\"The queue "
+               "was lost before the job was done.\"}' "
+               "WHERE state IN ('queued', 'running')", 0, NULL)
+               != TF_PG_OK)
+    {
+        (void) tf_cli_error(cli, "cannot end the open jobs: %s", pg.err);
+        goto failed;
+
+    } else {
+        (void) printf("ended %s open jobs as failed (queue_lost)\n",
+                      PQcmdTuples(res));
+        PQclear(res);
+    }
+
+    tf_pg_close(&pg);
+
+    return 0;
+
+failed:
+
+    tf_pg_close(&pg);
+
+    return -1;
+}
+
+
+/* Redis has an epoch that this database did not give. */
+
+static int
+tf_epoch_foreign(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
+    tf_redis_t *redis, int64_t in_pg, int64_t in_redis)
+{
+    char         text[24];
+    int64_t      live;
+    redisReply  *reply;
+    const char  *params[1];
+
+    reply = tf_redis_command(redis, 0, "ZCARD", TF_EPOCH_PREFIX ":live",
+                             NULL);
+    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+        return tf_epoch_redis_failed(cli, redis, reply,
+                                     "cannot count the open jobs in Redis");
+    }
+
+    live = reply->integer;
+    freeReplyObject(reply);
+
+    if (in_pg > in_redis || (live > 0 && !e->adopt_epoch)) {
+        (void) tf_cli_error(cli,
+            "the queue in Redis has epoch %lld and %lld open jobs, the "
+            "newest epoch in PostgreSQL is %lld: they do not belong "
+            "together.\n"
+            "Either redis_url or pg_url names the wrong server, or one of "
+            "them was restored from a backup.%s",
+            (long long) in_redis, (long long) live, (long long) in_pg,
+            in_pg > in_redis
+            ? "\nIf Redis is the one that went back: stop every sidecar, "
+              "empty that Redis, and run \"trifecta migrate --new-epoch\"."
+            : "\nIf they do belong together: \"trifecta migrate "
+              "--adopt-epoch\" goes on with these jobs.");
+        return -1;
+    }
+
+    e->changed = 1;
+
+    if (e->dry_run) {
+        (void) printf("would adopt epoch %lld of the queue in Redis\n",
+                      (long long) in_redis);
+        return 0;
+    }
+
+    (void) snprintf(text, sizeof(text), "%lld", (long long) in_redis);
+    params[0] = text;
+
+    if (tf_pg_query(pg, NULL, 0, "INSERT INTO trifecta.epoch (shard, epoch) "
+                    "VALUES (" TF_EPOCH_SHARD ", $1::bigint)", 1, params)
+        != TF_PG_OK)
+    {
+        (void) tf_cli_error(cli, "cannot store the epoch: %s", pg->err);
+        return -1;
+    }
+
+    (void) printf("adopted epoch %s of the queue in Redis\n", text);
+
+    return 0;
+}
+
+
+/* What a crash would cost; said here because this is when it can be set. */
+
+static void
+tf_epoch_warn(const tf_conf_t *conf, tf_redis_t *redis)
+{
+    size_t       i;
+    tf_doctor_t  d;
+
+    memset(&d, 0, sizeof(tf_doctor_t));
+    d.conf = conf;
+
+    tf_doctor_durability(&d, redis);
+    (void) fflush(stdout);
+
+    for (i = 0; i < d.n; i++) {
+        if (d.list[i].level != TF_DOCTOR_OK) {
+            (void) fprintf(stderr, "warning: %s: %s; %s\n", d.list[i].what,
+                           d.list[i].found, d.list[i].mend);
+        }
+    }
+
+    tf_doctor_free(&d);
+}
+
+
+int
+tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
+    tf_pg_t *pg)
+{
+    int         rc;
+    int64_t     in_pg, in_redis;
+    tf_redis_t  redis;
+
+    rc = -1;
+    tf_redis_init(&redis, conf, TF_EPOCH_PREFIX, 0);
+
+    if (tf_redis_connect(&redis) != 0) {
+        (void) tf_cli_error(cli, "%s\nPostgreSQL is prepared; run migrate "
+                            "again when Redis answers.", redis.err);
+        return -1;
+    }
+
+    if (tf_epoch_library(e, cli, conf, &redis) != 0
+        || tf_epoch_read(cli, pg, &redis, &in_pg, &in_redis) != 0)
+    {
+        goto done;
+    }
+
+    if (in_redis == 0 && in_pg == 0) {
+        rc = tf_epoch_start(e, cli, pg, &redis, 1);
+
+    } else if (in_redis == 0) {
+        rc = tf_epoch_lost(e, cli, conf, in_pg);
+        if (rc == 0) {
+            rc = tf_epoch_start(e, cli, pg, &redis, in_pg + 1);
+        }
+
+    } else if (in_redis != in_pg) {
+        rc = tf_epoch_foreign(e, cli, pg, &redis, in_pg, in_redis);
+
+    } else {
+        rc = 0;
+    }
+
+    if (rc == 0) {
+        tf_epoch_warn(conf, &redis);
+    }
+
+done:
+
+    tf_redis_close(&redis);
+
+    return rc;
+}
