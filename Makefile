@@ -261,6 +261,37 @@ build/asan/nginx: $(MODULE) build/asan/nginx-src/objs/headers \
 	@cp build/asan/nginx-src/objs/nginx $@
 
 
+# one file of each program with an overrun planted in front of it; the rest
+# is that of asan
+
+PLANT_SIDECAR = sidecar/queue/job
+PLANT_MODULE  = ngx_http_trifecta_auth
+
+planted: build/planted/trifecta build/planted/nginx
+
+build/planted/sidecar.o: $(PLANT_SIDECAR).c t/planted/sidecar.h \
+        build/asan/obj/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_asan) -include t/planted/sidecar.h -c -o $@ $<
+
+build/planted/trifecta: build/planted/sidecar.o build/asan/trifecta
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_asan) -o $@ $< $(filter-out \
+	    build/asan/obj/$(PLANT_SIDECAR).o, \
+	    $(SIDECAR:%.c=build/asan/obj/%.o)) $(LIBS)
+
+build/planted/nginx: build/asan/nginx t/planted/module.h
+	$(call say,NGINX,$@)
+	@rm -rf build/planted/nginx-src && mkdir -p build/planted
+	@cp -a build/asan/nginx-src build/planted/
+	@rm build/planted/nginx-src/objs/addon/ngx_module/$(PLANT_MODULE).o
+	@sed -i 's|^CFLAGS = .*|& -include $(CURDIR)/t/planted/module.h|' \
+	    build/planted/nginx-src/objs/Makefile
+	$(Q)+cd build/planted/nginx-src && $(NGX_MAKE) binary \
+	    $(if $(Q),>/dev/null)
+	@cp build/planted/nginx-src/objs/nginx $@
+
+
 # running and installing
 
 unit: test-build
