@@ -295,7 +295,7 @@ tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
             "this Redis was emptied, lost its data or is another one.\n"
             "Jobs that are open in PostgreSQL: %s. Accepted jobs that had "
             "not reached PostgreSQL yet are not counted.\n"
-            "Nothing was changed, and nothing new is accepted (503).\n"
+            "Until this is settled nothing is accepted (503).\n"
             "  - If the data can come back (another redis_url, an "
             "append-only file, a backup): bring it back and start Redis "
             "again.\n"
