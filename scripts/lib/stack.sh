@@ -51,7 +51,9 @@ proc_stat()
 }
 
 
-# proc_read NAME: sets PID and SUM of a process that lives
+# proc_read NAME: sets PID and SUM of a process that lives.  False when it
+# does not; PID is then the dead one, or empty when its number belongs to
+# somebody else by now.
 
 proc_read()
 {
@@ -62,7 +64,12 @@ proc_read()
     read -r PID start SUM < "$RUN/pid/$1" || return 1
 
     proc_stat "$PID" || return 1
-    [ "$P_START" = "$start" ] || return 1
+
+    if [ "$P_START" != "$start" ]; then
+        PID=''
+        return 1
+    fi
+
     [ "$P_STATE" != Z ] && [ "$P_STATE" != X ]
 }
 
@@ -146,9 +153,8 @@ proc_stop()
         fi
     fi
 
-    pid=${PID:-}
-    if [ -n "$pid" ] && [ -r "$RUN/pid/$name" ]; then
-        left=$(session "$pid")
+    if [ -n "$PID" ]; then
+        left=$(session "$PID")
         if [ -n "$left" ]; then
             # shellcheck disable=SC2086
             kill -s KILL $left 2>/dev/null || true
