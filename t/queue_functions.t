@@ -217,6 +217,15 @@ cmp_ok($r->cmd('TTL', "$P:j:$late"), '>', 0,
     'ledgered_lets_an_ended_job_expire');
 nothing_is_left('an_expired_job_leaves_nothing_behind');
 
+fresh();
+submit(limit => 1) for 1 .. 16;
+(undef, $good) = submit();
+is($r->cmd('HGET', "$P:j:$good", 'sub'), 'parked', 'one is parked');
+sleep 0.05;
+is_deeply([map $_->{id}, claim('w1', 1)], [$good],
+    'expired_jobs_make_room_for_the_parked_one');
+
+fresh();
 my ($last) = @{ fcall('claim', 'w1', 1, 0) };
 is_deeply($last, [map { { @{ $r->cmd('XINFO', 'STREAM', "$P:r:$_") } }
                         ->{'last-generated-id'} } 0 .. 2],
@@ -257,7 +266,11 @@ is_deeply(fcall('finish', 'w1', $job->{id}, 9, 'succeeded'), ['FENCED'],
 is_deeply(fcall('finish', 'w1', @held, 'running'), ['FENCED'],
     'finish_with_a_state_that_is_no_end_is_refused');
 is(look('t', 'o', $job->{id})->[0], 'running', 'and changes nothing');
+ledger_all();
+is($r->cmd('TTL', "$P:j:$job->{id}"), -1, 'an open job does not expire');
 is_deeply(fcall('finish', 'w1', @held, 'succeeded'), ['OK'], 'finish');
+cmp_ok($r->cmd('TTL', "$P:j:$job->{id}"), '>', 0,
+    'finish_lets_the_job_expire');
 is_deeply(fcall('finish', 'w1', @held, 'failed'), ['FENCED'],
     'an_ended_job_stays_as_it_ended');
 is(look('t', 'o', $job->{id})->[0], 'succeeded', 'indeed');
@@ -373,11 +386,14 @@ for (1 .. 2000) {
     last if $full;
 }
 like($full, qr/OOM/, 'submit_to_a_full_redis_is_refused');
+$r->cmd('CONFIG', 'SET', 'maxmemory', '1mb');
 is_deeply(fcall('heartbeat', 'w1', $job->{id}, 1), ['OK'],
     'a_full_redis_still_takes_heartbeats');
 is_deeply(fcall('finish', 'w1', $job->{id}, 1, 'succeeded'), ['OK'],
     'a_full_redis_can_finish_what_it_holds');
 cmp_ok(scalar(claim('w1', 2)), '==', 2, 'and hands out what waits');
+
+$r->cmd('CONFIG', 'SET', 'maxmemory', '64mb');
 
 # Anything at random, and the sets agree.
 
