@@ -98,7 +98,7 @@ typedef struct {
     json_t                       *claims;       /* of the verified token */
 
     ngx_str_t                     job_id;       /* once it is known */
-    void                         *op;           /* of the route's handler */
+    void                         *body;         /* of body.c, while it reads */
 
     unsigned                      authenticated:1;  /* set by auth */
     unsigned                      content:1;    /* in the content phase */
@@ -117,12 +117,16 @@ extern ngx_module_t  ngx_http_trifecta_module;
  */
 ngx_http_trifecta_ctx_t *ngx_http_trifecta_get_ctx(ngx_http_request_t *r);
 
-/* Reads a small file (a key, a password) at configuration time. */
+
+/*
+ * conf.c: reads a small file (a key, a password) at configuration time.  The
+ * content is followed by a NUL.
+ */
 ngx_int_t ngx_http_trifecta_read_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *content, size_t max);
 
 
-/* routes.c, admin.c: the content handlers of the two kinds of location */
+/* routes.c: the content handlers of the two kinds of location */
 
 ngx_int_t ngx_http_trifecta_api_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_trifecta_admin_handler(ngx_http_request_t *r);

@@ -1,0 +1,28 @@
+#ifndef NGX_HTTP_TRIFECTA_ASK_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_ASK_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+
+
+/*
+ * What the body of POST /api/v1/query asks for, checked against a table of
+ * members.  Every mistake is an error of its own that names the member.
+ *
+ * The strings belong to root, which the caller releases, also after an
+ * error; model is empty when the body names none.
+ */
+
+typedef struct {
+    json_t                  *root;
+    ngx_str_t                query;
+    ngx_str_t                model;
+} ngx_http_trifecta_ask_t;
+
+
+/* NGX_DECLINED when the job may be made, else what an error returned. */
+ngx_int_t ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_http_trifecta_ask_t *ask);
+
+
+#endif /* NGX_HTTP_TRIFECTA_ASK_H_INCLUDED */

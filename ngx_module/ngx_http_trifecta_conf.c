@@ -1,0 +1,416 @@
+#include "ngx_http_trifecta_conf.h"
+
+#include <libpq-fe.h>
+
+
+#define NGX_HTTP_TRIFECTA_PASSWORD_MAX  4096
+#define NGX_HTTP_TRIFECTA_REDIS_PORT    6379
+
+
+ngx_int_t
+ngx_http_trifecta_read_file(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *content, size_t max)
+{
+    size_t           size;
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_file_t       file;
+    ngx_file_info_t  fi;
+
+    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", name);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&file, sizeof(ngx_file_t));
+
+    file.fd = fd;
+    file.name = *name;
+    file.log = cf->log;
+
+    n = NGX_ERROR;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_fd_info_n " \"%V\" failed", name);
+        goto done;
+    }
+
+    if (!ngx_is_file(&fi) || ngx_file_size(&fi) > (off_t) max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is no file, or larger than %uz bytes",
+                           name, max);
+        goto done;
+    }
+
+    size = (size_t) ngx_file_size(&fi);
+
+    content->data = ngx_pnalloc(cf->pool, size + 1);
+    if (content->data == NULL) {
+        goto done;
+    }
+
+    n = ngx_read_file(&file, content->data, size, 0);
+
+    if (n == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_read_file_n " \"%V\" failed", name);
+        goto done;
+    }
+
+    content->data[n] = '\0';
+    content->len = n;
+
+done:
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed", name);
+    }
+
+    return n == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+/* host:port, unix:/path or redis://[user@]host[:port] */
+
+char *
+ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    u_char     *at;
+    ngx_str_t  *value, rest;
+    ngx_url_t   u;
+
+    if (mcf->redis.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    rest = value[1];
+    mcf->redis = value[1];
+
+    if (ngx_strncasecmp(rest.data, (u_char *) "rediss://", 9) == 0) {
+        return "has the scheme \"rediss\": TLS to Redis is not supported, "
+               "use a local or tunnelled Redis";
+    }
+
+    if (ngx_strncasecmp(rest.data, (u_char *) "redis://", 8) == 0) {
+        rest.data += 8;
+        rest.len -= 8;
+
+        at = ngx_strlchr(rest.data, rest.data + rest.len, '@');
+
+        if (at) {
+            if (ngx_strlchr(rest.data, at, ':')) {
+                return "has a password in its URL: put it into a file, see "
+                       "trifecta_redis_password_file";
+            }
+
+            mcf->redis_user.len = at - rest.data;
+            mcf->redis_user.data = ngx_pnalloc(cf->pool,
+                                               mcf->redis_user.len + 1);
+            if (mcf->redis_user.data == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            ngx_cpystrn(mcf->redis_user.data, rest.data,
+                        mcf->redis_user.len + 1);
+
+            rest.len -= at + 1 - rest.data;
+            rest.data = at + 1;
+        }
+
+        if (rest.len && rest.data[rest.len - 1] == '/') {
+            rest.len--;
+        }
+
+        if (ngx_strlchr(rest.data, rest.data + rest.len, '/')) {
+            return "selects a database: only database 0 is used";
+        }
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = rest;
+    u.default_port = NGX_HTTP_TRIFECTA_REDIS_PORT;
+    u.no_resolve = 1;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"",
+                           u.err ? u.err : "error", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (u.naddrs == 0 && ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "%s in \"%V\": there is no queue until the name "
+                           "is known and nginx is reloaded",
+                           u.err ? u.err : "error", &value[1]);
+        return NGX_CONF_OK;
+    }
+
+    mcf->redis_addrs = u.addrs;
+    mcf->redis_naddrs = u.naddrs;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * libpq would resolve a name while the worker waits, so a host is resolved
+ * here and handed over as an address; the name stays for TLS.
+ */
+
+static char *
+ngx_http_trifecta_conf_pg_host(ngx_conf_t *cf,
+    ngx_http_trifecta_main_conf_t *mcf, const char *host)
+{
+    size_t     len;
+    ngx_str_t  text;
+    ngx_url_t  u;
+    u_char     buf[NGX_SOCKADDR_STRLEN];
+
+    if (ngx_strchr(host, ',')) {
+        return "names several hosts: give one";
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    text.len = ngx_strlen(host);
+    text.data = ngx_pnalloc(cf->pool, text.len + 1);
+    if (text.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_cpystrn(text.data, (u_char *) host, text.len + 1);
+
+    u.host = text;
+    u.default_port = 5432;
+    u.port = 5432;
+
+    if (ngx_inet_resolve_host(cf->pool, &u) != NGX_OK || u.naddrs == 0) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the host \"%V\" of trifecta_pg was not found: "
+                           "there is no store until the name is known and "
+                           "nginx is reloaded", &text);
+        mcf->pg_unresolved = 1;
+        return NGX_CONF_OK;
+    }
+
+    len = ngx_sock_ntop(u.addrs[0].sockaddr, u.addrs[0].socklen, buf,
+                        NGX_SOCKADDR_STRLEN, 0);
+
+    /* nginx puts brackets around an IPv6 address, libpq wants none */
+
+    if (len > 2 && buf[0] == '[') {
+        len -= 2;
+        ngx_memmove(buf, buf + 1, len);
+    }
+
+    mcf->pg_hostaddr.data = ngx_pnalloc(cf->pool, len + 1);
+    if (mcf->pg_hostaddr.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_cpystrn(mcf->pg_hostaddr.data, buf, len + 1);
+    mcf->pg_hostaddr.len = len;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_trifecta_conf_pg(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    char              *err, *rv;
+    ngx_str_t         *value;
+    const char        *host, *hostaddr;
+    PQconninfoOption  *options, *o;
+
+    if (mcf->pg.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    mcf->pg = value[1];
+
+    /* libpq takes a string with "=" or a URI for a connection string */
+
+    if (ngx_strlchr(value[1].data, value[1].data + value[1].len, '=') == NULL
+        && ngx_strncmp(value[1].data, "postgres", 8) != 0)
+    {
+        return "is no connection string, \"hostaddr=… dbname=… user=…\"";
+    }
+
+    options = PQconninfoParse((char *) value[1].data, &err);
+
+    if (options == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "trifecta_pg: %s",
+                           err ? err : "no memory");
+        PQfreemem(err);
+        return NGX_CONF_ERROR;
+    }
+
+    rv = NGX_CONF_OK;
+    host = NULL;
+    hostaddr = NULL;
+
+    for (o = options; o->keyword; o++) {
+        if (o->val == NULL || o->val[0] == '\0') {
+            continue;
+        }
+
+        if (ngx_strcmp(o->keyword, "host") == 0) {
+            host = o->val;
+
+        } else if (ngx_strcmp(o->keyword, "hostaddr") == 0) {
+            hostaddr = o->val;
+
+        } else if (ngx_strcmp(o->keyword, "password") == 0) {
+            rv = "has a password: put it into a file, see "
+                 "trifecta_pg_password_file";
+        }
+    }
+
+    if (rv == NGX_CONF_OK && hostaddr == NULL) {
+        if (host == NULL) {
+            rv = "names no hostaddr and no host";
+
+        } else if (host[0] != '/' && host[0] != '@') {
+            rv = ngx_http_trifecta_conf_pg_host(cf, mcf, host);
+        }
+    }
+
+    PQconninfoFree(options);
+
+    return rv;
+}
+
+
+/* The first line of a file. */
+
+char *
+ngx_http_trifecta_conf_password(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    char  *p = conf;
+
+    ngx_str_t  *value, *password;
+
+    password = (ngx_str_t *) (p + cmd->offset);
+
+    if (password->data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_trifecta_read_file(cf, &value[1], password,
+                                    NGX_HTTP_TRIFECTA_PASSWORD_MAX)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    password->len = strcspn((char *) password->data, "\r\n");
+    password->data[password->len] = '\0';
+
+    if (password->len == 0) {
+        return "names an empty file";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_trifecta_conf_id_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    ngx_str_t   *value, text;
+    const char  *err;
+
+    if (mcf->id_keys.n) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_trifecta_read_file(cf, &value[1], &text, 4096) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    err = tf_id_keys_parse(&mcf->id_keys, (char *) text.data, text.len);
+
+    ngx_explicit_memzero(text.data, text.len);
+
+    if (err) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the file \"%V\" of trifecta_id_key_file: %s",
+                           &value[1], err);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    ngx_str_t   *value, *model;
+    ngx_uint_t   i, k;
+
+    if (mcf->models) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    mcf->models = ngx_array_create(cf->pool, cf->args->nelts,
+                                   sizeof(ngx_str_t));
+    if (mcf->models == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 0 || value[i].len > TF_MODEL_MAX) {
+            return "has a name that is empty or longer than 128 bytes";
+        }
+
+        model = mcf->models->elts;
+
+        for (k = 0; k < mcf->models->nelts; k++) {
+            if (model[k].len == value[i].len
+                && ngx_memcmp(model[k].data, value[i].data, value[i].len)
+                   == 0)
+            {
+                return "has the same name twice";
+            }
+        }
+
+        model = ngx_array_push(mcf->models);
+        if (model == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *model = value[i];
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,26 @@
+#ifndef NGX_HTTP_TRIFECTA_CONF_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_CONF_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+
+
+/*
+ * The handlers of the directives that are more than one value.  A mistake in
+ * a directive or in a key file keeps nginx from starting; a store that is
+ * away, or whose name cannot be resolved, never does.
+ */
+
+char *ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_trifecta_conf_pg(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_trifecta_conf_password(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_trifecta_conf_id_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+#endif /* NGX_HTTP_TRIFECTA_CONF_H_INCLUDED */

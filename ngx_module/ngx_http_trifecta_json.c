@@ -1,0 +1,393 @@
+#include "ngx_http_trifecta_json.h"
+
+
+static u_char *ngx_http_trifecta_json_reserve(ngx_http_trifecta_json_t *j,
+    size_t len);
+static size_t ngx_http_trifecta_utf8_char(const u_char *p, const u_char *end,
+    uint32_t *c);
+static ngx_uint_t ngx_http_trifecta_is_blank(uint32_t c);
+
+
+static const char *
+ngx_http_trifecta_json_too_deep(const u_char *data, size_t len)
+{
+    ngx_uint_t     depth, quoted;
+    const u_char  *p, *end;
+
+    depth = 0;
+    quoted = 0;
+
+    for (p = data, end = data + len; p < end; p++) {
+
+        if (quoted) {
+            if (*p == '\\') {
+                p++;
+
+            } else if (*p == '"') {
+                quoted = 0;
+            }
+
+            continue;
+        }
+
+        switch (*p) {
+
+        case '"':
+            quoted = 1;
+            break;
+
+        case '{':
+        case '[':
+            if (++depth > TF_JSON_DEPTH_MAX) {
+                return "the JSON is nested too deeply";
+            }
+            break;
+
+        case '}':
+        case ']':
+            if (depth) {
+                depth--;
+            }
+            break;
+        }
+    }
+
+    return NULL;
+}
+
+
+json_t *
+ngx_http_trifecta_json_parse(const u_char *data, size_t len,
+    const char **err)
+{
+    json_t        *root;
+    json_error_t   error;
+
+    if (len == 0) {
+        *err = "the body is empty";
+        return NULL;
+    }
+
+    *err = ngx_http_trifecta_json_too_deep(data, len);
+
+    if (*err != NULL) {
+        return NULL;
+    }
+
+    root = json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES,
+                      &error);
+
+    if (root == NULL) {
+
+        /* the text of jansson quotes the input: it is not passed on */
+
+        switch (json_error_code(&error)) {
+
+        case json_error_duplicate_key:
+            *err = "an object has two members of the same name";
+            break;
+
+        case json_error_invalid_utf8:
+            *err = "the body is not UTF-8";
+            break;
+
+        case json_error_null_character:
+        case json_error_null_byte_in_key:
+            *err = "NUL characters are not accepted";
+            break;
+
+        case json_error_numeric_overflow:
+            *err = "a number is out of range";
+            break;
+
+        case json_error_end_of_input_expected:
+            *err = "something follows the JSON value";
+            break;
+
+        case json_error_premature_end_of_input:
+            *err = "the JSON is cut off";
+            break;
+
+        case json_error_out_of_memory:
+            *err = NULL;
+            break;
+
+        default:
+            *err = "the body is not valid JSON";
+            break;
+        }
+
+        return NULL;
+    }
+
+    if (!json_is_object(root)) {
+        json_decref(root);
+        *err = "the body must be a JSON object";
+        return NULL;
+    }
+
+    return root;
+}
+
+
+/*
+ * The length of the character at p, which it decodes; 0 when the bytes there
+ * are no UTF-8 (overlong forms and surrogates included).
+ */
+
+static size_t
+ngx_http_trifecta_utf8_char(const u_char *p, const u_char *end, uint32_t *c)
+{
+    size_t    i, len;
+    uint32_t  v, min;
+
+    if (*p < 0x80) {
+        *c = *p;
+        return 1;
+    }
+
+    if ((*p & 0xe0) == 0xc0) {
+        len = 2;
+        min = 0x80;
+        v = *p & 0x1f;
+
+    } else if ((*p & 0xf0) == 0xe0) {
+        len = 3;
+        min = 0x800;
+        v = *p & 0x0f;
+
+    } else if ((*p & 0xf8) == 0xf0) {
+        len = 4;
+        min = 0x10000;
+        v = *p & 0x07;
+
+    } else {
+        return 0;
+    }
+
+    if ((size_t) (end - p) < len) {
+        return 0;
+    }
+
+    for (i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+
+        v = v << 6 | (p[i] & 0x3f);
+    }
+
+    if (v < min || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff)) {
+        return 0;
+    }
+
+    *c = v;
+
+    return len;
+}
+
+
+/* Control characters, spaces of every width, and what has no width. */
+
+static ngx_uint_t
+ngx_http_trifecta_is_blank(uint32_t c)
+{
+    return c <= 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || c == 0x1680
+           || (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f)
+           || (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff;
+}
+
+
+size_t
+ngx_http_trifecta_utf8_length(const u_char *p, size_t len, ngx_uint_t *blank)
+{
+    size_t         n, size;
+    uint32_t       c;
+    const u_char  *end;
+
+    *blank = 1;
+
+    for (n = 0, end = p + len; p < end; n++) {
+        size = ngx_http_trifecta_utf8_char(p, end, &c);
+
+        if (size == 0) {
+            size = 1;
+            c = 0xfffd;
+        }
+
+        if (!ngx_http_trifecta_is_blank(c)) {
+            *blank = 0;
+        }
+
+        p += size;
+    }
+
+    return n;
+}
+
+
+void
+ngx_http_trifecta_json_init(ngx_http_trifecta_json_t *j, ngx_pool_t *pool,
+    size_t size)
+{
+    ngx_memzero(j, sizeof(ngx_http_trifecta_json_t));
+
+    j->pool = pool;
+
+    (void) ngx_http_trifecta_json_reserve(j, size);
+}
+
+
+/* Room for len more bytes, or NULL. */
+
+static u_char *
+ngx_http_trifecta_json_reserve(ngx_http_trifecta_json_t *j, size_t len)
+{
+    u_char  *p;
+    size_t   used, size;
+
+    if (j->failed) {
+        return NULL;
+    }
+
+    if ((size_t) (j->end - j->last) >= len) {
+        return j->last;
+    }
+
+    used = j->last - j->start;
+    size = 2 * (j->end - j->start);
+
+    if (size < used + len) {
+        size = used + len;
+    }
+
+    p = ngx_pnalloc(j->pool, size);
+    if (p == NULL) {
+        j->failed = 1;
+        return NULL;
+    }
+
+    if (used) {
+        ngx_memcpy(p, j->start, used);
+    }
+
+    if (j->start) {
+        (void) ngx_pfree(j->pool, j->start);
+    }
+
+    j->start = p;
+    j->last = p + used;
+    j->end = p + size;
+
+    return j->last;
+}
+
+
+void
+ngx_http_trifecta_json_raw(ngx_http_trifecta_json_t *j, const void *data,
+    size_t len)
+{
+    if (len && ngx_http_trifecta_json_reserve(j, len)) {
+        j->last = ngx_cpymem(j->last, data, len);
+    }
+}
+
+
+void
+ngx_http_trifecta_json_string(ngx_http_trifecta_json_t *j, const void *data,
+    size_t len)
+{
+    u_char         esc;
+    size_t         size;
+    uint32_t       c;
+    const u_char  *p, *end, *plain;
+
+    p = data;
+    plain = p;
+    end = p + len;
+
+    ngx_http_trifecta_json_lit(j, "\"");
+
+    while (p < end) {
+
+        if (*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\') {
+            p++;
+            continue;
+        }
+
+        size = ngx_http_trifecta_utf8_char(p, end, &c);
+
+        if (size > 1) {
+            p += size;
+            continue;
+        }
+
+        ngx_http_trifecta_json_raw(j, plain, p - plain);
+
+        if (size == 0) {
+            ngx_http_trifecta_json_lit(j, "\xef\xbf\xbd");
+
+        } else if (*p == '"' || *p == '\\') {
+            ngx_http_trifecta_json_lit(j, "\\");
+            ngx_http_trifecta_json_raw(j, p, 1);
+
+        } else {
+            esc = (*p == '\n') ? 'n' : (*p == '\r') ? 'r'
+                  : (*p == '\t') ? 't' : 0;
+
+            if (esc) {
+                ngx_http_trifecta_json_lit(j, "\\");
+                ngx_http_trifecta_json_raw(j, &esc, 1);
+
+            } else {
+                ngx_http_trifecta_json_printf(j, "\\u00%02xd", (int) *p);
+            }
+        }
+
+        p++;
+        plain = p;
+    }
+
+    ngx_http_trifecta_json_raw(j, plain, end - plain);
+    ngx_http_trifecta_json_lit(j, "\"");
+}
+
+
+/* For numbers and short pieces: at most 255 bytes a call. */
+
+void
+ngx_http_trifecta_json_printf(ngx_http_trifecta_json_t *j, const char *fmt,
+    ...)
+{
+    u_char   *last;
+    va_list   args;
+
+    if (ngx_http_trifecta_json_reserve(j, 256) == NULL) {
+        return;
+    }
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(j->last, j->last + 255, fmt, args);
+    va_end(args);
+
+    j->last = last;
+}
+
+
+void
+ngx_http_trifecta_json_time(ngx_http_trifecta_json_t *j, int64_t ms)
+{
+    ngx_tm_t  tm;
+
+    if (ms < 0) {
+        ms = 0;
+    }
+
+    ngx_gmtime((time_t) (ms / 1000), &tm);
+
+    ngx_http_trifecta_json_printf(j, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+                                  tm.ngx_tm_year, tm.ngx_tm_mon,
+                                  tm.ngx_tm_mday, tm.ngx_tm_hour,
+                                  tm.ngx_tm_min, tm.ngx_tm_sec,
+                                  (int) (ms % 1000));
+}

@@ -1,0 +1,580 @@
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_worker.h"
+
+#include <openssl/rand.h>
+
+
+static void *ngx_http_trifecta_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_trifecta_postconfiguration(ngx_conf_t *cf);
+static char *ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_trifecta_init_process(ngx_cycle_t *cycle);
+static void ngx_http_trifecta_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_conf_num_bounds_t  ngx_http_trifecta_bounds = {
+    ngx_conf_check_num_bounds, 1, 10000000
+};
+
+
+static ngx_command_t  ngx_http_trifecta_commands[] = {
+
+    /*
+     * Syntax:   trifecta api | admin;
+     * Default:  -
+     * Context:  location
+     *
+     * Makes the location answer requests itself.  "api" is the HTTP interface
+     * for clients: every request needs a verified token.  "admin" is
+     * /livez, /readyz and /metrics: give it a listener of its own that
+     * clients cannot reach.  Locations inside do not inherit it.
+     */
+
+    { ngx_string("trifecta"),
+      NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_location,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_auth on | off;
+     * Default:  trifecta_auth off;
+     * Context:  http, server, location
+     *
+     * Requires a verified token for any location, one with proxy_pass for
+     * example, and sets the $trifecta_... variables.  A location with
+     * "trifecta api" always requires one.
+     */
+
+    { ngx_string("trifecta_auth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_HTTP_LIF_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_loc_conf_t, auth),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_redis host:port | unix:path |
+     *                          redis://[user@]host[:port];
+     * Default:  -
+     * Context:  http
+     *
+     * The Redis that holds the queue.  A name is resolved when the
+     * configuration is read; one that cannot be resolved is a warning, and
+     * the queue is unavailable until a reload.  Each worker keeps one
+     * connection.  TLS (rediss://) is not supported.
+     */
+
+    { ngx_string("trifecta_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_redis_password_file file;
+     * Default:  -
+     * Context:  http
+     *
+     * The first line of the file is the password for Redis.  It is read by
+     * the master process when the configuration is read.
+     */
+
+    { ngx_string("trifecta_redis_password_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_password,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, redis_password),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_pg conninfo;
+     * Default:  -
+     * Context:  http
+     *
+     * The PostgreSQL that holds jobs and results, as a libpq connection
+     * string: "hostaddr=127.0.0.1 port=5432 dbname=trifecta
+     * user=trifecta_edge".  A host without hostaddr is resolved when the
+     * configuration is read.  Each worker keeps one connection.  Use the role
+     * trifecta_edge, which can only read.
+     */
+
+    { ngx_string("trifecta_pg"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_pg,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_pg_password_file file;
+     * Default:  -
+     * Context:  http
+     *
+     * The first line of the file is the password for PostgreSQL.
+     */
+
+    { ngx_string("trifecta_pg_password_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_password,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, pg_password),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_id_key_file file;
+     * Default:  -   (required by "trifecta api")
+     * Context:  http
+     *
+     * One or two keys of 32 to 128 bytes, one a line.  The first makes the
+     * ids of jobs, both verify them, so that a key can be replaced.  All
+     * nginx servers and sidecars of an installation share the file.
+     */
+
+    { ngx_string("trifecta_id_key_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_id_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_models name ...;
+     * Default:  trifecta_models extractive;
+     * Context:  http
+     *
+     * The models that a client may name; the first is used when it names
+     * none.  "trifecta models --nginx" prints the line for what the sidecar
+     * offers.
+     */
+
+    { ngx_string("trifecta_models"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_conf_models,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_max_jobs number;
+     * Default:  trifecta_max_jobs 10000;
+     * Context:  http
+     *
+     * How many jobs may be open in the queue.  One more is answered 503
+     * queue_full with Retry-After.
+     */
+
+    { ngx_string("trifecta_max_jobs"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, max_jobs),
+      &ngx_http_trifecta_bounds },
+
+    /*
+     * Syntax:   trifecta_max_jobs_per_tenant number;
+     * Default:  trifecta_max_jobs_per_tenant 1000;
+     * Context:  http
+     *
+     * How many jobs of one tenant may be open.  One more is answered 429
+     * tenant_queue_full with Retry-After.
+     */
+
+    { ngx_string("trifecta_max_jobs_per_tenant"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, max_jobs_per_tenant),
+      &ngx_http_trifecta_bounds },
+
+    /*
+     * Syntax:   trifecta_jwt_issuer name iss=string alg=HS256|RS256 key=file
+     *               [kid=string] [aud=string]
+     *               tenant=name | tenant_claim=name tenants=name,...
+     *               [default_tenant=name];
+     * Default:  -
+     * Context:  http
+     *
+     * Accepts the tokens of one issuer.  The key and the algorithm belong
+     * together; what a token says about them only chooses among the keys
+     * that are configured for its "iss".  The issuer is bound to one tenant,
+     * or to a list that a claim must be in.  The owner of a job is
+     * "<name>:<sub>".  Can be given several times.
+     */
+
+    { ngx_string("trifecta_jwt_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_trifecta_jwt_issuer,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_jwt_leeway time;
+     * Default:  trifecta_jwt_leeway 30s;
+     * Context:  http
+     *
+     * How far the clocks of an issuer and of this server may differ when
+     * "exp", "nbf" and "iat" are checked.
+     */
+
+    { ngx_string("trifecta_jwt_leeway"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, leeway),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_trifecta_module_ctx = {
+    ngx_http_trifecta_add_variables,       /* preconfiguration */
+    ngx_http_trifecta_postconfiguration,   /* postconfiguration */
+
+    ngx_http_trifecta_create_main_conf,    /* create main configuration */
+    ngx_http_trifecta_init_main_conf,      /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_trifecta_create_loc_conf,     /* create location configuration */
+    ngx_http_trifecta_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_trifecta_module = {
+    NGX_MODULE_V1,
+    &ngx_http_trifecta_module_ctx,         /* module context */
+    ngx_http_trifecta_commands,            /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_trifecta_init_process,        /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_trifecta_exit_process,        /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_trifecta_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    mcf->leeway = NGX_CONF_UNSET_MSEC;
+    mcf->max_jobs = NGX_CONF_UNSET;
+    mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
+
+    return mcf;
+}
+
+
+static char *
+ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    ngx_str_t  *model;
+
+    ngx_conf_init_msec_value(mcf->leeway, 30000);
+    ngx_conf_init_value(mcf->max_jobs, 10000);
+    ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
+
+    if (mcf->models == NULL) {
+        mcf->models = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+        if (mcf->models == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        model = ngx_array_push(mcf->models);
+        ngx_str_set(model, "extractive");
+    }
+
+    if (ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_trifecta_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_trifecta_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    lcf->auth = NGX_CONF_UNSET;
+
+    return lcf;
+}
+
+
+static char *
+ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_trifecta_loc_conf_t *prev = parent;
+    ngx_http_trifecta_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_trifecta_module);
+
+    ngx_conf_merge_value(conf->auth, prev->auth, 0);
+
+    /* "if" and "limit_except" are the location itself, in another place */
+
+    if (conf->mode == NGX_HTTP_TRIFECTA_NONE && clcf->handler == NULL
+        && (clcf->noname || clcf->lmt_excpt))
+    {
+        conf->mode = prev->mode;
+
+        clcf->handler = (prev->mode == NGX_HTTP_TRIFECTA_API)
+                        ? ngx_http_trifecta_api_handler
+                        : (prev->mode == NGX_HTTP_TRIFECTA_ADMIN)
+                        ? ngx_http_trifecta_admin_handler : NULL;
+    }
+
+    if (conf->mode == NGX_HTTP_TRIFECTA_API) {
+
+        if (mcf->id_keys.n == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"trifecta api\" needs "
+                               "trifecta_id_key_file in http{}");
+            return NGX_CONF_ERROR;
+        }
+
+        conf->auth = 1;
+
+        /*
+         * The core would refuse a large body before the token is seen, with
+         * a page of its own; body.c has a bound for either kind of body.
+         */
+
+        clcf->client_max_body_size = 0;
+    }
+
+    if (conf->mode != NGX_HTTP_TRIFECTA_NONE) {
+        mcf->used = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_loc_conf_t *lcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (lcf->mode != NGX_HTTP_TRIFECTA_NONE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (ngx_strcmp(value[1].data, "api") == 0) {
+        lcf->mode = NGX_HTTP_TRIFECTA_API;
+        clcf->handler = ngx_http_trifecta_api_handler;
+
+    } else if (ngx_strcmp(value[1].data, "admin") == 0) {
+        lcf->mode = NGX_HTTP_TRIFECTA_ADMIN;
+        clcf->handler = ngx_http_trifecta_admin_handler;
+
+    } else {
+        return "must be \"api\" or \"admin\"";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_trifecta_auth_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_trifecta_main_conf_t *
+ngx_http_trifecta_cycle_conf(ngx_cycle_t *cycle)
+{
+    if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
+        return NULL;    /* no http{} */
+    }
+
+    return ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_trifecta_module);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_trifecta_slot_t       *slot;
+    ngx_http_trifecta_worker_t     *worker;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_trifecta_cycle_conf(cycle);
+
+    if (mcf == NULL || !mcf->used
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    worker = ngx_pcalloc(cycle->pool, sizeof(ngx_http_trifecta_worker_t));
+    if (worker == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot = ngx_http_trifecta_slot(mcf);
+    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+
+    worker->redis = ngx_http_trifecta_redis_create(cycle, mcf);
+    worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
+
+    if (worker->redis == NULL || worker->pg == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->worker = worker;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_trifecta_slot_t       *slot;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_trifecta_cycle_conf(cycle);
+
+    if (mcf == NULL || mcf->worker == NULL) {
+        return;
+    }
+
+    ngx_http_trifecta_redis_destroy(mcf->worker->redis);
+    ngx_http_trifecta_pg_destroy(mcf->worker->pg);
+
+    slot = ngx_http_trifecta_slot(mcf);
+    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+
+    mcf->worker = NULL;
+}
+
+
+/* Marks the context in the pool, where an internal redirect leaves it. */
+
+static void
+ngx_http_trifecta_ctx_cleanup(void *data)
+{
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_new_request_id(ngx_http_request_t *r, ngx_str_t *id)
+{
+    u_char  *p, rnd[16];
+
+    if (RAND_bytes(rnd, sizeof(rnd)) != 1) {
+        return NGX_ERROR;
+    }
+
+    id->len = sizeof("req_") - 1 + 2 * sizeof(rnd);
+    id->data = ngx_pnalloc(r->pool, id->len);
+    if (id->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(id->data, "req_", sizeof("req_") - 1);
+    ngx_hex_dump(p, rnd, sizeof(rnd));
+
+    return NGX_OK;
+}
+
+
+ngx_http_trifecta_ctx_t *
+ngx_http_trifecta_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t       *cln;
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    r = r->main;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_trifecta_module);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    if (r->internal || r->filter_finalize) {
+
+        for (cln = r->pool->cleanup; cln; cln = cln->next) {
+            if (cln->handler == ngx_http_trifecta_ctx_cleanup) {
+                ctx = cln->data;
+                ngx_http_set_ctx(r, ctx, ngx_http_trifecta_module);
+                return ctx;
+            }
+        }
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_trifecta_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_trifecta_ctx_t));
+
+    if (ngx_http_trifecta_new_request_id(r, &ctx->request_id) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_trifecta_ctx_cleanup;
+    ngx_http_set_ctx(r, ctx, ngx_http_trifecta_module);
+
+    return ctx;
+}

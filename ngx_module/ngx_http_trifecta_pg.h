@@ -1,0 +1,85 @@
+#ifndef NGX_HTTP_TRIFECTA_PG_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_PG_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+
+#include <libpq-fe.h>
+
+
+/*
+ * One connection to PostgreSQL a worker, in libpq's pipeline mode.
+ *
+ *   down ──> connecting ──> checking ──> ready
+ *     ^          │             │           │
+ *     └──────────┴─── wait ────┴───────────┘
+ *
+ * "Checking" asks the migrations' history for the schema version: another
+ * one than ours closes the connection again.
+ *
+ * libpq owns the socket and may replace it while it connects, often by one
+ * of the same number, so nginx lets go of it before every PQconnectPoll() and
+ * takes it again afterwards.  Events are level-triggered: one
+ * PQconsumeInput() does not read everything.  The nginx connection is marked
+ * shared, so that nginx never closes the descriptor.
+ *
+ * A query is one or two statements and one Sync: an error in one query does
+ * not touch its neighbours, and what set_config(..., true) sets ends with it.
+ * Queries wait in one queue in the order of arrival, each with a deadline of
+ * 900 ms.  When the oldest passes its deadline the connection is given up,
+ * and every query in it answered without a result.  Refusal while down, and
+ * the wait for a first attempt, are as for Redis.  Reads may be repeated by
+ * whoever asks, so nothing is sent again here.
+ */
+
+#define NGX_HTTP_TRIFECTA_PG_CONNECT  900       /* ms, the login included */
+#define NGX_HTTP_TRIFECTA_PG_TIMEOUT  900       /* ms, a query */
+#define NGX_HTTP_TRIFECTA_PG_MAX      4096      /* queries in flight */
+#define NGX_HTTP_TRIFECTA_PG_PARAMS   3
+
+typedef struct ngx_http_trifecta_pg_s        ngx_http_trifecta_pg_t;
+typedef struct ngx_http_trifecta_pg_query_s  ngx_http_trifecta_pg_query_t;
+
+
+/* A statement uses the first nparams of the query's parameters. */
+
+typedef struct {
+    const char  *sql;
+    int          nparams;
+} ngx_http_trifecta_pg_statement_t;
+
+
+/* The rows of the last statement, which belong to the caller, or NULL. */
+typedef void (*ngx_http_trifecta_pg_handler_pt)(void *data, PGresult *res);
+
+
+ngx_http_trifecta_pg_t *ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf);
+void ngx_http_trifecta_pg_destroy(ngx_http_trifecta_pg_t *pg);
+
+/*
+ * statements ends with a row whose sql is NULL and must outlive the query;
+ * the parameters are copied.  NULL when the query was refused.  The handler
+ * is never called from within, and exactly once afterwards.
+ */
+ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_query(
+    ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
+    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data);
+
+/* Asks for the schema version. */
+ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_version(
+    ngx_http_trifecta_pg_t *pg, ngx_http_trifecta_pg_handler_pt handler,
+    void *data);
+
+/* What is wrong with the answer to it, or NULL. */
+const char *ngx_http_trifecta_pg_check(PGresult *res, u_char *buf,
+    size_t size);
+
+void ngx_http_trifecta_pg_orphan(ngx_http_trifecta_pg_query_t *query);
+
+/* Why there is no connection, or NULL when it is ready. */
+const char *ngx_http_trifecta_pg_reason(ngx_http_trifecta_pg_t *pg);
+
+
+#endif /* NGX_HTTP_TRIFECTA_PG_H_INCLUDED */

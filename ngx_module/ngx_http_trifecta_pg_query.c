@@ -1,0 +1,393 @@
+#include "ngx_http_trifecta_pg_query.h"
+#include "ngx_http_trifecta_metrics.h"
+
+
+static const ngx_http_trifecta_pg_statement_t
+    ngx_http_trifecta_pg_version_query[] =
+{
+    { "SELECT max(version::int) FROM trifecta.flyway_schema_history"
+      " WHERE success", 0 },
+    { NULL, 0 }
+};
+
+
+static ngx_http_trifecta_pg_query_t *
+ngx_http_trifecta_pg_query_of(ngx_queue_t *q)
+{
+    return ngx_queue_data(q, ngx_http_trifecta_pg_query_t, queue);
+}
+
+
+static ngx_http_trifecta_pg_query_t *
+ngx_http_trifecta_pg_create_query(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
+    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
+{
+    u_char                        *p;
+    size_t                         size;
+    ngx_uint_t                     i;
+    ngx_http_trifecta_pg_query_t  *query;
+
+    size = sizeof(ngx_http_trifecta_pg_query_t);
+
+    for (i = 0; i < nparams; i++) {
+        size += params[i].len + 1;
+    }
+
+    query = ngx_alloc(size, pg->log);
+    if (query == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(query, sizeof(ngx_http_trifecta_pg_query_t));
+
+    p = (u_char *) (query + 1);
+
+    for (i = 0; i < nparams; i++) {
+        query->params[i] = (char *) p;
+        p = ngx_cpymem(p, params[i].data, params[i].len);
+        *p++ = '\0';
+    }
+
+    query->statements = statements;
+    query->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_PG_TIMEOUT;
+    query->handler = handler;
+    query->data = data;
+
+    pg->nqueries++;
+
+    return query;
+}
+
+
+void
+ngx_http_trifecta_pg_rearm(ngx_http_trifecta_pg_t *pg)
+{
+    ngx_uint_t                     i, found;
+    ngx_msec_t                     first;
+    ngx_queue_t                   *queues[2];
+    ngx_msec_int_t                 timer;
+    ngx_http_trifecta_pg_query_t  *query;
+
+    ngx_http_trifecta_slot(pg->mcf)->pg_pending = pg->nqueries;
+
+    queues[0] = &pg->sent;
+    queues[1] = &pg->waiting;
+
+    first = 0;
+    found = 0;
+
+    pg->deadline.cancelable = 1;
+
+    for (i = 0; i < 2; i++) {
+        if (ngx_queue_empty(queues[i])) {
+            continue;
+        }
+
+        query = ngx_http_trifecta_pg_query_of(ngx_queue_head(queues[i]));
+
+        /* only queries of requests keep a worker that wants to leave */
+
+        if (!query->own) {
+            pg->deadline.cancelable = 0;
+        }
+
+        if (!found || (ngx_msec_int_t) (query->deadline - first) < 0) {
+            first = query->deadline;
+            found = 1;
+        }
+    }
+
+    if (!found) {
+        if (pg->deadline.timer_set) {
+            ngx_del_timer(&pg->deadline);
+        }
+
+        return;
+    }
+
+    timer = (ngx_msec_int_t) (first - ngx_current_msec);
+
+    ngx_add_timer(&pg->deadline, timer > 0 ? (ngx_msec_t) timer : 1);
+}
+
+
+static void
+ngx_http_trifecta_pg_free(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query)
+{
+    pg->nqueries--;
+
+    PQclear(query->res);
+    ngx_free(query);
+}
+
+
+static void
+ngx_http_trifecta_pg_answer(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query)
+{
+    void                             *data;
+    PGresult                         *res;
+    ngx_http_trifecta_pg_handler_pt   handler;
+
+    handler = query->handler;
+    data = query->data;
+
+    res = query->failed ? NULL : query->res;
+
+    if (query->failed) {
+        PQclear(query->res);
+    }
+
+    query->res = NULL;
+
+    ngx_http_trifecta_pg_free(pg, query);
+
+    if (handler) {
+        handler(data, res);
+    }
+
+    PQclear(res);
+}
+
+
+void
+ngx_http_trifecta_pg_doom(ngx_http_trifecta_pg_t *pg, ngx_queue_t *doomed)
+{
+    ngx_queue_t                   *q;
+    ngx_http_trifecta_pg_query_t  *query;
+
+    while (!ngx_queue_empty(doomed)) {
+        q = ngx_queue_head(doomed);
+        ngx_queue_remove(q);
+
+        query = ngx_http_trifecta_pg_query_of(q);
+        query->failed = 1;
+
+        ngx_http_trifecta_pg_answer(pg, query);
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query)
+{
+    const ngx_http_trifecta_pg_statement_t  *st;
+
+    for (st = query->statements; st->sql; st++) {
+        if (PQsendQueryParams(pg->conn, st->sql, st->nparams, NULL,
+                              (const char *const *) query->params, NULL, NULL,
+                              0)
+            == 0)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (PQpipelineSync(pg->conn) == 0) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_trifecta_count(pg->mcf, NGX_HTTP_TRIFECTA_M_PG_QUERIES);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg)
+{
+    PGresult                      *res;
+    ngx_uint_t                     nulls;
+    ngx_queue_t                   *q;
+    ngx_http_trifecta_pg_query_t  *query;
+
+    nulls = 0;
+
+    while (!ngx_queue_empty(&pg->sent) && !PQisBusy(pg->conn)) {
+
+        q = ngx_queue_head(&pg->sent);
+        query = ngx_http_trifecta_pg_query_of(q);
+
+        res = PQgetResult(pg->conn);
+
+        if (res == NULL) {
+
+            /* the end of one statement; two ends in a row are none */
+
+            if (++nulls > 2) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        nulls = 0;
+
+        switch (PQresultStatus(res)) {
+
+        case PGRES_TUPLES_OK:
+            PQclear(query->res);
+            query->res = res;
+            break;
+
+        case PGRES_PIPELINE_SYNC:
+            PQclear(res);
+            ngx_queue_remove(q);
+            ngx_http_trifecta_pg_answer(pg, query);
+            break;
+
+        case PGRES_PIPELINE_ABORTED:
+            PQclear(res);
+            query->failed = 1;
+            break;
+
+        default:
+            ngx_log_error(NGX_LOG_ERR, pg->log, 0,
+                          "trifecta: PostgreSQL refused a query: %s",
+                          PQresultErrorMessage(res));
+            PQclear(res);
+            query->failed = 1;
+
+            if (PQstatus(pg->conn) == CONNECTION_BAD) {
+                return NGX_ERROR;
+            }
+
+            break;
+        }
+    }
+
+    return PQstatus(pg->conn) == CONNECTION_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_pg_ask(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_handler_pt handler)
+{
+    ngx_http_trifecta_pg_query_t  *query;
+
+    query = ngx_http_trifecta_pg_create_query(pg,
+                                           ngx_http_trifecta_pg_version_query,
+                                           NULL, 0, handler, pg);
+    if (query == NULL) {
+        return NGX_ERROR;
+    }
+
+    query->own = 1;
+
+    ngx_queue_insert_tail(&pg->sent, &query->queue);
+
+    return ngx_http_trifecta_pg_send(pg, query);
+}
+
+
+void
+ngx_http_trifecta_pg_expire(ngx_http_trifecta_pg_t *pg, ngx_queue_t *doomed)
+{
+    ngx_queue_t                   *q;
+    ngx_http_trifecta_pg_query_t  *query;
+
+    while (!ngx_queue_empty(&pg->waiting)) {
+        q = ngx_queue_head(&pg->waiting);
+        query = ngx_http_trifecta_pg_query_of(q);
+
+        if ((ngx_msec_int_t) (query->deadline - ngx_current_msec) > 0) {
+            break;
+        }
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(doomed, q);
+    }
+}
+
+
+void
+ngx_http_trifecta_pg_move(ngx_queue_t *to, ngx_queue_t *from)
+{
+    if (!ngx_queue_empty(from)) {
+        ngx_queue_add(to, from);
+        ngx_queue_init(from);
+    }
+}
+
+
+ngx_http_trifecta_pg_query_t *
+ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
+    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
+{
+    ngx_http_trifecta_pg_query_t  *query;
+
+    if ((pg->state != ngx_http_trifecta_pg_ready && pg->fails)
+        || pg->nqueries >= NGX_HTTP_TRIFECTA_PG_MAX)
+    {
+        return NULL;
+    }
+
+    query = ngx_http_trifecta_pg_create_query(pg, statements, params, nparams,
+                                              handler, data);
+    if (query == NULL) {
+        return NULL;
+    }
+
+    /* the write event sends it: nothing may fail in here */
+
+    ngx_queue_insert_tail(&pg->waiting, &query->queue);
+
+    if (pg->state == ngx_http_trifecta_pg_ready) {
+        ngx_post_event(pg->connection->write, &ngx_posted_events);
+    }
+
+    ngx_http_trifecta_pg_rearm(pg);
+
+    return query;
+}
+
+
+ngx_http_trifecta_pg_query_t *
+ngx_http_trifecta_pg_version(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_handler_pt handler, void *data)
+{
+    return ngx_http_trifecta_pg_query(pg, ngx_http_trifecta_pg_version_query,
+                                      NULL, 0, handler, data);
+}
+
+
+const char *
+ngx_http_trifecta_pg_check(PGresult *res, u_char *buf, size_t size)
+{
+    u_char     *last;
+    ngx_int_t   version;
+
+    if (res == NULL) {
+        return "the migrations' history can not be read: run \"trifecta "
+               "migrate\"";
+    }
+
+    if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0)) {
+        return "PostgreSQL has no schema: run \"trifecta migrate\"";
+    }
+
+    version = ngx_atoi((u_char *) PQgetvalue(res, 0, 0),
+                       PQgetlength(res, 0, 0));
+
+    if (version == TF_PG_SCHEMA) {
+        return NULL;
+    }
+
+    last = ngx_snprintf(buf, size - 1, "PostgreSQL has schema %i, this module "
+                        "needs %d", version, TF_PG_SCHEMA);
+    *last = '\0';
+
+    return (char *) buf;
+}
+
+
+void
+ngx_http_trifecta_pg_orphan(ngx_http_trifecta_pg_query_t *query)
+{
+    query->handler = NULL;
+}

@@ -1,0 +1,84 @@
+#ifndef NGX_HTTP_TRIFECTA_PG_QUERY_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_PG_QUERY_H_INCLUDED
+
+
+#include "ngx_http_trifecta_pg.h"
+
+
+/*
+ * What the two files of the PostgreSQL connection share: pg.c moves the
+ * connection from state to state, pg_query.c moves queries through the two
+ * queues.
+ */
+
+typedef enum {
+    ngx_http_trifecta_pg_down = 0,
+    ngx_http_trifecta_pg_connecting,
+    ngx_http_trifecta_pg_checking,
+    ngx_http_trifecta_pg_ready
+} ngx_http_trifecta_pg_state_e;
+
+
+struct ngx_http_trifecta_pg_query_s {
+    ngx_queue_t                              queue;
+    const ngx_http_trifecta_pg_statement_t  *statements;
+    char                                    *params[
+                                               NGX_HTTP_TRIFECTA_PG_PARAMS];
+    ngx_msec_t                               deadline;
+    ngx_http_trifecta_pg_handler_pt          handler;
+    void                                    *data;
+    PGresult                                *res;
+    unsigned                                 own:1;     /* the check */
+    unsigned                                 failed:1;
+};
+
+
+/* A debug build of nginx takes the data of a timer for a connection. */
+
+struct ngx_http_trifecta_pg_s {
+    ngx_http_trifecta_main_conf_t           *mcf;
+    ngx_connection_t                        *connection;
+    ngx_log_t                               *log;
+    ngx_socket_t                             fd;        /* -1 */
+
+    PGconn                                  *conn;
+    ngx_http_trifecta_pg_state_e             state;
+    ngx_uint_t                               fails;     /* in a row */
+    ngx_msec_t                               ready_at;
+
+    ngx_queue_t                              waiting;
+    ngx_queue_t                              sent;
+    ngx_uint_t                               nqueries;
+
+    ngx_event_t                              deadline;
+    ngx_event_t                              reconnect;
+    ngx_event_t                              login;
+
+    unsigned                                 refused:1; /* by the check */
+    u_char                                   reason[256];
+};
+
+
+/* The deadline timer runs for the oldest query; call it after any change. */
+void ngx_http_trifecta_pg_rearm(ngx_http_trifecta_pg_t *pg);
+
+/* Hands a query to libpq, which keeps what the socket does not take. */
+ngx_int_t ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query);
+
+/* Takes every result that is there; NGX_ERROR when libpq is out of step. */
+ngx_int_t ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg);
+
+/* Asks for the schema version as the connection's own first query. */
+ngx_int_t ngx_http_trifecta_pg_ask(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_handler_pt handler);
+
+/* Moves the queries whose time is over, or all, and answers those moved. */
+void ngx_http_trifecta_pg_expire(ngx_http_trifecta_pg_t *pg,
+    ngx_queue_t *doomed);
+void ngx_http_trifecta_pg_move(ngx_queue_t *to, ngx_queue_t *from);
+void ngx_http_trifecta_pg_doom(ngx_http_trifecta_pg_t *pg,
+    ngx_queue_t *doomed);
+
+
+#endif /* NGX_HTTP_TRIFECTA_PG_QUERY_H_INCLUDED */

@@ -1,0 +1,510 @@
+#include "ngx_http_trifecta_redis_cmd.h"
+#include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_worker.h"
+
+
+static void ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
+    const char *reason);
+static void ngx_http_trifecta_redis_authenticated(void *data,
+    ngx_http_trifecta_redis_answer_t *answer);
+static void ngx_http_trifecta_redis_greeted(void *data,
+    ngx_http_trifecta_redis_answer_t *answer);
+
+
+static void
+ngx_http_trifecta_redis_flush(ngx_http_trifecta_redis_t *redis)
+{
+    if (ngx_http_trifecta_redis_write(redis) != NGX_OK) {
+        ngx_http_trifecta_redis_fail(redis, "sending to Redis failed");
+    }
+}
+
+
+static void
+ngx_http_trifecta_redis_greet(ngx_http_trifecta_redis_t *redis)
+{
+    int          argc;
+    const char  *argv[3];
+
+    if (redis->connection->write->timer_set) {
+        ngx_del_timer(redis->connection->write);
+    }
+
+    redis->state = ngx_http_trifecta_redis_greeting;
+
+    if (redis->mcf->redis_password.len) {
+        argc = 0;
+        argv[argc++] = "AUTH";
+
+        if (redis->mcf->redis_user.len) {
+            argv[argc++] = (char *) redis->mcf->redis_user.data;
+        }
+
+        argv[argc++] = (char *) redis->mcf->redis_password.data;
+
+        if (ngx_http_trifecta_redis_own(redis, argc, argv,
+                                        ngx_http_trifecta_redis_authenticated)
+            == NULL)
+        {
+            ngx_http_trifecta_redis_fail(redis, "no memory");
+            return;
+        }
+    }
+
+    if (ngx_http_trifecta_redis_meta(redis, ngx_http_trifecta_redis_greeted,
+                                     redis)
+        == NULL)
+    {
+        ngx_http_trifecta_redis_fail(redis, "no memory");
+        return;
+    }
+
+    ngx_http_trifecta_redis_rearm(redis);
+    ngx_http_trifecta_redis_flush(redis);
+}
+
+
+/*
+ * The answers to the greeting run inside the reader's loop: they only note
+ * what is wrong.  A connection that fails calls them without a reply.
+ */
+
+static void
+ngx_http_trifecta_redis_authenticated(void *data,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    ngx_http_trifecta_redis_t *redis = data;
+
+    u_char      *last;
+    redisReply  *reply;
+
+    reply = answer->reply;
+
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        last = ngx_snprintf(redis->reason, sizeof(redis->reason) - 1,
+                            "Redis says: %*s", (size_t) reply->len,
+                            reply->str);
+        *last = '\0';
+        redis->refused = 1;
+    }
+}
+
+
+static void
+ngx_http_trifecta_redis_greeted(void *data,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    ngx_http_trifecta_redis_t *redis = data;
+
+    const char  *wrong;
+    u_char       buf[128];
+    ngx_uint_t   usable;
+
+    if (answer->reply == NULL) {
+        return;
+    }
+
+    wrong = ngx_http_trifecta_resp_check(answer->reply, buf, sizeof(buf),
+                                         &usable);
+
+    if (!usable) {
+        ngx_cpystrn(redis->reason, (u_char *) wrong, sizeof(redis->reason));
+        redis->refused = 1;
+        return;
+    }
+
+    if (wrong) {
+        ngx_log_error(NGX_LOG_WARN, redis->log, 0, "trifecta: %s", wrong);
+    }
+
+    redis->state = ngx_http_trifecta_redis_ready;
+    redis->ready_at = ngx_current_msec;
+    redis->active_at = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_NOTICE, redis->log, 0,
+                  "trifecta: connected to Redis at %V",
+                  &redis->mcf->redis_addrs[redis->addr].name);
+
+    ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_CONNECTS);
+    ngx_http_trifecta_slot(redis->mcf)->redis_ready = 1;
+}
+
+
+static void
+ngx_http_trifecta_redis_read_handler(ngx_event_t *rev)
+{
+    u_char                      buf[16384];
+    ssize_t                     n;
+    const char                 *err;
+    ngx_uint_t                  was;
+    ngx_connection_t           *c;
+    ngx_http_trifecta_redis_t  *redis;
+
+    c = rev->data;
+    redis = c->data;
+
+    if (redis->state == ngx_http_trifecta_redis_connecting) {
+        return;     /* the write event decides */
+    }
+
+    was = redis->state;
+    err = NULL;
+
+    for ( ;; ) {
+        n = c->recv(c, buf, sizeof(buf));
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            ngx_http_trifecta_redis_fail(redis,
+                                         "Redis closed the connection");
+            return;
+        }
+
+        if (ngx_http_trifecta_resp_feed(&redis->resp, buf, n, &err) != NGX_OK
+            || ngx_http_trifecta_redis_replies(redis, &err) != NGX_OK)
+        {
+            ngx_http_trifecta_redis_fail(redis, err);
+            return;
+        }
+    }
+
+    redis->active_at = ngx_current_msec;
+
+    if (redis->readonly) {
+        ngx_http_trifecta_redis_fail(redis, "this Redis is a replica");
+        return;
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_http_trifecta_redis_fail(redis, "watching the socket failed");
+        return;
+    }
+
+    if (was == ngx_http_trifecta_redis_greeting
+        && redis->state == ngx_http_trifecta_redis_ready)
+    {
+        ngx_http_trifecta_redis_release(redis);
+        ngx_add_timer(&redis->idle, NGX_HTTP_TRIFECTA_REDIS_IDLE);
+    }
+
+    ngx_http_trifecta_redis_rearm(redis);
+}
+
+
+static void
+ngx_http_trifecta_redis_write_handler(ngx_event_t *wev)
+{
+    int                         err;
+    socklen_t                   len;
+    ngx_connection_t           *c;
+    ngx_http_trifecta_redis_t  *redis;
+
+    c = wev->data;
+    redis = c->data;
+
+    if (wev->timedout) {
+        ngx_http_trifecta_redis_fail(redis, "connecting to Redis timed out");
+        return;
+    }
+
+    if (redis->state != ngx_http_trifecta_redis_connecting) {
+        ngx_http_trifecta_redis_flush(redis);
+        return;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    if (err) {
+        ngx_http_trifecta_redis_fail(redis, strerror(err));
+        return;
+    }
+
+    ngx_http_trifecta_redis_greet(redis);
+}
+
+
+static void
+ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_int_t               rc;
+    ngx_addr_t             *addr;
+    ngx_connection_t       *c;
+    ngx_peer_connection_t   peer;
+
+    addr = &redis->mcf->redis_addrs[redis->addr];
+
+    ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
+
+    peer.sockaddr = addr->sockaddr;
+    peer.socklen = addr->socklen;
+    peer.name = &addr->name;
+    peer.get = ngx_event_get_peer;
+    peer.log = redis->log;
+    peer.log_error = NGX_ERROR_INFO;
+
+    redis->state = ngx_http_trifecta_redis_connecting;
+    redis->readonly = 0;
+    redis->refused = 0;
+
+    if (ngx_http_trifecta_resp_open(&redis->resp) != NGX_OK) {
+        ngx_http_trifecta_redis_fail(redis, "no memory");
+        return;
+    }
+
+    rc = ngx_event_connect_peer(&peer);
+
+    if (rc == NGX_ERROR || rc == NGX_BUSY || rc == NGX_DECLINED) {
+        ngx_http_trifecta_redis_fail(redis, "connecting to Redis failed");
+        return;
+    }
+
+    c = peer.connection;
+
+    redis->connection = c;
+
+    c->data = redis;
+    c->read->handler = ngx_http_trifecta_redis_read_handler;
+    c->write->handler = ngx_http_trifecta_redis_write_handler;
+    c->write->cancelable = 1;
+
+    if (addr->sockaddr->sa_family != AF_UNIX) {
+        (void) ngx_tcp_nodelay(c);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_trifecta_redis_greet(redis);
+        return;
+    }
+
+    ngx_add_timer(c->write, NGX_HTTP_TRIFECTA_REDIS_CONNECT);
+}
+
+
+static void
+ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
+{
+    if (redis->connection) {
+        ngx_close_connection(redis->connection);
+        redis->connection = NULL;
+    }
+
+    ngx_http_trifecta_resp_close(&redis->resp);
+
+    redis->state = ngx_http_trifecta_redis_down;
+
+    if (redis->idle.timer_set) {
+        ngx_del_timer(&redis->idle);
+    }
+
+    ngx_http_trifecta_slot(redis->mcf)->redis_ready = 0;
+}
+
+
+/* The end of a connection, or of the attempt to make one. */
+
+static void
+ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
+    const char *reason)
+{
+    ngx_uint_t   level;
+    ngx_queue_t  doomed;
+
+    if ((u_char *) reason != redis->reason) {
+        ngx_cpystrn(redis->reason, (u_char *) reason, sizeof(redis->reason));
+    }
+
+    /* one that breaks at once again and again is no good connection */
+
+    if (redis->state == ngx_http_trifecta_redis_ready
+        && ngx_current_msec - redis->ready_at > 1000)
+    {
+        redis->fails = 0;
+
+    } else {
+        redis->fails++;
+    }
+
+    level = (redis->fails <= 1) ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, redis->log, 0,
+                  "trifecta: Redis at %V is not available: %s",
+                  &redis->mcf->redis_addrs[redis->addr].name, redis->reason);
+
+    ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_ERRORS);
+
+    ngx_http_trifecta_redis_close(redis);
+
+    redis->addr = (redis->addr + 1) % redis->mcf->redis_naddrs;
+
+    ngx_queue_init(&doomed);
+    ngx_http_trifecta_redis_sort(redis, &doomed);
+
+    ngx_add_timer(&redis->reconnect,
+                  redis->fails ? ngx_http_trifecta_backoff(redis->fails) : 1);
+
+    ngx_http_trifecta_redis_doom(redis, &doomed);
+    ngx_http_trifecta_redis_rearm(redis);
+}
+
+
+static void
+ngx_http_trifecta_redis_deadline_handler(ngx_event_t *ev)
+{
+    ngx_queue_t                 doomed;
+    ngx_http_trifecta_redis_t  *redis;
+
+    redis = ev->data;
+
+    ngx_queue_init(&doomed);
+
+    if (ngx_http_trifecta_redis_expire(redis, &doomed)) {
+        ngx_http_trifecta_redis_fail(redis, "Redis does not answer");
+    }
+
+    ngx_http_trifecta_redis_doom(redis, &doomed);
+    ngx_http_trifecta_redis_rearm(redis);
+}
+
+
+static void
+ngx_http_trifecta_redis_reconnect_handler(ngx_event_t *ev)
+{
+    ngx_http_trifecta_redis_connect(ev->data);
+}
+
+
+static void
+ngx_http_trifecta_redis_idle_handler(ngx_event_t *ev)
+{
+    ngx_msec_t                  quiet;
+    const char                 *argv[1];
+    ngx_http_trifecta_redis_t  *redis;
+
+    redis = ev->data;
+
+    quiet = ngx_current_msec - redis->active_at;
+
+    if (quiet < NGX_HTTP_TRIFECTA_REDIS_IDLE) {
+        ngx_add_timer(ev, NGX_HTTP_TRIFECTA_REDIS_IDLE - quiet);
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_TRIFECTA_REDIS_IDLE);
+
+    argv[0] = "PING";
+
+    if (redis->ncmds == 0
+        && ngx_http_trifecta_redis_own(redis, 1, argv, NULL) != NULL)
+    {
+        ngx_http_trifecta_redis_rearm(redis);
+        ngx_http_trifecta_redis_flush(redis);
+    }
+}
+
+
+static void
+ngx_http_trifecta_redis_timer(ngx_http_trifecta_redis_t *redis,
+    ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ev->handler = handler;
+    ev->data = redis;
+    ev->log = redis->log;
+    ev->cancelable = 1;
+}
+
+
+ngx_http_trifecta_redis_t *
+ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf)
+{
+    ngx_http_trifecta_redis_t  *redis;
+
+    redis = ngx_pcalloc(cycle->pool, sizeof(ngx_http_trifecta_redis_t));
+    if (redis == NULL) {
+        return NULL;
+    }
+
+    redis->mcf = mcf;
+    redis->log = cycle->log;
+    redis->fd = (ngx_socket_t) -1;
+
+    ngx_queue_init(&redis->waiting);
+    ngx_queue_init(&redis->out);
+    ngx_queue_init(&redis->sent);
+
+    ngx_http_trifecta_redis_timer(redis, &redis->deadline,
+                                  ngx_http_trifecta_redis_deadline_handler);
+    ngx_http_trifecta_redis_timer(redis, &redis->reconnect,
+                                  ngx_http_trifecta_redis_reconnect_handler);
+    ngx_http_trifecta_redis_timer(redis, &redis->idle,
+                                  ngx_http_trifecta_redis_idle_handler);
+
+    if (mcf->redis_naddrs == 0) {
+        redis->fails = 1;
+        ngx_cpystrn(redis->reason, mcf->redis.len
+                    ? (u_char *) "the name could not be resolved"
+                    : (u_char *) "trifecta_redis is not configured",
+                    sizeof(redis->reason));
+        return redis;
+    }
+
+    ngx_cpystrn(redis->reason, (u_char *) "connecting",
+                sizeof(redis->reason));
+
+    ngx_http_trifecta_redis_connect(redis);
+
+    return redis;
+}
+
+
+void
+ngx_http_trifecta_redis_destroy(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_uint_t                      i;
+    ngx_queue_t                    *q, *queues[3];
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    ngx_http_trifecta_redis_close(redis);
+
+    if (redis->reconnect.timer_set) {
+        ngx_del_timer(&redis->reconnect);
+    }
+
+    if (redis->deadline.timer_set) {
+        ngx_del_timer(&redis->deadline);
+    }
+
+    /* the process ends: their requests are gone or about to go */
+
+    queues[0] = &redis->waiting;
+    queues[1] = &redis->out;
+    queues[2] = &redis->sent;
+
+    for (i = 0; i < 3; i++) {
+        for (q = ngx_queue_head(queues[i]);
+             q != ngx_queue_sentinel(queues[i]);
+             q = ngx_queue_next(q))
+        {
+            cmd = ngx_queue_data(q, ngx_http_trifecta_redis_cmd_t, queue);
+            cmd->handler = NULL;
+        }
+
+        ngx_http_trifecta_redis_doom(redis, queues[i]);
+    }
+}
+
+
+const char *
+ngx_http_trifecta_redis_reason(ngx_http_trifecta_redis_t *redis)
+{
+    return redis->state == ngx_http_trifecta_redis_ready
+           ? NULL : (char *) redis->reason;
+}

@@ -1,0 +1,100 @@
+#ifndef NGX_HTTP_TRIFECTA_REDIS_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_REDIS_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_resp.h"
+
+
+/*
+ * One connection to Redis a worker.  nginx owns the socket; hiredis formats
+ * commands and parses replies, and touches nothing else.
+ *
+ *   down ──> connecting ──> greeting ──> ready
+ *     ^          │              │          │
+ *     └──────────┴──── wait ────┴──────────┘
+ *
+ * "Greeting" is AUTH, if a password is configured, and HMGET P:meta epoch
+ * schema.  Another schema than ours closes the connection again; none at all
+ * (an empty Redis) leaves it open: the functions answer NOTREADY themselves.
+ *
+ * A command is in one of three queues, all in the order of arrival:
+ *   waiting   there is no connection for it yet
+ *   out       not completely written
+ *   sent      written, its reply is owed
+ * Every command has a deadline of 800 ms.  When the oldest of out and sent
+ * passes its deadline, the server is frozen or the network cut: the whole
+ * connection is given up.
+ *
+ * What happens to commands when a connection ends:
+ * - one that was written and has RESEND goes to the waiting queue, once, with
+ *   800 ms more, to be written again on the next connection;
+ * - any other that was written gets its handler called without a reply;
+ * - one of which no byte has left waits for the next attempt, if this
+ *   connection was a good one, else it is answered, too.
+ * The handler is told whether bytes of the command may have reached Redis in
+ * any of the tries: without that a failure means "never happened", with it
+ * "unknown".
+ *
+ * While the first connection of a worker is being made, and after a ready
+ * one broke, new commands wait for the attempt; once an attempt has failed
+ * they are refused at once until a connection is ready.
+ *
+ * A command does not live in the request's pool.  A request that ends while
+ * its command is out calls ngx_http_trifecta_redis_orphan(); a reply that
+ * comes later is parsed and dropped.
+ */
+
+#define NGX_HTTP_TRIFECTA_REDIS_CONNECT  300        /* ms */
+#define NGX_HTTP_TRIFECTA_REDIS_TIMEOUT  800        /* ms, a command */
+#define NGX_HTTP_TRIFECTA_REDIS_IDLE     5000       /* ms, then PING */
+#define NGX_HTTP_TRIFECTA_REDIS_MAX      4096       /* commands in flight */
+#define NGX_HTTP_TRIFECTA_REDIS_BYTES    67108864   /* of them together */
+
+#define NGX_HTTP_TRIFECTA_REDIS_RESEND   1          /* flags of a command */
+
+typedef struct ngx_http_trifecta_redis_s      ngx_http_trifecta_redis_t;
+typedef struct ngx_http_trifecta_redis_cmd_s  ngx_http_trifecta_redis_cmd_t;
+
+
+/*
+ * The reply is NULL when there was none; it belongs to the caller.  sent:
+ * bytes were written at least once.  resent: written on two connections.
+ */
+
+typedef struct {
+    redisReply                     *reply;
+    unsigned                        sent:1;
+    unsigned                        resent:1;
+} ngx_http_trifecta_redis_answer_t;
+
+typedef void (*ngx_http_trifecta_redis_handler_pt)(void *data,
+    ngx_http_trifecta_redis_answer_t *answer);
+
+
+/* Both are called at the start and the end of a worker. */
+ngx_http_trifecta_redis_t *ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf);
+void ngx_http_trifecta_redis_destroy(ngx_http_trifecta_redis_t *redis);
+
+/*
+ * NULL when the command was refused: no connection, or too much in flight.
+ * The handler is never called from within, and exactly once afterwards.
+ */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_command(
+    ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
+    const size_t *argvlen, ngx_uint_t flags,
+    ngx_http_trifecta_redis_handler_pt handler, void *data);
+
+/* HMGET P:meta epoch schema, for ngx_http_trifecta_resp_check(). */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_meta(
+    ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_handler_pt handler, void *data);
+
+void ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd);
+
+/* Why there is no connection, or NULL when it is ready. */
+const char *ngx_http_trifecta_redis_reason(ngx_http_trifecta_redis_t *redis);
+
+
+#endif /* NGX_HTTP_TRIFECTA_REDIS_H_INCLUDED */

@@ -1,0 +1,482 @@
+#include "ngx_http_trifecta_redis_cmd.h"
+#include "ngx_http_trifecta_metrics.h"
+
+
+#define NGX_HTTP_TRIFECTA_REDIS_IOVS  64
+
+
+static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_cmd(ngx_queue_t *q)
+{
+    return ngx_queue_data(q, ngx_http_trifecta_redis_cmd_t, queue);
+}
+
+
+void
+ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_uint_t      i, found;
+    ngx_msec_t      first, deadline;
+    ngx_queue_t    *queues[3];
+    ngx_msec_int_t  timer;
+
+    queues[0] = &redis->waiting;
+    queues[1] = &redis->sent;
+    queues[2] = &redis->out;
+
+    first = 0;
+    found = 0;
+
+    for (i = 0; i < 3; i++) {
+        if (ngx_queue_empty(queues[i])) {
+            continue;
+        }
+
+        deadline = ngx_http_trifecta_redis_cmd(ngx_queue_head(queues[i]))
+                   ->deadline;
+
+        if (!found || (ngx_msec_int_t) (deadline - first) < 0) {
+            first = deadline;
+            found = 1;
+        }
+    }
+
+    ngx_http_trifecta_slot(redis->mcf)->redis_pending = redis->ncmds;
+
+    if (!found) {
+        if (redis->deadline.timer_set) {
+            ngx_del_timer(&redis->deadline);
+        }
+
+        return;
+    }
+
+    /* only commands of requests keep a worker that wants to leave */
+
+    redis->deadline.cancelable = (redis->ncmds == redis->nown);
+
+    timer = (ngx_msec_int_t) (first - ngx_current_msec);
+
+    ngx_add_timer(&redis->deadline, timer > 0 ? (ngx_msec_t) timer : 1);
+}
+
+
+static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
+    const char **argv, const size_t *argvlen)
+{
+    int                             len;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    cmd = ngx_calloc(sizeof(ngx_http_trifecta_redis_cmd_t), redis->log);
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    len = redisFormatCommandArgv(&cmd->buf, argc, argv, argvlen);
+
+    if (len < 0) {
+        ngx_free(cmd);
+        return NULL;
+    }
+
+    cmd->len = len;
+    cmd->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
+
+    redis->ncmds++;
+    redis->bytes += cmd->len;
+
+    return cmd;
+}
+
+
+static void
+ngx_http_trifecta_redis_free_cmd(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_cmd_t *cmd)
+{
+    redis->ncmds--;
+    redis->nown -= cmd->own;
+    redis->bytes -= cmd->len;
+
+    redisFreeCommand(cmd->buf);
+    ngx_free(cmd);
+}
+
+
+static void
+ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_cmd_t *cmd, redisReply *reply)
+{
+    void                                *data;
+    ngx_http_trifecta_redis_answer_t     answer;
+    ngx_http_trifecta_redis_handler_pt   handler;
+
+    answer.reply = reply;
+    answer.sent = cmd->sent;
+    answer.resent = cmd->resent;
+
+    handler = cmd->handler;
+    data = cmd->data;
+
+    ngx_http_trifecta_redis_free_cmd(redis, cmd);
+
+    if (handler) {
+        handler(data, &answer);
+    }
+}
+
+
+void
+ngx_http_trifecta_redis_doom(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(doomed)) {
+        q = ngx_queue_head(doomed);
+        ngx_queue_remove(q);
+
+        ngx_http_trifecta_redis_answer(redis, ngx_http_trifecta_redis_cmd(q),
+                                       NULL);
+    }
+}
+
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_own(ngx_http_trifecta_redis_t *redis, int argc,
+    const char **argv, ngx_http_trifecta_redis_handler_pt handler)
+{
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    cmd = ngx_http_trifecta_redis_create_cmd(redis, argc, argv, NULL);
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    cmd->own = 1;
+    redis->nown++;
+    cmd->handler = handler;
+    cmd->data = redis;
+
+    ngx_queue_insert_tail(&redis->out, &cmd->queue);
+
+    return cmd;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_buf_t                       bufs[NGX_HTTP_TRIFECTA_REDIS_IOVS];
+    ngx_uint_t                      i, n;
+    ngx_chain_t                     chain[NGX_HTTP_TRIFECTA_REDIS_IOVS], *cl;
+    ngx_queue_t                    *q;
+    ngx_connection_t               *c;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    c = redis->connection;
+
+    while (!ngx_queue_empty(&redis->out)) {
+
+        n = 0;
+
+        for (q = ngx_queue_head(&redis->out);
+             q != ngx_queue_sentinel(&redis->out)
+             && n < NGX_HTTP_TRIFECTA_REDIS_IOVS;
+             q = ngx_queue_next(q))
+        {
+            cmd = ngx_http_trifecta_redis_cmd(q);
+
+            ngx_memzero(&bufs[n], sizeof(ngx_buf_t));
+            bufs[n].pos = (u_char *) cmd->buf + cmd->written;
+            bufs[n].last = (u_char *) cmd->buf + cmd->len;
+            bufs[n].memory = 1;
+
+            chain[n].buf = &bufs[n];
+            chain[n].next = NULL;
+
+            if (n) {
+                chain[n - 1].next = &chain[n];
+            }
+
+            n++;
+        }
+
+        cl = c->send_chain(c, chain, 0);
+
+        if (cl == NGX_CHAIN_ERROR) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < n; i++) {
+            q = ngx_queue_head(&redis->out);
+            cmd = ngx_http_trifecta_redis_cmd(q);
+
+            if (bufs[i].pos == (u_char *) cmd->buf + cmd->written) {
+                break;
+            }
+
+            if (cmd->written == 0) {
+                cmd->resent = cmd->sent;
+                cmd->sent = 1;
+
+                ngx_http_trifecta_count(redis->mcf,
+                                        cmd->resent
+                                        ? NGX_HTTP_TRIFECTA_M_REDIS_RESENT
+                                        : NGX_HTTP_TRIFECTA_M_REDIS_COMMANDS);
+            }
+
+            cmd->written = bufs[i].pos - (u_char *) cmd->buf;
+
+            if (cmd->written < cmd->len) {
+                break;
+            }
+
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&redis->sent, q);
+        }
+
+        if (cl != NULL) {
+            break;
+        }
+    }
+
+    return ngx_handle_write_event(c->write, 0);
+}
+
+
+/* What waited goes out; what nobody waits for any more does not. */
+
+void
+ngx_http_trifecta_redis_release(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_queue_t                    *q;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    while (!ngx_queue_empty(&redis->waiting)) {
+        q = ngx_queue_head(&redis->waiting);
+        ngx_queue_remove(q);
+
+        cmd = ngx_http_trifecta_redis_cmd(q);
+
+        if (cmd->handler) {
+            ngx_queue_insert_tail(&redis->out, q);
+
+        } else {
+            ngx_http_trifecta_redis_free_cmd(redis, cmd);
+        }
+    }
+
+    ngx_post_event(redis->connection->write, &ngx_posted_events);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
+    const char **err)
+{
+    ngx_int_t     rc;
+    redisReply   *reply;
+    ngx_queue_t  *q;
+
+    for ( ;; ) {
+
+        rc = ngx_http_trifecta_resp_next(&redis->resp, &reply, err);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
+        }
+
+        if (ngx_queue_empty(&redis->sent)) {
+            freeReplyObject(reply);
+            *err = "a reply without a command";
+            return NGX_ERROR;
+        }
+
+        q = ngx_queue_head(&redis->sent);
+        ngx_queue_remove(q);
+
+        if (ngx_http_trifecta_resp_error(reply, "READONLY")) {
+            redis->readonly = 1;
+        }
+
+        ngx_http_trifecta_redis_answer(redis, ngx_http_trifecta_redis_cmd(q),
+                                       reply);
+        freeReplyObject(reply);
+
+        if (redis->refused) {
+            *err = (char *) redis->reason;
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+void
+ngx_http_trifecta_redis_sort(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed)
+{
+    ngx_uint_t                      i, waits;
+    ngx_queue_t                    *q, *queues[3], open;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    queues[0] = &redis->sent;
+    queues[1] = &redis->out;
+    queues[2] = &redis->waiting;
+
+    ngx_queue_init(&open);
+
+    for (i = 0; i < 3; i++) {
+        if (!ngx_queue_empty(queues[i])) {
+            ngx_queue_add(&open, queues[i]);
+            ngx_queue_init(queues[i]);
+        }
+    }
+
+    while (!ngx_queue_empty(&open)) {
+        q = ngx_queue_head(&open);
+        ngx_queue_remove(q);
+
+        cmd = ngx_http_trifecta_redis_cmd(q);
+
+        if (cmd->own || cmd->handler == NULL) {
+            waits = 0;
+
+        } else if (cmd->retried) {
+
+            /* until its time is over, unless this was its second try */
+
+            waits = (cmd->written == 0);
+
+        } else if (cmd->sent) {
+            waits = cmd->resend;
+
+        } else {
+
+            /* nothing of it has left: it may wait for one attempt */
+
+            waits = (redis->fails == 0);
+        }
+
+        if (!waits) {
+            ngx_queue_insert_tail(doomed, q);
+            continue;
+        }
+
+        if (!cmd->retried) {
+            cmd->retried = cmd->sent;
+            cmd->written = 0;
+            cmd->deadline = ngx_current_msec
+                            + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
+        }
+
+        ngx_queue_insert_tail(&redis->waiting, q);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_redis_expire(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed)
+{
+    ngx_queue_t                    *q;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    while (!ngx_queue_empty(&redis->waiting)) {
+        q = ngx_queue_head(&redis->waiting);
+        cmd = ngx_http_trifecta_redis_cmd(q);
+
+        if ((ngx_msec_int_t) (cmd->deadline - ngx_current_msec) > 0) {
+            break;
+        }
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(doomed, q);
+    }
+
+    if (!ngx_queue_empty(&redis->sent)) {
+        q = ngx_queue_head(&redis->sent);
+
+    } else if (!ngx_queue_empty(&redis->out)) {
+        q = ngx_queue_head(&redis->out);
+
+    } else {
+        return 0;
+    }
+
+    cmd = ngx_http_trifecta_redis_cmd(q);
+
+    return (ngx_msec_int_t) (cmd->deadline - ngx_current_msec) <= 0;
+}
+
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_command(ngx_http_trifecta_redis_t *redis, int argc,
+    const char **argv, const size_t *argvlen, ngx_uint_t flags,
+    ngx_http_trifecta_redis_handler_pt handler, void *data)
+{
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    if ((redis->state != ngx_http_trifecta_redis_ready && redis->fails)
+        || redis->ncmds >= NGX_HTTP_TRIFECTA_REDIS_MAX
+        || redis->bytes >= NGX_HTTP_TRIFECTA_REDIS_BYTES)
+    {
+        return NULL;
+    }
+
+    cmd = ngx_http_trifecta_redis_create_cmd(redis, argc, argv, argvlen);
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    cmd->handler = handler;
+    cmd->data = data;
+    cmd->resend = (flags & NGX_HTTP_TRIFECTA_REDIS_RESEND) ? 1 : 0;
+
+    if (redis->state == ngx_http_trifecta_redis_ready) {
+        ngx_queue_insert_tail(&redis->out, &cmd->queue);
+
+        /* all commands of this turn of the loop leave together */
+
+        ngx_post_event(redis->connection->write, &ngx_posted_events);
+
+    } else {
+        ngx_queue_insert_tail(&redis->waiting, &cmd->queue);
+    }
+
+    ngx_http_trifecta_redis_rearm(redis);
+
+    return cmd;
+}
+
+
+void
+ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd)
+{
+    cmd->handler = NULL;
+}
+
+
+/* The connection itself asks it while it greets, a request when it is ready. */
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_meta(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_handler_pt handler, void *data)
+{
+    char         key[TF_KEY_PREFIX_MAX + sizeof(":meta")];
+    const char  *argv[4];
+
+    (void) snprintf(key, sizeof(key), TF_KEY_PREFIX_FMT ":meta", 0);
+
+    argv[0] = "HMGET";
+    argv[1] = key;
+    argv[2] = "epoch";
+    argv[3] = "schema";
+
+    if (data == redis) {
+        return ngx_http_trifecta_redis_own(redis, 4, argv, handler);
+    }
+
+    return ngx_http_trifecta_redis_command(redis, 4, argv, NULL, 0, handler,
+                                           data);
+}

@@ -1,0 +1,107 @@
+#ifndef NGX_HTTP_TRIFECTA_REDIS_CMD_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_REDIS_CMD_H_INCLUDED
+
+
+#include "ngx_http_trifecta_redis.h"
+
+
+/*
+ * What the two files of the Redis connection share: redis.c moves the
+ * connection from state to state, redis_cmd.c moves commands through the
+ * three queues.
+ */
+
+typedef enum {
+    ngx_http_trifecta_redis_down = 0,
+    ngx_http_trifecta_redis_connecting,
+    ngx_http_trifecta_redis_greeting,
+    ngx_http_trifecta_redis_ready
+} ngx_http_trifecta_redis_state_e;
+
+
+struct ngx_http_trifecta_redis_cmd_s {
+    ngx_queue_t                          queue;
+    char                                *buf;
+    size_t                               len;
+    size_t                               written;
+    ngx_msec_t                           deadline;
+    ngx_http_trifecta_redis_handler_pt   handler;
+    void                                *data;
+    unsigned                             own:1;     /* greeting or PING */
+    unsigned                             resend:1;
+    unsigned                             retried:1;
+    unsigned                             sent:1;
+    unsigned                             resent:1;
+};
+
+
+/* A debug build of nginx takes the data of a timer for a connection. */
+
+struct ngx_http_trifecta_redis_s {
+    ngx_http_trifecta_main_conf_t       *mcf;
+    ngx_connection_t                    *connection;
+    ngx_log_t                           *log;
+    ngx_socket_t                         fd;        /* -1 */
+
+    ngx_http_trifecta_resp_t             resp;
+    ngx_http_trifecta_redis_state_e      state;
+    ngx_uint_t                           fails;     /* in a row */
+    ngx_uint_t                           addr;
+    ngx_msec_t                           ready_at;
+    ngx_msec_t                           active_at;
+
+    ngx_queue_t                          waiting;
+    ngx_queue_t                          out;
+    ngx_queue_t                          sent;
+    ngx_uint_t                           ncmds;
+    ngx_uint_t                           nown;      /* of them */
+    size_t                               bytes;
+
+    ngx_event_t                          deadline;
+    ngx_event_t                          reconnect;
+    ngx_event_t                          idle;
+
+    unsigned                             readonly:1;
+    unsigned                             refused:1; /* at the greeting */
+    u_char                               reason[256];
+};
+
+
+/* The deadline timer runs for the oldest command; call it after any change. */
+void ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis);
+
+/* Queues a command of the connection's own: greeting or PING. */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own(
+    ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
+    ngx_http_trifecta_redis_handler_pt handler);
+
+/* Writes what is in the queue "out"; NGX_ERROR when the socket fails. */
+ngx_int_t ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis);
+
+/*
+ * Answers commands by the replies that are there.  NGX_ERROR when the
+ * connection is of no use any more, for the reason in *err.
+ */
+ngx_int_t ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
+    const char **err);
+
+/* Lets out what waited for a connection. */
+void ngx_http_trifecta_redis_release(ngx_http_trifecta_redis_t *redis);
+
+/*
+ * The connection is gone: sorts all commands into those that wait for the
+ * next one and those that are doomed.
+ */
+void ngx_http_trifecta_redis_sort(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed);
+
+/* Those that have waited for too long; whether a reply is overdue. */
+ngx_uint_t ngx_http_trifecta_redis_expire(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed);
+
+/* Answers without a reply. */
+void ngx_http_trifecta_redis_doom(ngx_http_trifecta_redis_t *redis,
+    ngx_queue_t *doomed);
+
+
+#endif /* NGX_HTTP_TRIFECTA_REDIS_CMD_H_INCLUDED */

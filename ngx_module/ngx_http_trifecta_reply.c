@@ -1,0 +1,321 @@
+#include "ngx_http_trifecta_reply.h"
+#include "ngx_http_trifecta_compat.h"
+#include "ngx_http_trifecta_metrics.h"
+
+
+#define NGX_HTTP_TRIFECTA_DETAIL_MAX  512
+
+
+typedef struct {
+    ngx_uint_t   status;
+    const char  *code;
+    const char  *type;
+    const char  *slug;
+    const char  *title;
+} ngx_http_trifecta_error_row_t;
+
+
+static const ngx_http_trifecta_error_row_t  ngx_http_trifecta_errors[] = {
+#define NGX_HTTP_TRIFECTA_ROW(name, status, code, type, slug, title)          \
+    { status, code, type, slug, title },
+    TF_ERRORS(NGX_HTTP_TRIFECTA_ROW)
+#undef NGX_HTTP_TRIFECTA_ROW
+};
+
+
+ngx_int_t
+ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
+    const u_char *value, size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_http_trifecta_last_header(h);
+    h->lowcase_key = NULL;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = (u_char *) value;
+    h->value.len = len;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_trifecta_count_answer(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, ngx_uint_t status)
+{
+    ngx_http_trifecta_loc_conf_t   *tlcf;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    if (ctx->counted || tlcf->mode == NGX_HTTP_TRIFECTA_ADMIN) {
+        return;
+    }
+
+    ctx->counted = 1;
+
+    ngx_http_trifecta_count(mcf, status < 400 ? NGX_HTTP_TRIFECTA_M_ANSWERS_2XX
+                                 : status < 500
+                                 ? NGX_HTTP_TRIFECTA_M_ANSWERS_4XX
+                                 : NGX_HTTP_TRIFECTA_M_ANSWERS_5XX);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_send(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
+    ngx_uint_t status, const char *type, ngx_http_trifecta_json_t *body)
+{
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    if (body->failed || body->last == body->start) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_trifecta_header(r, "X-Request-Id", ctx->request_id.data,
+                                 ctx->request_id.len)
+        != NGX_OK
+        || ngx_http_trifecta_header_lit(r, "Cache-Control", "no-store")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* what is left of the request's body must not be taken for a request */
+
+    r->expect_tested = 1;
+
+    if (!r->reading_body && ngx_http_discard_request_body(r) != NGX_OK) {
+        r->keepalive = 0;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->pos = body->start;
+    b->last = body->last;
+    b->memory = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = body->last - body->start;
+    r->headers_out.content_type.data = (u_char *) type;
+    r->headers_out.content_type.len = ngx_strlen(type);
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_trifecta_count_answer(r, ctx, status);
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+/* See the header: before the content phase the request ends here. */
+
+static ngx_int_t
+ngx_http_trifecta_done(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    if (ctx->content) {
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_http_trifecta_json_t *body)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_trifecta_done(r, ctx,
+                                  ngx_http_trifecta_send(r, ctx, status, type,
+                                                         body));
+}
+
+
+/*
+ * Headers that belong to a code: what a client needs to know to come back
+ * with a token, or at the right time.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_error_headers(ngx_http_request_t *r, tf_error_t code)
+{
+    switch (code) {
+
+    case TF_E_MISSING_TOKEN:
+        return ngx_http_trifecta_header_lit(r, "WWW-Authenticate",
+                                            "Bearer realm=\"trifecta\"");
+
+    case TF_E_INVALID_TOKEN:
+        return ngx_http_trifecta_header_lit(r, "WWW-Authenticate",
+                                            "Bearer realm=\"trifecta\", "
+                                            "error=\"invalid_token\"");
+
+    case TF_E_TOKEN_EXPIRED:
+        return ngx_http_trifecta_header_lit(r, "WWW-Authenticate",
+                                            "Bearer realm=\"trifecta\", "
+                                            "error=\"invalid_token\", "
+                                            "error_description=\"the token "
+                                            "has expired\"");
+
+    case TF_E_RATE_LIMITED:
+    case TF_E_QUEUE_UNAVAILABLE:
+    case TF_E_STORE_UNAVAILABLE:
+        return ngx_http_trifecta_header_lit(r, "Retry-After", "1");
+
+    case TF_E_TENANT_QUEUE_FULL:
+    case TF_E_QUEUE_FULL:
+        return ngx_http_trifecta_header_lit(r, "Retry-After", "5");
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
+    const char *param, const char *fmt, ...)
+{
+    size_t                                len;
+    u_char                               *last;
+    va_list                               args;
+    ngx_uint_t                            level;
+    ngx_http_trifecta_ctx_t              *ctx;
+    ngx_http_trifecta_json_t              j;
+    ngx_http_trifecta_main_conf_t        *mcf;
+    const ngx_http_trifecta_error_row_t  *row;
+    u_char                        detail[NGX_HTTP_TRIFECTA_DETAIL_MAX];
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(detail, detail + NGX_HTTP_TRIFECTA_DETAIL_MAX - 1,
+                         fmt, args);
+    va_end(args);
+
+    len = last - detail;
+    row = &ngx_http_trifecta_errors[code];
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    level = (row->status >= 500) ? NGX_LOG_WARN : NGX_LOG_INFO;
+
+    ngx_log_error(level, r->connection->log, 0, "trifecta: %ui %s: %*s, %V",
+                  row->status, row->code, len, detail, &ctx->request_id);
+
+    ngx_http_trifecta_count_error(mcf, code);
+
+    ngx_http_trifecta_json_init(&j, r->pool, 1024);
+
+    ngx_http_trifecta_json_printf(&j, "{\"type\":\"/problems/%s\","
+                                  "\"title\":\"%s\",\"status\":%ui,"
+                                  "\"detail\":",
+                                  row->slug, row->title, row->status);
+    ngx_http_trifecta_json_string(&j, detail, len);
+    ngx_http_trifecta_json_lit(&j, ",\"instance\":");
+    ngx_http_trifecta_json_str(&j, &r->uri);
+    ngx_http_trifecta_json_lit(&j, ",\"request_id\":");
+    ngx_http_trifecta_json_str(&j, &ctx->request_id);
+    ngx_http_trifecta_json_lit(&j, ",\"error\":{\"message\":");
+    ngx_http_trifecta_json_string(&j, detail, len);
+    ngx_http_trifecta_json_printf(&j, ",\"type\":\"%s\",\"param\":",
+                                  row->type);
+
+    if (param == NULL) {
+        ngx_http_trifecta_json_lit(&j, "null");
+
+    } else {
+        ngx_http_trifecta_json_string(&j, param, ngx_strlen(param));
+    }
+
+    ngx_http_trifecta_json_printf(&j, ",\"code\":\"%s\"}}", row->code);
+
+    if (code == TF_E_BODY_TOO_LARGE) {
+        r->keepalive = 0;
+    }
+
+    if (ngx_http_trifecta_error_headers(r, code) != NGX_OK) {
+        return ngx_http_trifecta_done(r, ctx, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
+
+    return ngx_http_trifecta_done(r, ctx,
+                                  ngx_http_trifecta_send(r, ctx, row->status,
+                                                  "application/problem+json",
+                                                  &j));
+}
+
+
+void
+ngx_http_trifecta_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_wait(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    rev = r->connection->read;
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (r->discard_body) {
+        return NGX_OK;      /* a body nobody asked for is still coming */
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (rev->ready) {
+
+        /* an abort that came with the request would raise no event again */
+
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0) == NGX_OK ? NGX_OK : NGX_ERROR;
+}

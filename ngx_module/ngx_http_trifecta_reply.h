@@ -1,0 +1,46 @@
+#ifndef NGX_HTTP_TRIFECTA_REPLY_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_REPLY_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_json.h"
+
+
+/*
+ * Every response of the module goes through ngx_http_trifecta_reply() or
+ * ngx_http_trifecta_error() (declared in ngx_http_trifecta.h).  Both return
+ * what the calling phase or content handler must return.
+ *
+ * In the content phase, and later, that is the value of the output filter:
+ * nginx finalizes the request with it when the content handler returns it;
+ * code that runs in an event of a store passes it to
+ * ngx_http_trifecta_finalize(), code in a handler of the client's connection
+ * to ngx_http_finalize_request().  In an earlier phase nginx would take
+ * NGX_OK as "go on", so there the request is finalized at once and the value
+ * is NGX_DONE.
+ */
+
+ngx_int_t ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_http_trifecta_json_t *body);
+
+/* Adds a header to the response; the value is not copied. */
+ngx_int_t ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
+    const u_char *value, size_t len);
+
+#define ngx_http_trifecta_header_lit(r, name, s)                             \
+    ngx_http_trifecta_header(r, name, (const u_char *) s, sizeof(s) - 1)
+
+/*
+ * The one place that ends a request from an event that is not its own.  The
+ * request may be gone when it returns.
+ */
+void ngx_http_trifecta_finalize(ngx_http_request_t *r, ngx_int_t rc);
+
+/*
+ * Makes the client's abort visible while the request waits for a store: the
+ * request's cleanups run then.  For content handlers, after the body.
+ */
+ngx_int_t ngx_http_trifecta_wait(ngx_http_request_t *r);
+
+
+#endif /* NGX_HTTP_TRIFECTA_REPLY_H_INCLUDED */

@@ -1,0 +1,173 @@
+#include "ngx_http_trifecta_resp.h"
+
+
+/*
+ * hiredis allocates an array when it sees its length, before any element:
+ * one line of a broken server could ask for gigabytes.
+ */
+
+static void *
+ngx_http_trifecta_resp_array(const redisReadTask *task,
+    ngx_http_trifecta_redis_len_t n)
+{
+    ngx_http_trifecta_resp_t  *resp = task->privdata;
+
+    if (n > NGX_HTTP_TRIFECTA_RESP_ELEMENTS) {
+        return NULL;
+    }
+
+    return resp->create_array(task, n);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_resp_open(ngx_http_trifecta_resp_t *resp)
+{
+    resp->reader = redisReaderCreate();
+    if (resp->reader == NULL) {
+        return NGX_ERROR;
+    }
+
+    resp->functions = *resp->reader->fn;
+    resp->create_array = resp->functions.createArray;
+    resp->functions.createArray = ngx_http_trifecta_resp_array;
+
+    resp->reader->fn = &resp->functions;
+    resp->reader->privdata = resp;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_trifecta_resp_close(ngx_http_trifecta_resp_t *resp)
+{
+    if (resp->reader) {
+        redisReaderFree(resp->reader);
+        resp->reader = NULL;
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_resp_feed(ngx_http_trifecta_resp_t *resp,
+    const u_char *data, size_t len, const char **err)
+{
+    if (resp->reader->len - resp->reader->pos + len
+        > NGX_HTTP_TRIFECTA_RESP_BYTES)
+    {
+        *err = "a reply is too large";
+        return NGX_ERROR;
+    }
+
+    if (redisReaderFeed(resp->reader, (const char *) data, len) != REDIS_OK) {
+        *err = resp->reader->errstr;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_resp_next(ngx_http_trifecta_resp_t *resp,
+    redisReply **reply, const char **err)
+{
+    void  *p;
+
+    p = NULL;
+
+    if (redisReaderGetReply(resp->reader, &p) != REDIS_OK) {
+        *err = resp->reader->errstr;
+        return NGX_ERROR;
+    }
+
+    *reply = p;
+
+    return p ? NGX_OK : NGX_AGAIN;
+}
+
+
+int64_t
+ngx_http_trifecta_resp_int(const redisReply *reply)
+{
+    off_t  n;
+
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        return reply->integer < 0 ? -1 : reply->integer;
+    }
+
+    if (reply->type == REDIS_REPLY_STRING) {
+        n = ngx_atoof((u_char *) reply->str, reply->len);
+        return n == NGX_ERROR ? -1 : n;
+    }
+
+    return -1;
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_resp_is(const redisReply *reply, size_t i, const char *word)
+{
+    redisReply  *e;
+
+    if (reply->type != REDIS_REPLY_ARRAY || i >= reply->elements) {
+        return 0;
+    }
+
+    e = reply->element[i];
+
+    return (e->type == REDIS_REPLY_STRING || e->type == REDIS_REPLY_STATUS)
+           && (size_t) e->len == ngx_strlen(word)
+           && ngx_memcmp(e->str, word, e->len) == 0;
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_resp_error(const redisReply *reply, const char *word)
+{
+    return reply->type == REDIS_REPLY_ERROR
+           && ngx_strncmp(reply->str, word, ngx_strlen(word)) == 0;
+}
+
+
+const char *
+ngx_http_trifecta_resp_check(const redisReply *reply, u_char *buf,
+    size_t size, ngx_uint_t *usable)
+{
+    int64_t  schema;
+    u_char  *last;
+
+    *usable = 0;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        last = ngx_snprintf(buf, size - 1, "Redis says: %*s",
+                            (size_t) reply->len, reply->str);
+        *last = '\0';
+        return (char *) buf;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+        return "an unexpected reply to HMGET";
+    }
+
+    if (reply->element[0]->type == REDIS_REPLY_NIL
+        || reply->element[1]->type == REDIS_REPLY_NIL)
+    {
+        *usable = 1;
+        return "Redis has no epoch: run \"trifecta migrate\"";
+    }
+
+    schema = ngx_http_trifecta_resp_int(reply->element[1]);
+
+    if (schema != TF_REDIS_SCHEMA) {
+        last = ngx_snprintf(buf, size - 1, "Redis has schema %L, this module "
+                            "needs %d", schema, TF_REDIS_SCHEMA);
+        *last = '\0';
+        return (char *) buf;
+    }
+
+    *usable = 1;
+
+    return NULL;
+}

@@ -1,0 +1,249 @@
+#include "ngx_http_trifecta_routes.h"
+#include "ngx_http_trifecta_reply.h"
+
+
+#define NGX_HTTP_TRIFECTA_QUERY_PATH  "/api/v1/query"
+
+
+typedef struct {
+    ngx_uint_t                   mode;      /* kind of location */
+    ngx_uint_t                   methods;
+    const char                  *allow;
+    const char                  *path;      /* {id} is one segment */
+    ngx_http_trifecta_route_pt   handler;
+} ngx_http_trifecta_route_t;
+
+
+static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      NGX_HTTP_TRIFECTA_QUERY_PATH, ngx_http_trifecta_submit },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      NGX_HTTP_TRIFECTA_QUERY_PATH "/{id}", ngx_http_trifecta_result },
+
+    { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
+      "/livez", ngx_http_trifecta_livez },
+
+    { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
+      "/readyz", ngx_http_trifecta_readyz },
+
+    { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
+      "/metrics", ngx_http_trifecta_metrics_page },
+
+    { 0, 0, NULL, NULL, NULL }
+};
+
+
+static ngx_uint_t
+ngx_http_trifecta_match(const char *path, ngx_str_t *uri, ngx_str_t *id)
+{
+    u_char  *p, *end;
+
+    p = uri->data;
+    end = uri->data + uri->len;
+
+    while (*path) {
+
+        if (ngx_strncmp(path, "{id}", 4) == 0) {
+            id->data = p;
+
+            while (p < end && *p != '/') {
+                p++;
+            }
+
+            id->len = p - id->data;
+
+            if (id->len == 0) {
+                return 0;
+            }
+
+            path += 4;
+            continue;
+        }
+
+        if (p == end || *p != (u_char) *path) {
+            return 0;
+        }
+
+        p++;
+        path++;
+    }
+
+    return p == end;
+}
+
+
+/*
+ * The rows of one path stand together for 405: Allow lists the methods of
+ * all of them.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_not_allowed(ngx_http_request_t *r, ngx_uint_t mode)
+{
+    u_char                           *p, *last;
+    ngx_str_t                         allow, id;
+    const ngx_http_trifecta_route_t  *route;
+
+    allow.data = ngx_pnalloc(r->pool, 256);
+    if (allow.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = allow.data;
+    last = p + 256;
+
+    for (route = ngx_http_trifecta_routes; route->path; route++) {
+        if (route->mode == mode
+            && ngx_http_trifecta_match(route->path, &r->uri, &id))
+        {
+            p = ngx_slprintf(p, last, p == allow.data ? "%s" : ", %s",
+                             route->allow);
+        }
+    }
+
+    allow.len = p - allow.data;
+
+    if (ngx_http_trifecta_header(r, "Allow", allow.data, allow.len)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_trifecta_error(r, TF_E_METHOD_NOT_ALLOWED, NULL,
+                                   "this path takes %V", &allow);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_route(ngx_http_request_t *r, ngx_uint_t mode)
+{
+    ngx_str_t                         id;
+    ngx_uint_t                        found;
+    ngx_http_trifecta_ctx_t          *ctx;
+    const ngx_http_trifecta_route_t  *route;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->content = 1;
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    /* the phase before has seen to it; without it nobody gets in */
+
+    if (mode == NGX_HTTP_TRIFECTA_API && !ctx->authenticated) {
+        return ngx_http_trifecta_error(r, TF_E_MISSING_TOKEN, NULL,
+                                       "a bearer token is required");
+    }
+
+    found = 0;
+
+    for (route = ngx_http_trifecta_routes; route->path; route++) {
+
+        if (route->mode != mode) {
+            continue;
+        }
+
+        ngx_str_null(&id);
+
+        if (ngx_http_trifecta_match(route->path, &r->uri, &id)) {
+            found = 1;
+
+            if (r->method & route->methods) {
+                return route->handler(r, &id);
+            }
+        }
+    }
+
+    if (found) {
+        return ngx_http_trifecta_not_allowed(r, mode);
+    }
+
+    return ngx_http_trifecta_error(r, TF_E_NOT_FOUND, NULL,
+                                   "there is nothing at this path");
+}
+
+
+ngx_int_t
+ngx_http_trifecta_api_handler(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_route(r, NGX_HTTP_TRIFECTA_API);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_admin_handler(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_route(r, NGX_HTTP_TRIFECTA_ADMIN);
+}
+
+
+static void
+ngx_http_trifecta_op_cleanup(void *data)
+{
+    ngx_http_trifecta_op_t *op = data;
+
+    if (op->cmd) {
+        ngx_http_trifecta_redis_orphan(op->cmd);
+        op->cmd = NULL;
+    }
+
+    if (op->query) {
+        ngx_http_trifecta_pg_orphan(op->query);
+        op->query = NULL;
+    }
+}
+
+
+void *
+ngx_http_trifecta_op_create(ngx_http_request_t *r, size_t size)
+{
+    ngx_http_cleanup_t      *cln;
+    ngx_http_trifecta_op_t  *op;
+
+    op = ngx_pcalloc(r->pool, size);
+    if (op == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    op->request = r;
+
+    cln->handler = ngx_http_trifecta_op_cleanup;
+    cln->data = op;
+
+    return op;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
+    ngx_str_t *path)
+{
+    path->len = sizeof(NGX_HTTP_TRIFECTA_QUERY_PATH "/") - 1 + id->len;
+    path->data = ngx_pnalloc(r->pool, path->len);
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(path->data, NGX_HTTP_TRIFECTA_QUERY_PATH "/%V", id);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard)
+{
+    (void) snprintf(buf, TF_KEY_PREFIX_MAX, TF_KEY_PREFIX_FMT, shard & 255);
+}

@@ -1,0 +1,52 @@
+#ifndef NGX_HTTP_TRIFECTA_ROUTES_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_ROUTES_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_pg.h"
+#include "ngx_http_trifecta_redis.h"
+
+
+/*
+ * A route is a row of the table in routes.c: methods, path, handler.
+ *
+ * A handler runs in the content phase and returns the value of a reply or an
+ * error, or NGX_DONE when the answer comes later.  For the latter it makes an
+ * operation, which ties what the stores owe to the request: when the request
+ * ends first (the client went away), the cleanup orphans the command and the
+ * query, and a late answer finds nobody.  The callback of a store clears its
+ * pointer before anything else, for the command is gone then.
+ */
+
+typedef struct {
+    ngx_http_request_t              *request;
+    ngx_http_trifecta_redis_cmd_t   *cmd;       /* owed by Redis, or NULL */
+    ngx_http_trifecta_pg_query_t    *query;     /* owed by PostgreSQL */
+} ngx_http_trifecta_op_t;
+
+typedef ngx_int_t (*ngx_http_trifecta_route_pt)(ngx_http_request_t *r,
+    ngx_str_t *id);
+
+
+/* Zeroed memory of a structure that starts with ngx_http_trifecta_op_t. */
+void *ngx_http_trifecta_op_create(ngx_http_request_t *r, size_t size);
+
+/* The path of a job's own resource, in the request's pool. */
+ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
+    ngx_str_t *path);
+
+/* The key prefix of a shard, as the one key of a function. */
+void ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard);
+
+
+/* submit.c, result.c, admin.c */
+
+ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_livez(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_readyz(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_metrics_page(ngx_http_request_t *r,
+    ngx_str_t *id);
+
+
+#endif /* NGX_HTTP_TRIFECTA_ROUTES_H_INCLUDED */

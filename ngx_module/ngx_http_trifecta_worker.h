@@ -1,0 +1,39 @@
+#ifndef NGX_HTTP_TRIFECTA_WORKER_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_WORKER_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_pg.h"
+#include "ngx_http_trifecta_redis.h"
+
+
+/*
+ * What a worker process owns: made by init_process, given back by
+ * exit_process.  None of its timers keeps a worker that wants to leave,
+ * except while a request waits for an answer.
+ */
+
+struct ngx_http_trifecta_worker_s {
+    ngx_http_trifecta_redis_t  *redis;
+    ngx_http_trifecta_pg_t     *pg;
+};
+
+
+/* How long to wait after so many failures in a row: 50 ms .. 5 s, jittered. */
+
+static ngx_inline ngx_msec_t
+ngx_http_trifecta_backoff(ngx_uint_t fails)
+{
+    ngx_msec_t  delay;
+
+    delay = fails > 7 ? 5000 : (ngx_msec_t) 50 << (fails - 1);
+
+    if (delay > 5000) {
+        delay = 5000;
+    }
+
+    return delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
+}
+
+
+#endif /* NGX_HTTP_TRIFECTA_WORKER_H_INCLUDED */
