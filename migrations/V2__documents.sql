@@ -51,7 +51,9 @@ CREATE TABLE trifecta.document (
 
 
 -- body is verbatim: the bytes start_byte .. end_byte of the text.  heading is
--- the path of headings above it.  len is its number of terms.
+-- the path of headings above it.  len is its number of terms, terms which
+-- ones they are: so its postings are found by their primary key when it goes,
+-- and posting needs no second index.
 
 CREATE TABLE trifecta.chunk (
     id          bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -65,6 +67,7 @@ CREATE TABLE trifecta.chunk (
     start_byte  integer NOT NULL,
     end_byte    integer NOT NULL,
     len         integer NOT NULL,
+    terms       bigint[] NOT NULL,
     hash        bytea   NOT NULL
 );
 
@@ -90,8 +93,6 @@ CREATE TABLE trifecta.posting (
     PRIMARY KEY (term, chunk)
 );
 
-CREATE INDEX posting_chunk ON trifecta.posting (chunk);
-
 
 -- The numbers that a transaction may see, as arrays: a policy that compares
 -- with (SELECT f()) evaluates them once a query.  They run as the caller,
@@ -109,6 +110,13 @@ CREATE FUNCTION trifecta.my_groups() RETURNS text[]
 CREATE FUNCTION trifecta.my_acls() RETURNS integer[]
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT coalesce(array_agg(id), '{}') FROM trifecta.acl $$;
+
+CREATE FUNCTION trifecta.my_own_acls() RETURNS integer[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+        SELECT coalesce(array_agg(id), '{}') FROM trifecta.acl
+        WHERE owner = trifecta.me_owner()
+    $$;
 
 CREATE FUNCTION trifecta.my_collections() RETURNS integer[]
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -158,17 +166,30 @@ CREATE POLICY rag_change ON trifecta.document FOR UPDATE TO trifecta_rag
 CREATE POLICY rag_drop ON trifecta.document FOR DELETE TO trifecta_rag
     USING (tenant = trifecta.me_tenant() AND owner = trifecta.me_owner());
 
-CREATE POLICY rag_acl ON trifecta.chunk TO trifecta_rag
+CREATE POLICY rag_see ON trifecta.chunk FOR SELECT TO trifecta_rag
     USING (acl = ANY ((SELECT trifecta.my_acls())::integer[]));
+
+CREATE POLICY rag_make ON trifecta.chunk FOR INSERT TO trifecta_rag
+    WITH CHECK (acl = ANY ((SELECT trifecta.my_own_acls())::integer[]));
+
+CREATE POLICY rag_drop ON trifecta.chunk FOR DELETE TO trifecta_rag
+    USING (acl = ANY ((SELECT trifecta.my_own_acls())::integer[]));
 
 CREATE POLICY rag_collection ON trifecta.term TO trifecta_rag
     USING (collection = ANY ((SELECT trifecta.my_collections())::integer[]));
 
-CREATE POLICY rag_acl ON trifecta.posting TO trifecta_rag
+CREATE POLICY rag_see ON trifecta.posting FOR SELECT TO trifecta_rag
     USING (acl = ANY ((SELECT trifecta.my_acls())::integer[]));
+
+CREATE POLICY rag_make ON trifecta.posting FOR INSERT TO trifecta_rag
+    WITH CHECK (acl = ANY ((SELECT trifecta.my_own_acls())::integer[]));
+
+CREATE POLICY rag_drop ON trifecta.posting FOR DELETE TO trifecta_rag
+    USING (acl = ANY ((SELECT trifecta.my_own_acls())::integer[]));
 
 GRANT SELECT, INSERT ON trifecta.acl TO trifecta_rag;
 GRANT SELECT, INSERT, UPDATE ON trifecta.collection, trifecta.term
     TO trifecta_rag;
-GRANT SELECT, INSERT, UPDATE, DELETE ON trifecta.document, trifecta.chunk,
-    trifecta.posting TO trifecta_rag;
+GRANT SELECT, INSERT, UPDATE, DELETE ON trifecta.document TO trifecta_rag;
+GRANT SELECT, INSERT, DELETE ON trifecta.chunk, trifecta.posting
+    TO trifecta_rag;

@@ -6,6 +6,8 @@
 
 
 static size_t tf_terms_skip(const char *s, size_t len);
+static void tf_terms_lower(tf_buf_t *b, const char *s, size_t len);
+static void tf_terms_parts(tf_buf_t *b, const char *s, size_t len);
 
 
 static inline int
@@ -24,10 +26,10 @@ tf_is_joint(unsigned char c)
 
 
 void
-tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest)
+tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest,
+    tf_buf_t *parts)
 {
-    int                   joints;
-    char                  id[TF_TERM_MAX + 1];
+    int                   joints, whole;
     size_t                i, k, n, start, end;
     const unsigned char  *s;
 
@@ -37,11 +39,8 @@ tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest)
 
         n = tf_terms_skip(text + i, len - i);
         if (n) {
-            if (rest != NULL) {
-                tf_buf_append(rest, text + start, i - start);
-                tf_buf_append(rest, " ", 1);
-            }
-
+            tf_buf_append(rest, text + start, i - start);
+            tf_buf_append(rest, " ", 1);
             i += n;
             start = i;
             continue;
@@ -52,10 +51,7 @@ tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest)
             continue;
         }
 
-        /*
-         * A run of words and joints.  A joint counts between two words only,
-         * but names may have several in a row ("ngx__x", "a/../b"): one.
-         */
+        /* a joint counts between two words only; several in a row are one */
 
         joints = 0;
         end = i;
@@ -75,44 +71,61 @@ tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest)
             continue;
         }
 
-        if (end - i <= TF_TERM_MAX && ids != NULL) {
-            for (k = 0; k < end - i; k++) {
-                id[k] = (char) (s[i + k] >= 'A' && s[i + k] <= 'Z'
-                                ? s[i + k] | 0x20 : s[i + k]);
-            }
+        whole = (end - i <= TF_TERM_MAX);
 
-            id[k] = ' ';
-            tf_buf_append(ids, id, k + 1);
+        if (whole) {
+            tf_terms_lower(ids, text + i, end - i);
         }
 
-        if (rest != NULL) {
-            tf_buf_append(rest, text + start, i - start);
+        tf_buf_append(rest, text + start, i - start);
+        tf_terms_parts(whole && parts != NULL ? parts : rest, text + i,
+                       end - i);
 
-            for (k = i; k < end; k = n) {
-                for (n = k; n < end && !tf_is_joint(s[n]); n++) {
-                    /* void */
-                }
-
-                if (n > k) {
-                    tf_buf_append(rest, text + k, n - k);
-                }
-
-                tf_buf_append(rest, " ", 1);
-
-                while (n < end && tf_is_joint(s[n])) {
-                    n++;
-                }
-            }
+        if (whole && parts != NULL) {
+            tf_buf_append(parts, "\n", 1);
+            tf_buf_append(rest, " ", 1);
         }
 
         i = end;
         start = i;
     }
 
-    if (rest != NULL) {
-        tf_buf_append(rest, text + start, len - start);
+    tf_buf_append(rest, text + start, len - start);
+}
+
+
+static void
+tf_terms_lower(tf_buf_t *b, const char *s, size_t len)
+{
+    char    id[TF_TERM_MAX + 1];
+    size_t  i;
+
+    for (i = 0; i < len; i++) {
+        id[i] = (char) (s[i] >= 'A' && s[i] <= 'Z' ? s[i] | 0x20 : s[i]);
     }
 
+    id[i] = ' ';
+    tf_buf_append(b, id, i + 1);
+}
+
+
+static void
+tf_terms_parts(tf_buf_t *b, const char *s, size_t len)
+{
+    size_t  i, start;
+
+    for (i = 0; i < len; /* void */) {
+        for (start = i; i < len && !tf_is_joint((unsigned char) s[i]); i++) {
+            /* void */
+        }
+
+        tf_buf_append(b, s + start, i - start);
+        tf_buf_append(b, " ", 1);
+
+        while (i < len && tf_is_joint((unsigned char) s[i])) {
+            i++;
+        }
+    }
 }
 
 

@@ -21,11 +21,13 @@
 
 
 /*
- * Appends to ids each identifier followed by a space, and to rest the text
- * for to_tsvector(), with the identifiers taken apart.  Either may be NULL.
+ * Appends to ids each identifier followed by a space, to rest the text for
+ * to_tsvector(), and to parts the identifiers taken apart, each followed by a
+ * newline; parts NULL means that they stay where they are, in rest.  An
+ * identifier longer than TF_TERM_MAX is in rest only.
  */
 void tf_terms_split(const char *text, size_t len, tf_buf_t *ids,
-    tf_buf_t *rest);
+    tf_buf_t *rest, tf_buf_t *parts);
 
 /*
  * Whether an identifier can only be a name of something (it has "_"): a

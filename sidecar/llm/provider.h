@@ -1,0 +1,105 @@
+#ifndef TF_LLM_PROVIDER_H
+#define TF_LLM_PROVIDER_H
+
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+
+
+/*
+ * Who answers: one table of providers, each a name and a function.
+ *
+ * A provider gets the question and the passages that retrieval found, best
+ * first, and returns a text in which [n] refers to its n-th citation.  It
+ * never sees more than what the asker may see, and what passages say is data
+ * to it.  Each citation is a stretch of a passage; whoever called checks it.
+ *
+ * Retrieval has also marked what could be quoted, best first over all
+ * passages, and said how much of the question's weight the best passages
+ * cover (0..1).  A model need not care for either; `extractive` lives on
+ * them.
+ *
+ * A call may take long; it returns soon after *cancel is set.
+ */
+
+typedef struct {
+    long long              chunk;
+    const char            *document;    /* its UUID */
+    const char            *source;
+    const char            *title;
+    const char            *heading;
+    const char            *body;        /* verbatim, NUL-terminated */
+    size_t                 start;       /* byte of the text where body is */
+    double                 score;
+} tf_llm_passage_t;
+
+typedef struct {
+    size_t                 passage;     /* which one */
+    size_t                 start;       /* in its body */
+    size_t                 end;
+    double                 score;       /* comparable among quotes only */
+} tf_llm_quote_t;
+
+typedef struct {
+    const char              *question;
+    const tf_llm_passage_t  *passages;
+    size_t                   npassages;
+    const tf_llm_quote_t    *quotes;
+    size_t                   nquotes;
+
+    double                   coverage;
+    double                   threshold; /* below: it is not in there */
+    const char              *unknown;   /* a name in the question that no
+                                         * passage has, or NULL */
+    unsigned                 attempt;   /* 1 for the job's first */
+    const atomic_int        *cancel;
+} tf_llm_request_t;
+
+#define TF_LLM_CITATIONS_MAX  32
+
+typedef struct {
+    tf_buf_t                 body;
+    tf_llm_quote_t           citations[TF_LLM_CITATIONS_MAX];
+    size_t                   ncitations;
+    long long                input_tokens;
+    long long                output_tokens;
+
+    const char              *code;      /* of a failure (error.h), static */
+    char                     message[256];
+    int                      retryable;
+} tf_llm_reply_t;
+
+typedef enum {
+    TF_LLM_OK,
+    TF_LLM_FAILED,          /* code, message and retryable say what */
+    TF_LLM_CANCELLED
+} tf_llm_status_t;
+
+typedef tf_llm_status_t (*tf_llm_answer_pt)(const tf_llm_request_t *request,
+    tf_llm_reply_t *reply);
+
+typedef struct {
+    const char              *name;      /* of the model, as clients say it */
+    const char              *what;
+    tf_llm_answer_pt         answer;
+} tf_llm_provider_t;
+
+
+/* The table; a NULL name ends it.  The first row is the default. */
+extern const tf_llm_provider_t  tf_llm_providers[];
+
+/* NULL: there is no such model.  An empty name is the default. */
+const tf_llm_provider_t *tf_llm_find(const char *name);
+
+tf_llm_status_t tf_llm_extractive(const tf_llm_request_t *request,
+    tf_llm_reply_t *reply);
+
+#ifdef TF_TEST_PROVIDER
+tf_llm_status_t tf_llm_test(const tf_llm_request_t *request,
+    tf_llm_reply_t *reply);
+#endif
+
+
+#endif /* TF_LLM_PROVIDER_H */

@@ -1,0 +1,73 @@
+#ifdef TF_TEST_PROVIDER
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "llm/provider.h"
+
+
+/*
+ * The provider of tests: its question is a script of words, "sleep=<ms>",
+ * "fail=1" and "say=<text>" (the rest of the question).  It answers
+ * "pid=<pid> attempt=<n> <text>".
+ */
+
+static const char *
+tf_test_word(const char *question, const char *name)
+{
+    const char  *p;
+
+    for (p = question; (p = strstr(p, name)) != NULL; p++) {
+        if (p == question || p[-1] == ' ') {
+            return p + strlen(name);
+        }
+    }
+
+    return NULL;
+}
+
+
+tf_llm_status_t
+tf_llm_test(const tf_llm_request_t *request, tf_llm_reply_t *reply)
+{
+    int64_t      until;
+    const char  *word, *say;
+
+    word = tf_test_word(request->question, "sleep=");
+    until = tf_clock_ms() + (word == NULL ? 0 : atol(word));
+
+    while (tf_clock_ms() < until) {
+        if (atomic_load(request->cancel)) {
+            return TF_LLM_CANCELLED;
+        }
+
+        (void) usleep(10000);
+    }
+
+    word = tf_test_word(request->question, "fail=");
+
+    if (word != NULL && *word == '1') {
+        reply->code = "internal_error";
+        reply->retryable = 0;
+        (void) snprintf(reply->message, sizeof(reply->message),
+                        "the test provider was told to fail");
+        return TF_LLM_FAILED;
+    }
+
+    say = tf_test_word(request->question, "say=");
+
+    tf_buf_printf(&reply->body, "pid=%ld attempt=%u %s", (long) getpid(),
+                  request->attempt, say == NULL ? "" : say);
+
+    return TF_LLM_OK;
+}
+
+#else
+
+/* ISO C does not know empty files. */
+typedef int  tf_llm_no_test_provider_t;
+
+#endif

@@ -1,0 +1,372 @@
+#define _GNU_SOURCE     /* memmem() */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/log.h"
+#include "llm/provider.h"
+#include "rag/answer.h"
+#include "rag/search.h"
+
+
+/* What a provider is given: arrays that point into what was found. */
+
+typedef struct {
+    tf_rag_found_t      found;
+    tf_llm_request_t    request;
+    tf_llm_reply_t      reply;
+    tf_llm_passage_t   *passages;
+    tf_llm_quote_t     *quotes;
+} tf_answering_t;
+
+
+static tf_answer_status_t tf_answer_retrieve(tf_pg_t *pg,
+    const tf_answer_request_t *request, tf_answering_t *a,
+    tf_answer_t *answer);
+static tf_answer_status_t tf_answer_prepare(const tf_pg_t *pg,
+    const tf_answer_request_t *request, tf_answering_t *a,
+    tf_answer_t *answer);
+static tf_answer_status_t tf_answer_finish(tf_answering_t *a,
+    tf_answer_t *answer);
+static int tf_answer_check(const tf_answering_t *a);
+static json_t *tf_answer_citation(const tf_answering_t *a, size_t i);
+static tf_answer_status_t tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc,
+    tf_answer_t *answer);
+static tf_answer_status_t tf_answer_failed(tf_answer_t *answer,
+    const char *code, const char *message, int retryable);
+
+
+tf_answer_status_t
+tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
+    tf_answer_t *answer)
+{
+    tf_answering_t            *a;
+    tf_answer_status_t         rc;
+    const tf_llm_provider_t   *provider;
+
+    memset(answer, 0, sizeof(tf_answer_t));
+
+    provider = tf_llm_find(request->model);
+    if (provider == NULL) {
+        return tf_answer_failed(answer, "model_not_found",
+                                "This worker does not have the model.", 0);
+    }
+
+    a = calloc(1, sizeof(tf_answering_t));
+    if (a == NULL) {
+        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
+    }
+
+    rc = tf_answer_retrieve(pg, request, a, answer);
+
+    if (rc == TF_ANSWER_OK) {
+        rc = tf_answer_prepare(pg, request, a, answer);
+    }
+
+    if (rc == TF_ANSWER_OK) {
+        switch (provider->answer(&a->request, &a->reply)) {
+
+        case TF_LLM_OK:
+            rc = tf_answer_finish(a, answer);
+            break;
+
+        case TF_LLM_CANCELLED:
+            rc = TF_ANSWER_CANCELLED;
+            break;
+
+        default: /* TF_LLM_FAILED */
+            rc = tf_answer_failed(answer, a->reply.code, a->reply.message,
+                                  a->reply.retryable);
+            break;
+        }
+    }
+
+    tf_buf_free(&a->reply.body);
+    free(a->passages);
+    free(a->quotes);
+    tf_rag_found_free(&a->found);
+    free(a);
+
+    return rc;
+}
+
+
+void
+tf_rag_answer_free(tf_answer_t *answer)
+{
+    tf_buf_free(&answer->body);
+    tf_buf_free(&answer->citations);
+    tf_buf_free(&answer->usage);
+}
+
+
+static tf_answer_status_t
+tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
+    tf_answering_t *a, tf_answer_t *answer)
+{
+    tf_pg_status_t  rc;
+
+    rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
+
+    if (rc != TF_PG_OK) {
+        return tf_answer_store(pg, rc, answer);
+    }
+
+    rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES, &a->found);
+
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_quotes(pg, &a->found);
+    }
+
+    if (rc == TF_PG_OK) {
+        rc = tf_pg_commit(pg);
+
+    } else {
+        answer->code = "";
+        (void) tf_answer_store(pg, rc, answer);
+        tf_pg_rollback(pg);
+    }
+
+    return rc == TF_PG_OK ? TF_ANSWER_OK : tf_answer_store(pg, rc, answer);
+}
+
+
+static tf_answer_status_t
+tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc, tf_answer_t *answer)
+{
+    if (rc == TF_PG_DOWN) {
+        return TF_ANSWER_STORE;
+    }
+
+    /* answer->code says that it was told, before the rollback */
+
+    if (answer->code == NULL || answer->code[0] == '\0') {
+        tf_log(TF_LOG_ERROR, "retrieval failed: %s", pg->err);
+    }
+
+    return tf_answer_failed(answer, "internal_error",
+                            "The documents could not be searched.", 1);
+}
+
+
+static tf_answer_status_t
+tf_answer_failed(tf_answer_t *answer, const char *code, const char *message,
+    int retryable)
+{
+    answer->code = code;
+    answer->retryable = retryable;
+    (void) snprintf(answer->message, sizeof(answer->message), "%s", message);
+
+    return TF_ANSWER_FAILED;
+}
+
+
+static tf_answer_status_t
+tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
+    tf_answering_t *a, tf_answer_t *answer)
+{
+    double             coverage;
+    size_t             i;
+    uint64_t           seen;
+    tf_rag_hit_t      *hit;
+    tf_rag_unit_t     *unit;
+    tf_llm_quote_t    *quote;
+    tf_llm_passage_t  *passage;
+
+    a->passages = calloc(a->found.nhits + 1, sizeof(tf_llm_passage_t));
+    a->quotes = calloc(a->found.nunits + 1, sizeof(tf_llm_quote_t));
+
+    if (a->passages == NULL || a->quotes == NULL) {
+        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
+    }
+
+    a->request.question = request->question;
+    a->request.attempt = request->attempt;
+    a->request.cancel = request->cancel;
+    a->request.threshold = pg->conf->answer_threshold;
+    a->request.passages = a->passages;
+    a->request.npassages = a->found.nhits;
+    a->request.quotes = a->quotes;
+
+    seen = 0;
+
+    for (i = 0; i < a->found.nhits; i++) {
+        hit = &a->found.hits[i];
+        passage = &a->passages[i];
+
+        passage->chunk = hit->chunk;
+        passage->document = hit->document;
+        passage->source = hit->source;
+        passage->title = hit->title;
+        passage->heading = hit->heading;
+        passage->body = hit->body;
+        passage->start = hit->start;
+        passage->score = hit->score;
+
+        seen |= hit->terms;
+
+        coverage = tf_rag_coverage(&a->found, hit->terms);
+        if (coverage > a->request.coverage) {
+            a->request.coverage = coverage;
+        }
+    }
+
+    for (i = 0; i < a->found.nterms && a->request.unknown == NULL; i++) {
+        if (a->found.terms[i].name && !(seen & (UINT64_C(1) << i))) {
+            a->request.unknown = a->found.terms[i].text;
+        }
+    }
+
+    for (i = 0; i < a->found.nunits; i++) {
+        unit = &a->found.units[i];
+
+        if (tf_rag_coverage(&a->found, a->found.hits[unit->hit].terms)
+            < a->request.threshold)
+        {
+            continue;
+        }
+
+        quote = &a->quotes[a->request.nquotes++];
+        quote->passage = unit->hit;
+        quote->start = unit->start;
+        quote->end = unit->end;
+        quote->score = unit->score;
+    }
+
+    return TF_ANSWER_OK;
+}
+
+
+static tf_answer_status_t
+tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
+{
+    char    *text;
+    size_t   i;
+    json_t  *list;
+
+    if (a->reply.body.failed) {
+        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
+    }
+
+    if (!tf_answer_check(a)) {
+        tf_log(TF_LOG_ERROR, "the model gave a citation that is not in its "
+               "passage; the answer is not served");
+
+        return tf_answer_failed(answer, "internal_error",
+                                "A citation did not match its document.", 1);
+    }
+
+    list = json_array();
+
+    for (i = 0; i < a->reply.ncitations; i++) {
+        (void) json_array_append_new(list, tf_answer_citation(a, i));
+    }
+
+    text = json_array_size(list) == a->reply.ncitations
+           ? json_dumps(list, JSON_COMPACT|JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(list);
+
+    if (text == NULL) {
+        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
+    }
+
+    tf_buf_puts(&answer->citations, text);
+    free(text);
+
+    tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
+    tf_buf_printf(&answer->usage, "{\"input_tokens\":%lld,"
+                  "\"output_tokens\":%lld,\"total_tokens\":%lld}",
+                  a->reply.input_tokens, a->reply.output_tokens,
+                  a->reply.input_tokens + a->reply.output_tokens);
+
+    if (answer->citations.failed || answer->body.failed
+        || answer->usage.failed)
+    {
+        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
+    }
+
+    return TF_ANSWER_OK;
+}
+
+
+static int
+tf_answer_check(const tf_answering_t *a)
+{
+    char                     mark[32];
+    size_t                   i, n, len;
+    const char              *pos, *end, *quote;
+    const tf_llm_quote_t    *citation;
+    const tf_llm_passage_t  *passage;
+
+    pos = a->reply.body.data;
+    end = pos + a->reply.body.len;
+
+    for (i = 0; i < a->reply.ncitations; i++) {
+        citation = &a->reply.citations[i];
+
+        if (citation->passage >= a->request.npassages) {
+            return 0;
+        }
+
+        passage = &a->passages[citation->passage];
+        len = strlen(passage->body);
+
+        if (citation->start >= citation->end || citation->end > len
+            || (passage->body[citation->start] & 0xc0) == 0x80
+            || (passage->body[citation->end] & 0xc0) == 0x80)
+        {
+            return 0;
+        }
+
+        quote = passage->body + citation->start;
+        len = citation->end - citation->start;
+
+        n = (size_t) snprintf(mark, sizeof(mark), "[%zu]", i + 1);
+
+        /* the words may also stand elsewhere, without the mark */
+
+        for ( ;; ) {
+            pos = memmem(pos, (size_t) (end - pos), quote, len);
+
+            if (pos == NULL || (size_t) (end - pos) < len + 1 + n) {
+                return 0;
+            }
+
+            if ((pos[len] == ' ' || pos[len] == '\n')
+                && memcmp(pos + len + 1, mark, n) == 0)
+            {
+                break;
+            }
+
+            pos++;
+        }
+
+        pos += len;
+    }
+
+    return 1;
+}
+
+
+static json_t *
+tf_answer_citation(const tf_answering_t *a, size_t i)
+{
+    const tf_llm_quote_t    *citation;
+    const tf_llm_passage_t  *passage;
+
+    citation = &a->reply.citations[i];
+    passage = &a->passages[citation->passage];
+
+    return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:f}",
+                     "n", (json_int_t) (i + 1),
+                     "document_id", passage->document,
+                     "source", passage->source,
+                     "title", passage->title,
+                     "chunk_id", (json_int_t) passage->chunk,
+                     "start", (json_int_t) (passage->start + citation->start),
+                     "end", (json_int_t) (passage->start + citation->end),
+                     "score", passage->score);
+}

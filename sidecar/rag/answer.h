@@ -1,0 +1,57 @@
+#ifndef TF_RAG_ANSWER_H
+#define TF_RAG_ANSWER_H
+
+
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "db/pg.h"
+
+
+/*
+ * From a question to an answer with citations: search, quote, let the model
+ * answer, check.
+ *
+ * Every citation is checked by rule before it goes out: the bytes that it
+ * points at must be whole characters of the passage and stand in the answer in
+ * front of its mark.  An answer with one that fails is not served: it would
+ * put words into a document.
+ */
+
+#define TF_ANSWER_PASSAGES  12
+
+typedef enum {
+    TF_ANSWER_OK,
+    TF_ANSWER_STORE,        /* the database is away: release the job */
+    TF_ANSWER_FAILED,       /* code, message; retryable or not */
+    TF_ANSWER_CANCELLED
+} tf_answer_status_t;
+
+typedef struct {
+    const char        *tenant;
+    const char        *owner;
+    const char        *groups;      /* JSON array */
+    const char        *question;
+    const char        *model;
+    unsigned           attempt;
+    const atomic_int  *cancel;
+} tf_answer_request_t;
+
+typedef struct {
+    tf_buf_t           body;        /* UTF-8 */
+    tf_buf_t           citations;   /* JSON array */
+    tf_buf_t           usage;       /* JSON object */
+    const char        *code;        /* of a failure, static */
+    char               message[256];
+    int                retryable;
+} tf_answer_t;
+
+
+/* Fills answer, which the caller frees by tf_rag_answer_free() always. */
+tf_answer_status_t tf_rag_answer(tf_pg_t *pg,
+    const tf_answer_request_t *request, tf_answer_t *answer);
+
+void tf_rag_answer_free(tf_answer_t *answer);
+
+
+#endif /* TF_RAG_ANSWER_H */

@@ -1,0 +1,69 @@
+#ifndef TF_RAG_INGEST_H
+#define TF_RAG_INGEST_H
+
+
+#include <stddef.h>
+
+#include "db/pg.h"
+
+
+/*
+ * Documents into the store, one transaction each.
+ *
+ * A document is named by collection, owner and source.  The same bytes under
+ * the same name change nothing; other bytes replace it: its chunks and
+ * postings go and the new ones come, and the statistics with them, in that
+ * transaction.
+ *
+ * Several ingests may run at once.  Locks are taken in one order: the
+ * document, new terms (sorted, in one statement), the collection's row, the
+ * counts of terms.  Whoever holds the collection's row waits for nobody, so
+ * the counts are exact and nothing can deadlock; the row is taken last, when
+ * only the counts remain to be written.
+ */
+
+typedef struct {
+    const char   *tenant;
+    const char   *owner;
+    const char   *collection;
+    const char   *language;         /* of a collection that is made */
+    const char   *visibility;       /* "private", "groups", "tenant" */
+    const char   *groups;           /* "a,b"; only with "groups" */
+    int           again;            /* index unchanged documents too */
+
+    int           collection_id;    /* of tf_rag_target_open() */
+    int           acl_id;
+    char          config[64];       /* the collection's language */
+} tf_rag_target_t;
+
+typedef enum {
+    TF_INGEST_NEW,
+    TF_INGEST_CHANGED,
+    TF_INGEST_SAME,
+    TF_INGEST_REFUSED,      /* this file: err says why; go on with others */
+    TF_INGEST_FAILED        /* the store: err says what; stop */
+} tf_ingest_t;
+
+
+/* Finds or makes the collection and the access rule; err is pg->err. */
+tf_pg_status_t tf_rag_target_open(tf_pg_t *pg, tf_rag_target_t *target);
+
+/* A document from memory; *chunks is how many it has now. */
+tf_ingest_t tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target,
+    const char *source, const char *data, size_t len, size_t *chunks,
+    char *err, size_t errlen);
+
+/* The same from a file (a regular one; others are refused). */
+tf_ingest_t tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
+    const char *path, const char *source, size_t *chunks, char *err,
+    size_t errlen);
+
+/*
+ * Removes the owner's documents of the collection whose source is not in the
+ * array (as array.h writes it); *n is how many.
+ */
+tf_pg_status_t tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target,
+    const char *sources, size_t *n);
+
+
+#endif /* TF_RAG_INGEST_H */

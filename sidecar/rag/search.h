@@ -1,0 +1,95 @@
+#ifndef TF_RAG_SEARCH_H
+#define TF_RAG_SEARCH_H
+
+
+#include <stddef.h>
+
+#include "db/pg.h"
+
+
+/*
+ * Retrieval: lexical (no neural model), BM25 over all collections that the
+ * transaction may see, as one corpus: their statistics are added up.  Run it
+ * between tf_pg_begin_as() and the end of that transaction; row-level
+ * security leaves the postings of others out before anything is ranked.
+ *
+ * A question's terms are those of terms.h and of the store's text search.
+ * Words that only make it a question ("how", "please") weigh nothing.  A
+ * term in more than TF_RAG_COMMON of the chunks is dropped from ranking when
+ * there are TF_RAG_COMMON_MIN chunks or more, but never the last one.  The
+ * parts of an identifier that is known as a whole weigh TF_RAG_PART.
+ *
+ * "info" says how much a term tells about what is asked: its idf in a corpus
+ * of at least TF_RAG_INFO_MIN chunks.  A term that no document has tells the
+ * most.  The share of the info that a passage has is its coverage.  Parts of
+ * identifiers do not count there.
+ */
+
+#define TF_RAG_K1          1.2
+#define TF_RAG_B           0.75
+#define TF_RAG_COMMON      0.3
+#define TF_RAG_COMMON_MIN  1000
+#define TF_RAG_PART        0.25
+#define TF_RAG_INFO_MIN    1000
+#define TF_RAG_TERMS_MAX   64       /* of a question; the rarest are kept */
+#define TF_RAG_QUOTES_MAX  512      /* units that are looked at */
+
+typedef struct {
+    char       *text;
+    int         whole;      /* an identifier as it stands */
+    int         part;       /* a part of one that is known as a whole */
+    int         name;       /* see tf_terms_is_name() */
+    char       *ids;        /* array: its numbers in the collections */
+    double      df;
+    double      weight;     /* for ranking; 0: dropped */
+    double      info;
+} tf_rag_term_t;
+
+typedef struct {
+    long long   chunk;
+    char       *document;
+    char       *source;
+    char       *title;
+    char       *heading;
+    char       *body;
+    char       *language;
+    size_t      start;
+    size_t      end;
+    double      score;
+    uint64_t    terms;      /* bit i: it has the question's term i */
+} tf_rag_hit_t;
+
+typedef struct {
+    size_t      hit;
+    size_t      start;      /* in the body */
+    size_t      end;
+    double      score;
+    uint64_t    terms;
+} tf_rag_unit_t;
+
+typedef struct {
+    tf_rag_term_t   terms[TF_RAG_TERMS_MAX];
+    size_t          nterms;
+    tf_rag_hit_t   *hits;
+    size_t          nhits;
+    tf_rag_unit_t  *units;      /* best first */
+    size_t          nunits;
+    double          chunks;     /* in all collections */
+    double          length;     /* of a chunk, on average */
+} tf_rag_found_t;
+
+
+/* The k best chunks. */
+tf_pg_status_t tf_rag_search(tf_pg_t *pg, const char *question, unsigned k,
+    tf_rag_found_t *found);
+
+/* What of them can be quoted, best first. */
+tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, tf_rag_found_t *found);
+
+/* The share of the question's info that these terms have; 0 if it has none. */
+double tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms);
+
+void tf_rag_found_free(tf_rag_found_t *found);
+
+
+#endif /* TF_RAG_SEARCH_H */
