@@ -17,8 +17,6 @@
 
 static tf_error_t ngx_http_trifecta_auth_bearer(ngx_http_request_t *r,
     ngx_str_t *token, const char **err);
-static ngx_int_t ngx_http_trifecta_auth_refuse(ngx_http_request_t *r,
-    tf_error_t code, const char *reason);
 static ngx_int_t ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
     ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id);
 static ngx_int_t ngx_http_trifecta_auth_list(ngx_http_request_t *r,
@@ -60,7 +58,7 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
     code = ngx_http_trifecta_auth_bearer(r, &token, &err);
 
     if (code != NGX_HTTP_TRIFECTA_AUTH_GOOD) {
-        return ngx_http_trifecta_auth_refuse(r, code, err);
+        return ngx_http_trifecta_error(r, code, NULL, "%s", err);
     }
 
     tmcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
@@ -94,8 +92,8 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
         break;
     }
 
-    return ngx_http_trifecta_auth_refuse(r, code,
-                                         tf_jwt_reason_text(id.reason));
+    return ngx_http_trifecta_error(r, code, NULL, "%s",
+                                   tf_jwt_reason_text(id.reason));
 }
 
 
@@ -162,17 +160,6 @@ ngx_http_trifecta_auth_bearer(ngx_http_request_t *r, ngx_str_t *token,
     token->len = end - p;
 
     return NGX_HTTP_TRIFECTA_AUTH_GOOD;
-}
-
-
-static ngx_int_t
-ngx_http_trifecta_auth_refuse(ngx_http_request_t *r, tf_error_t code,
-    const char *reason)
-{
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "trifecta: not authorized: %s", reason);
-
-    return ngx_http_trifecta_error(r, code, NULL, "%s", reason);
 }
 
 

@@ -89,6 +89,14 @@ ngx_http_trifecta_jwt_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
+    if (tmcf->issuers.elts == NULL
+        && ngx_array_init(&tmcf->issuers, cf->pool, 2,
+                          sizeof(tf_jwt_issuer_t))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     issuers = tmcf->issuers.elts;
 
     for (i = 0; i < tmcf->issuers.nelts; i++) {
@@ -424,10 +432,11 @@ ngx_http_trifecta_keys_add(ngx_conf_t *cf, tf_jwt_issuer_t *issuer,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_conf_full_name(cf->cycle, &args->key, 1) != NGX_OK
-        || ngx_http_trifecta_read_file(cf, &args->key, &content,
-                                       TF_JWA_FILE_MAX)
-           != NGX_OK)
+    /* makes the name of the file a whole path, too */
+
+    if (ngx_http_trifecta_read_file(cf, &args->key, &content,
+                                    TF_JWA_FILE_MAX)
+        != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
