@@ -9,13 +9,38 @@
 #define TF_CLI_C_CONFIG  2
 #define TF_CLI_C_BASE    16         /* the command's own come after these */
 
+#define TF_CLI_HELP_WIDTH  55       /* beside the options' names */
+
 static const tf_cli_option_t  tf_cli_common[] = {
     { "config", TF_CLI_C_CONFIG, "FILE",
-      "configuration file (else $TRIFECTA_CONF,\n"
-      "else /etc/trifecta/sidecar.conf)" },
+      "configuration file (else $TRIFECTA_CONF, else "
+      "/etc/trifecta/sidecar.conf)" },
     { "help", TF_CLI_C_HELP, NULL, "print this" },
     { NULL, 0, NULL, NULL }
 };
+
+
+/* How much of a text fits on the rest of a line: whole words, if it can. */
+
+static size_t
+tf_cli_fit(const char *p)
+{
+    size_t  len, word;
+
+    len = strlen(p);
+
+    if (len <= TF_CLI_HELP_WIDTH) {
+        return len;
+    }
+
+    for (word = TF_CLI_HELP_WIDTH; word > 0; word--) {
+        if (p[word] == ' ') {
+            return word;
+        }
+    }
+
+    return TF_CLI_HELP_WIDTH;
+}
 
 
 static void
@@ -30,8 +55,8 @@ tf_cli_print_options(const tf_cli_option_t *options)
                         options[i].arg ? " " : "",
                         options[i].arg ? options[i].arg : "");
 
-        for (p = options[i].what; *p; p += len + (p[len] == '\n')) {
-            len = strcspn(p, "\n");
+        for (p = options[i].what; *p; p += len + (p[len] == ' ')) {
+            len = tf_cli_fit(p);
             (void) printf("  %-20s  %.*s\n", left, (int) len, p);
             left[0] = '\0';
         }

@@ -21,11 +21,10 @@ static const tf_cli_option_t  tf_migrate_options[] = {
     { "wait", 'w', "TIME",
       "how long to wait for another migrate (default 60s)" },
     { "new-epoch", 'n', NULL,
-      "Redis was emptied for good: end the open jobs as\n"
-      "failed and start an empty queue" },
+      "Redis was emptied for good: end the open jobs as failed and start "
+      "an empty queue" },
     { "adopt-epoch", 'a', NULL,
-      "PostgreSQL was restored: go on with the queue\n"
-      "that Redis has" },
+      "PostgreSQL was restored: go on with the queue that Redis has" },
     { NULL, 0, NULL, NULL }
 };
 
