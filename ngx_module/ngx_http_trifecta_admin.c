@@ -9,7 +9,7 @@
  *
  * /livez says that this worker turns its loop.  /readyz asks both stores,
  * over the connections that requests use, and says which is not ready and
- * why: 200 when both are, else 503.  /metrics is Prometheus' text format.
+ * why: 200 when both are, for every worker, else 503.  /metrics is Prometheus' text format.
  */
 
 #define NGX_HTTP_TRIFECTA_REASON_MAX  256
@@ -65,12 +65,37 @@ ngx_http_trifecta_readyz_store(ngx_http_trifecta_json_t *j, const char *name,
 }
 
 
+/* NULL is no reason: the store is ready. */
+
+static void
+ngx_http_trifecta_reason(u_char *reason, const char *text)
+{
+    ngx_cpystrn(reason, (u_char *) (text ? text : ""),
+                NGX_HTTP_TRIFECTA_REASON_MAX);
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_readyz_reply(ngx_http_request_t *r,
     ngx_http_trifecta_readyz_t *ready)
 {
-    ngx_uint_t                good;
-    ngx_http_trifecta_json_t  j;
+    ngx_uint_t                      good, workers, redis, pg;
+    ngx_http_trifecta_json_t        j;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    /* any worker may get the next request */
+
+    ngx_http_trifecta_workers(mcf, &workers, &redis, &pg);
+
+    if (ready->redis[0] == '\0' && redis < workers) {
+        ngx_http_trifecta_reason(ready->redis, "a worker is not connected");
+    }
+
+    if (ready->pg[0] == '\0' && pg < workers) {
+        ngx_http_trifecta_reason(ready->pg, "a worker is not connected");
+    }
 
     good = (ready->redis[0] == '\0' && ready->pg[0] == '\0');
 
@@ -98,16 +123,6 @@ ngx_http_trifecta_readyz_answered(ngx_http_trifecta_readyz_t *ready)
         ngx_http_trifecta_finalize(r, ngx_http_trifecta_readyz_reply(r,
                                                                      ready));
     }
-}
-
-
-/* NULL is no reason: the store is ready. */
-
-static void
-ngx_http_trifecta_reason(u_char *reason, const char *text)
-{
-    ngx_cpystrn(reason, (u_char *) (text ? text : ""),
-                NGX_HTTP_TRIFECTA_REASON_MAX);
 }
 
 

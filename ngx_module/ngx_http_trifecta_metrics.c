@@ -74,7 +74,7 @@ ngx_http_trifecta_metrics_init(ngx_shm_zone_t *zone, void *data)
 }
 
 
-static ngx_http_trifecta_metrics_t *
+ngx_http_trifecta_metrics_t *
 ngx_http_trifecta_metrics(ngx_http_trifecta_main_conf_t *mcf)
 {
     return ((ngx_slab_pool_t *) mcf->zone->shm.addr)->data;
@@ -126,6 +126,41 @@ ngx_http_trifecta_slot(ngx_http_trifecta_main_conf_t *mcf)
 }
 
 
+/* A worker that crashed while it was leaving has no successor in its slot. */
+
+void
+ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_uint_t *workers, ngx_uint_t *redis, ngx_uint_t *pg)
+{
+    ngx_uint_t                    i;
+    ngx_http_trifecta_slot_t     *slot;
+    ngx_http_trifecta_metrics_t  *m;
+
+    m = ngx_http_trifecta_metrics(mcf);
+
+    *workers = 0;
+    *redis = 0;
+    *pg = 0;
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+        slot = &m->slots[i];
+
+        if (slot->pid == 0) {
+            continue;
+        }
+
+        if (kill((ngx_pid_t) slot->pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+            ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+            continue;
+        }
+
+        *workers += 1;
+        *redis += slot->redis_ready;
+        *pg += slot->pg_ready;
+    }
+}
+
+
 static void
 ngx_http_trifecta_metrics_gauge(ngx_http_trifecta_json_t *out,
     const char *name, const char *help, ngx_atomic_uint_t value)
@@ -141,7 +176,7 @@ void
 ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_json_t *out)
 {
-    ngx_uint_t                             i;
+    ngx_uint_t                             i, workers, redis, pg;
     ngx_http_trifecta_slot_t               sum, *slot;
     ngx_http_trifecta_metrics_t           *m;
     const ngx_http_trifecta_metric_row_t  *row;
@@ -176,23 +211,25 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
                                    m->errors[i]);
     }
 
+    ngx_http_trifecta_workers(mcf, &workers, &redis, &pg);
+
     ngx_memzero(&sum, sizeof(ngx_http_trifecta_slot_t));
 
     for (i = 0; i < NGX_MAX_PROCESSES; i++) {
         slot = &m->slots[i];
 
-        sum.redis_ready += slot->redis_ready;
-        sum.pg_ready += slot->pg_ready;
         sum.redis_pending += slot->redis_pending;
         sum.pg_pending += slot->pg_pending;
     }
 
+    ngx_http_trifecta_metrics_gauge(out, "workers", "Workers of nginx",
+                                    workers);
     ngx_http_trifecta_metrics_gauge(out, "redis_ready_workers",
                                     "Workers that are connected to Redis",
-                                    sum.redis_ready);
+                                    redis);
     ngx_http_trifecta_metrics_gauge(out, "pg_ready_workers",
                                     "Workers that are connected to "
-                                    "PostgreSQL", sum.pg_ready);
+                                    "PostgreSQL", pg);
     ngx_http_trifecta_metrics_gauge(out, "redis_pending",
                                     "Commands without an answer yet",
                                     sum.redis_pending);

@@ -57,6 +57,7 @@ typedef enum {
 
 
 typedef struct {
+    ngx_atomic_t                    pid;        /* 0: nobody */
     ngx_atomic_t                    redis_ready;
     ngx_atomic_t                    pg_ready;
     ngx_atomic_t                    redis_pending;
@@ -68,7 +69,15 @@ struct ngx_http_trifecta_metrics_s {
     ngx_atomic_t                    counters[NGX_HTTP_TRIFECTA_M_COUNT];
     ngx_atomic_t                    errors[TF_E_COUNT];
     ngx_http_trifecta_slot_t        slots[NGX_MAX_PROCESSES];
+
+    /* ngx_current_msec when a worker was connected last */
+    ngx_atomic_t                    redis_ready_at;
+    ngx_atomic_t                    pg_ready_at;
 };
+
+
+ngx_http_trifecta_metrics_t *ngx_http_trifecta_metrics(
+    ngx_http_trifecta_main_conf_t *mcf);
 
 
 ngx_int_t ngx_http_trifecta_metrics_zone(ngx_conf_t *cf,
@@ -82,6 +91,10 @@ void ngx_http_trifecta_count_error(ngx_http_trifecta_main_conf_t *mcf,
 /* The slot of this process. */
 ngx_http_trifecta_slot_t *ngx_http_trifecta_slot(
     ngx_http_trifecta_main_conf_t *mcf);
+
+/* How many workers there are, and how many of them are connected. */
+void ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_uint_t *workers, ngx_uint_t *redis, ngx_uint_t *pg);
 
 /* Writes all of it in Prometheus' text format. */
 void ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,

@@ -50,7 +50,8 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      *
      * Requires a verified token for any location, one with proxy_pass for
      * example, and sets the $trifecta_... variables.  A location with
-     * "trifecta api" always requires one.
+     * "trifecta api" always requires one.  Beware of "return": nginx runs it
+     * before any token is looked at.
      */
 
     { ngx_string("trifecta_auth"),
@@ -201,6 +202,8 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      *               [kid=string] [aud=string]
      *               tenant=name | tenant_claim=name tenants=name,...
      *               [default_tenant=name];
+     *           trifecta_jwt_issuer name alg=HS256|RS256 key=file
+     *               [kid=string];
      * Default:  -
      * Context:  http
      *
@@ -208,7 +211,9 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * together; what a token says about them only chooses among the keys
      * that are configured for its "iss".  The issuer is bound to one tenant,
      * or to a list that a claim must be in.  The owner of a job is
-     * "<name>:<sub>".  Can be given several times.
+     * "<name>:<sub>".  Can be given several times; the second form adds a key
+     * to an issuer that is configured above, so that keys can rotate.
+     * Without aud= a token must not have an audience.
      */
 
     { ngx_string("trifecta_jwt_issuer"),
@@ -470,6 +475,7 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
 
     slot = ngx_http_trifecta_slot(mcf);
     ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+    slot->pid = ngx_pid;
 
     worker->redis = ngx_http_trifecta_redis_create(cycle, mcf);
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);

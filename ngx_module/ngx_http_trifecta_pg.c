@@ -206,6 +206,7 @@ ngx_http_trifecta_pg_checked(void *data, PGresult *res)
 
     ngx_http_trifecta_count(pg->mcf, NGX_HTTP_TRIFECTA_M_PG_CONNECTS);
     ngx_http_trifecta_slot(pg->mcf)->pg_ready = 1;
+    ngx_http_trifecta_metrics(pg->mcf)->pg_ready_at = ngx_current_msec;
 }
 
 
@@ -273,7 +274,7 @@ ngx_http_trifecta_pg_notice(void *arg, const char *message)
 }
 
 
-static void
+void
 ngx_http_trifecta_pg_connect(ngx_http_trifecta_pg_t *pg)
 {
     ngx_uint_t   n;
@@ -400,6 +401,8 @@ ngx_http_trifecta_pg_fail(ngx_http_trifecta_pg_t *pg, const char *reason)
     ngx_http_trifecta_count(pg->mcf, NGX_HTTP_TRIFECTA_M_PG_ERRORS);
 
     ngx_http_trifecta_pg_close(pg);
+
+    pg->failed_at = ngx_current_msec;
 
     ngx_queue_init(&doomed);
 

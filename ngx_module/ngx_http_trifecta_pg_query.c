@@ -314,12 +314,38 @@ ngx_http_trifecta_pg_move(ngx_queue_t *to, ngx_queue_t *from)
 }
 
 
+/*
+ * While this worker waits to try again, another one may have found the server
+ * back: then a request need not be refused.
+ */
+
+static void
+ngx_http_trifecta_pg_hint(ngx_http_trifecta_pg_t *pg)
+{
+    ngx_msec_t  ready_at;
+
+    ready_at = ngx_http_trifecta_metrics(pg->mcf)->pg_ready_at;
+
+    if (pg->reconnect.timer_set
+        && (ngx_msec_int_t) (ready_at - pg->failed_at) > 0)
+    {
+        ngx_del_timer(&pg->reconnect);
+
+        pg->fails = 0;
+
+        ngx_http_trifecta_pg_connect(pg);
+    }
+}
+
+
 ngx_http_trifecta_pg_query_t *
 ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
     const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
     ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
 {
     ngx_http_trifecta_pg_query_t  *query;
+
+    ngx_http_trifecta_pg_hint(pg);
 
     if ((pg->state != ngx_http_trifecta_pg_ready && pg->fails)
         || pg->nqueries >= NGX_HTTP_TRIFECTA_PG_MAX)

@@ -45,6 +45,7 @@ struct ngx_http_trifecta_pg_s {
     ngx_http_trifecta_pg_state_e             state;
     ngx_uint_t                               fails;     /* in a row */
     ngx_msec_t                               ready_at;
+    ngx_msec_t                               failed_at;
 
     ngx_queue_t                              waiting;
     ngx_queue_t                              sent;
@@ -58,6 +59,8 @@ struct ngx_http_trifecta_pg_s {
     u_char                                   reason[256];
 };
 
+
+void ngx_http_trifecta_pg_connect(ngx_http_trifecta_pg_t *pg);
 
 /* The deadline timer runs for the oldest query; call it after any change. */
 void ngx_http_trifecta_pg_rearm(ngx_http_trifecta_pg_t *pg);

@@ -127,6 +127,7 @@ ngx_http_trifecta_redis_greeted(void *data,
 
     ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_CONNECTS);
     ngx_http_trifecta_slot(redis->mcf)->redis_ready = 1;
+    ngx_http_trifecta_metrics(redis->mcf)->redis_ready_at = ngx_current_msec;
 }
 
 
@@ -231,7 +232,7 @@ ngx_http_trifecta_redis_write_handler(ngx_event_t *wev)
 }
 
 
-static void
+void
 ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
 {
     ngx_int_t               rc;
@@ -342,6 +343,7 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
 
     ngx_http_trifecta_redis_close(redis);
 
+    redis->failed_at = ngx_current_msec;
     redis->addr = (redis->addr + 1) % redis->mcf->redis_naddrs;
 
     ngx_queue_init(&doomed);

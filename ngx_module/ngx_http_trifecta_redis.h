@@ -38,7 +38,8 @@
  *
  * While the first connection of a worker is being made, and after a ready
  * one broke, new commands wait for the attempt; once an attempt has failed
- * they are refused at once until a connection is ready.
+ * they are refused at once until a connection is ready.  A worker that sees
+ * in the shared zone that another one got through tries again at once.
  *
  * A command does not live in the request's pool.  A request that ends while
  * its command is out calls ngx_http_trifecta_redis_orphan(); a reply that

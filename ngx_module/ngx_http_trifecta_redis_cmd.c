@@ -410,12 +410,38 @@ ngx_http_trifecta_redis_expire(ngx_http_trifecta_redis_t *redis,
 }
 
 
+/*
+ * While this worker waits to try again, another one may have found the server
+ * back: then a request need not be refused.
+ */
+
+static void
+ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_msec_t  ready_at;
+
+    ready_at = ngx_http_trifecta_metrics(redis->mcf)->redis_ready_at;
+
+    if (redis->reconnect.timer_set
+        && (ngx_msec_int_t) (ready_at - redis->failed_at) > 0)
+    {
+        ngx_del_timer(&redis->reconnect);
+
+        redis->fails = 0;
+
+        ngx_http_trifecta_redis_connect(redis);
+    }
+}
+
+
 ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_redis_command(ngx_http_trifecta_redis_t *redis, int argc,
     const char **argv, const size_t *argvlen, ngx_uint_t flags,
     ngx_http_trifecta_redis_handler_pt handler, void *data)
 {
     ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    ngx_http_trifecta_redis_hint(redis);
 
     if ((redis->state != ngx_http_trifecta_redis_ready && redis->fails)
         || redis->ncmds >= NGX_HTTP_TRIFECTA_REDIS_MAX

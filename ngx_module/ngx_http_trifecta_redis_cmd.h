@@ -48,6 +48,7 @@ struct ngx_http_trifecta_redis_s {
     ngx_uint_t                           fails;     /* in a row */
     ngx_uint_t                           addr;
     ngx_msec_t                           ready_at;
+    ngx_msec_t                           failed_at;
     ngx_msec_t                           active_at;
 
     ngx_queue_t                          waiting;
@@ -66,6 +67,8 @@ struct ngx_http_trifecta_redis_s {
     u_char                               reason[256];
 };
 
+
+void ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis);
 
 /* The deadline timer runs for the oldest command; call it after any change. */
 void ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis);
