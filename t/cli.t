@@ -274,6 +274,13 @@ like($err, qr/410 gone: gone\n.*ask again/s, 'says so');
 ($rc, $out, $err) = ask_at([$accepted, '{"status":"dead","error":null}']);
 is($rc, 1, 'a dead job');
 like($err, qr/ended as dead/, 'without an error member');
+my $start = time;
+$t->freeze('nginx');
+($rc, $out, $err) = $t->run('ask', '--timeout', '1500ms', 'q');
+$t->thaw('nginx');
+is($rc, 1, 'a frozen nginx');
+like($err, qr/did not answer in time/, 'says so');
+ok(time - $start < 4 * $t->slow, 'in_time');
 ($rc, $out, $err) = ask_at([[200, '', 'x' x (33 << 20)]]);
 is($rc, 1, 'an_endless_answer_is_cut_off');
 

@@ -23,6 +23,7 @@
 
 #define TF_ASK_PATH      "/api/v1/query"
 #define TF_ASK_CALL_MS   10000
+#define TF_ASK_LEAST_MS  1000           /* what a call gets in any case */
 #define TF_ASK_TIMEOUT   3              /* exit code: no answer in time */
 
 static const tf_cli_option_t  tf_ask_options[] = {
@@ -156,6 +157,20 @@ tf_ask_url(tf_ask_t *ask, const char *path)
 }
 
 
+/* What a call may take: no more than is left of the whole. */
+
+static long
+tf_ask_left(const tf_ask_t *ask)
+{
+    int64_t  left;
+
+    left = ask->begun + ask->timeout - tf_clock_ms();
+
+    return left < TF_ASK_LEAST_MS ? TF_ASK_LEAST_MS
+           : left > TF_ASK_CALL_MS ? TF_ASK_CALL_MS : (long) left;
+}
+
+
 static char *
 tf_ask_body(const tf_ask_t *ask)
 {
@@ -200,7 +215,7 @@ tf_ask_submit(tf_ask_t *ask)
     }
 
     tf_ask_progress(ask, "sending");
-    result = tf_http_call(&ask->http, ask->url.data, body, TF_ASK_CALL_MS);
+    result = tf_http_call(&ask->http, ask->url.data, body, tf_ask_left(ask));
     free(body);
 
     if (result != TF_HTTP_OK) {
@@ -298,7 +313,7 @@ tf_ask_poll(tf_ask_t *ask)
         tf_ask_wait(ask, shown, deadline);
 
         result = tf_http_call(&ask->http, ask->url.data, NULL,
-                              TF_ASK_CALL_MS);
+                              tf_ask_left(ask));
 
         if (result == TF_HTTP_OK && ask->http.status == 200) {
             root = json_loadb(ask->http.body.data, ask->http.body.len,

@@ -25,10 +25,10 @@ static const tf_cli_option_t  tf_doctor_options[] = {
 
 static const tf_cli_usage_t  tf_doctor_usage = {
     "doctor", "",
-    "Looks at everything that an answer needs: keys, PostgreSQL, Redis, nginx,\n"
-    "versions, rights, migrations, durability and clocks. One line each: ok,\n"
-    "warn (works, but a bad day would be worse) or FAIL, with what mends it.\n"
-    "Changes nothing.\n",
+    "Looks at everything that an answer needs: keys, PostgreSQL, Redis,\n"
+    "nginx, versions, rights, migrations, durability and clocks. One line\n"
+    "each: ok, warn (works, but a bad day would be worse) or FAIL, with what\n"
+    "mends it. Changes nothing.\n",
     tf_doctor_options,
     "  0  nothing fails (there may be warnings)\n"
     "  1  something fails\n"

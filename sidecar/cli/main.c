@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,10 @@ int
 main(int argc, char **argv)
 {
     size_t  i;
+
+    /* a peer that closes is an error of a call, not the end of the program */
+
+    (void) signal(SIGPIPE, SIG_IGN);
 
     if (argc < 2) {
         tf_main_help(stderr);

@@ -42,8 +42,8 @@ static const tf_cli_option_t  tf_token_options[] = {
 
 static const tf_cli_usage_t  tf_token_usage = {
     "token", "",
-    "Prints a bearer token (JWT, HS256) for one subject. It is signed with the\n"
-    "secret in jwt_key_file, the file that nginx verifies with, and says\n"
+    "Prints a bearer token (JWT, HS256) for one subject. It is signed with\n"
+    "the secret in jwt_key_file, the file that nginx verifies with, and says\n"
     "jwt_issuer and jwt_audience. Whoever can read that file can be anybody.\n",
     tf_token_options, NULL,
     "  trifecta token --sub alice\n"
