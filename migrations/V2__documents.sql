@@ -74,7 +74,8 @@ CREATE TABLE trifecta.chunk (
 CREATE INDEX chunk_document ON trifecta.chunk (document, seq);
 
 
--- df: in how many chunks of the collection the term occurs.
+-- df: in how many chunks of the collection the term occurs.  It changes with
+-- every document; room in the pages keeps that from touching the indexes.
 
 CREATE TABLE trifecta.term (
     id          bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -82,7 +83,7 @@ CREATE TABLE trifecta.term (
     term        text    NOT NULL,
     df          integer NOT NULL,
     UNIQUE (collection, term)
-);
+) WITH (fillfactor = 60);
 
 CREATE TABLE trifecta.posting (
     term   bigint  NOT NULL,

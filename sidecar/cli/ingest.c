@@ -229,6 +229,7 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
     }
 
     run->target.language = run->conf.language;
+    run->target.lazy = 1;
 
     return 0;
 }
@@ -262,6 +263,7 @@ tf_ingest_path(tf_ingest_run_t *run, const char *path)
         return tf_cli_error(&run->cli, "out of memory");
     }
 
+    run->target.collection_id = 0;
     run->target.collection = run->collection;
     if (run->collection == NULL) {
         run->target.collection = tf_ingest_collection(path, folder, name,
@@ -281,6 +283,12 @@ tf_ingest_path(tf_ingest_run_t *run, const char *path)
 
     if (rc == TF_CLI_OK && run->prune && folder) {
         rc = tf_ingest_prune(run, &files, path);
+    }
+
+    if (rc == TF_CLI_OK && run->target.collection_id
+        && tf_rag_target_flush(&run->pg, &run->target) != TF_PG_OK)
+    {
+        rc = tf_cli_error(&run->cli, "%s", run->pg.err);
     }
 
     tf_files_free(&files);

@@ -5,8 +5,8 @@
 
 /*
  * The answer without a model: the best sentences as they stand, each with its
- * citation.  What is quoted after the best one must be nearly as good, from
- * another chunk, and say something else.  When the passages do not cover the
+ * citation.  What is quoted after the best one must be nearly as good and say
+ * something else.  When the passages do not cover the
  * question, the answer says so and names the nearest documents: a guess would
  * look exactly like an answer.
  */
@@ -90,10 +90,6 @@ tf_extractive_is_new(const tf_llm_request_t *request,
         before = &reply->citations[i];
         b = &request->passages[before->passage];
         other = b->body + before->start;
-
-        if (before->passage == quote->passage) {
-            return 0;
-        }
 
         if (len == before->end - before->start && memcmp(text, other, len) == 0)
         {

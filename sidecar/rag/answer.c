@@ -118,7 +118,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES, &a->found);
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_quotes(pg, &a->found);
+        rc = tf_rag_quotes(pg, request->question, &a->found);
     }
 
     if (rc == TF_PG_OK) {

@@ -18,7 +18,7 @@
  * put words into a document.
  */
 
-#define TF_ANSWER_PASSAGES  12
+#define TF_ANSWER_PASSAGES  24
 
 typedef enum {
     TF_ANSWER_OK,

@@ -307,7 +307,11 @@ done:
 }
 
 
-/* All new terms of the document at once and sorted: see ingest.h. */
+/*
+ * All new terms of the document at once and sorted: see ingest.h.  Scalar
+ * subqueries here and below, so that the plan is one look-up a term and never
+ * a scan of the collection's vocabulary.
+ */
 
 static tf_pg_status_t
 tf_rag_new_terms(tf_pg_t *pg, int collection, const tf_rag_lexemes_t *lexemes,
@@ -336,11 +340,11 @@ tf_rag_new_terms(tf_pg_t *pg, int collection, const tf_rag_lexemes_t *lexemes,
 
     rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
         "INSERT INTO trifecta.term (collection, term, df) "
-        "SELECT $1, t, 0 FROM (SELECT DISTINCT t COLLATE \"C\" AS t "
-                              "FROM unnest($2::text[]) AS t) AS u "
-        "WHERE NOT EXISTS (SELECT FROM trifecta.term x "
-                          "WHERE x.collection = $1 AND x.term = t) "
-        "ORDER BY t ON CONFLICT DO NOTHING",
+        "SELECT $1, t, 0 FROM (SELECT DISTINCT t FROM unnest($2::text[]) "
+                              "AS t) AS u "
+        "WHERE (SELECT id FROM trifecta.term x "
+               "WHERE x.collection = $1 AND x.term = t) IS NULL "
+        "ORDER BY t COLLATE \"C\" ON CONFLICT DO NOTHING",
         2, params);
 
     tf_buf_free(&all);
@@ -409,11 +413,15 @@ tf_rag_put_batch(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
     }
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-        "WITH l AS MATERIALIZED ("
-            "SELECT t.id AS term, u.ord, u.tf "
-            "FROM unnest($10::int[], $11::text[], $12::int[]) "
-                "AS u(ord, lexeme, tf) "
-            "JOIN trifecta.term t ON t.collection = $2 AND t.term = u.lexeme"
+        "WITH u AS MATERIALIZED ("
+            "SELECT * FROM unnest($10::int[], $11::text[], $12::int[]) "
+                "AS u(ord, lexeme, tf)"
+        "), t AS MATERIALIZED ("
+            "SELECT lexeme, (SELECT id FROM trifecta.term t "
+                "WHERE t.collection = $2 AND t.term = d.lexeme) AS term "
+            "FROM (SELECT DISTINCT lexeme FROM u) AS d"
+        "), l AS MATERIALIZED ("
+            "SELECT t.term, u.ord, u.tf FROM u JOIN t USING (lexeme)"
         "), s AS ("
             "SELECT ord, sum(tf) AS len, array_agg(term) AS terms FROM l "
             "GROUP BY ord"

@@ -122,6 +122,36 @@ done:
 }
 
 
+tf_pg_status_t
+tf_rag_target_flush(tf_pg_t *pg, const tf_rag_target_t *target)
+{
+    char             collection[16];
+    const char      *params[1];
+    tf_pg_status_t   rc;
+
+    rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
+    if (rc != TF_PG_OK) {
+        return rc;
+    }
+
+    /* something must be written, or the commit waits for nothing */
+
+    (void) snprintf(collection, sizeof(collection), "%d",
+                    target->collection_id);
+    params[0] = collection;
+
+    rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
+                     "UPDATE trifecta.collection SET chunks = chunks "
+                     "WHERE id = $1", 1, params);
+    if (rc != TF_PG_OK) {
+        tf_pg_rollback(pg);
+        return rc;
+    }
+
+    return tf_pg_commit(pg);
+}
+
+
 tf_ingest_t
 tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
     const char *path, const char *source, size_t *chunks, char *err,
@@ -350,6 +380,13 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
     if (rc != TF_PG_OK) {
         return rc;
+    }
+
+    if (target->lazy) {
+        rc = tf_pg_exec(pg, 0, "SET LOCAL synchronous_commit = off");
+        if (rc != TF_PG_OK) {
+            goto failed;
+        }
     }
 
     (void) snprintf(collection, sizeof(collection), "%d",

@@ -30,6 +30,7 @@ typedef struct {
     const char   *visibility;       /* "private", "groups", "tenant" */
     const char   *groups;           /* "a,b"; only with "groups" */
     int           again;            /* index unchanged documents too */
+    int           lazy;             /* commit without waiting for the disk */
 
     int           collection_id;    /* of tf_rag_target_open() */
     int           acl_id;
@@ -47,6 +48,14 @@ typedef enum {
 
 /* Finds or makes the collection and the access rule; err is pg->err. */
 tf_pg_status_t tf_rag_target_open(tf_pg_t *pg, tf_rag_target_t *target);
+
+/*
+ * For lazy targets: returns when everything is on the disk.  A power cut
+ * before that may take the last documents whole, which the next ingest would
+ * find missing; waiting for the disk after each would halve the speed.
+ */
+tf_pg_status_t tf_rag_target_flush(tf_pg_t *pg,
+    const tf_rag_target_t *target);
 
 /* A document from memory; *chunks is how many it has now. */
 tf_ingest_t tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target,

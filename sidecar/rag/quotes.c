@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "rag/array.h"
 #include "rag/search.h"
@@ -17,14 +18,26 @@
  * headings, title): "Default: 60s" is about what the heading names.  Long
  * units have more of everything, so length costs a little, and what ranks
  * higher as a whole is preferred.
+ *
+ * Two things tell more than shared words.  The question names the section
+ * ("... of proxy_read_timeout?" and a heading that is just that): then it is
+ * about this section.  The question names a field ("the default value ..." and
+ * a line "Default: ..."): then that line is the answer's place.
  */
 
 #define TF_QUOTE_AROUND    0.35     /* share of the surroundings' info */
 #define TF_QUOTE_RANK      0.25     /* share of the chunk's own rank */
+#define TF_QUOTE_SUBJECT   0.5      /* share of the heading's info */
+#define TF_QUOTE_FIELD     0.3      /* the question names the field */
+#define TF_QUOTE_FIELD_MAX 32       /* bytes of a field's name */
 #define TF_QUOTE_LONG      240      /* bytes: what a sentence has */
 #define TF_QUOTE_SHORT     12
 
 #define TF_QUOTES_MS       10000
+
+#define tf_is_inside(c)                                                       \
+    (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z')                 \
+     || ((c) >= '0' && (c) <= '9') || (c) == '_' || ((c) & 0x80))
 
 typedef struct {
     tf_rag_found_t  *found;
@@ -35,15 +48,20 @@ typedef struct {
 
 
 static void tf_quotes_unit(void *ctx, size_t start, size_t end);
-static tf_pg_status_t tf_quotes_terms(tf_pg_t *pg, tf_rag_found_t *found);
-static void tf_quotes_ids(const tf_rag_found_t *found, tf_rag_unit_t *unit,
-    const char *ids);
-static void tf_quotes_score(const tf_rag_found_t *found, tf_rag_unit_t *unit);
+static tf_pg_status_t tf_quotes_terms(tf_pg_t *pg, const char *question,
+    tf_rag_found_t *found);
+static void tf_quotes_text(const tf_rag_found_t *found, const char *text,
+    size_t len, tf_buf_t *rests, uint64_t *terms);
+static const char *tf_quotes_leaf(const tf_rag_hit_t *hit);
+static int tf_quotes_phrase(const char *question, const char *phrase,
+    size_t len);
+static void tf_quotes_score(const tf_rag_found_t *found,
+    const char *question, tf_rag_unit_t *unit);
 static int tf_quotes_order(const void *a, const void *b);
 
 
 tf_pg_status_t
-tf_rag_quotes(tf_pg_t *pg, tf_rag_found_t *found)
+tf_rag_quotes(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
 {
     size_t           i, n;
     tf_quotes_t      quotes;
@@ -68,13 +86,19 @@ tf_rag_quotes(tf_pg_t *pg, tf_rag_found_t *found)
         return TF_PG_OK;
     }
 
-    rc = tf_quotes_terms(pg, found);
+    rc = tf_quotes_terms(pg, question, found);
     if (rc != TF_PG_OK) {
         return rc;
     }
 
+    /* terms that were too common to search by count here */
+
+    for (i = 0; i < found->nunits; i++) {
+        found->hits[found->units[i].hit].terms |= found->units[i].terms;
+    }
+
     for (i = 0, n = 0; i < found->nunits; i++) {
-        tf_quotes_score(found, &found->units[i]);
+        tf_quotes_score(found, question, &found->units[i]);
 
         if (found->units[i].score > 0) {
             found->units[n++] = found->units[i];
@@ -123,18 +147,18 @@ tf_quotes_unit(void *ctx, size_t start, size_t end)
 }
 
 
-/* Which of the question's terms each unit has. */
+/* Which of the question's terms each unit has, and each heading it names. */
 
 static tf_pg_status_t
-tf_quotes_terms(tf_pg_t *pg, tf_rag_found_t *found)
+tf_quotes_terms(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
 {
     int              row;
-    size_t           i;
+    size_t           i, n;
     tf_buf_t         languages = TF_BUF_INIT, rests = TF_BUF_INIT;
     tf_buf_t         terms = TF_BUF_INIT, bits = TF_BUF_INIT;
-    tf_buf_t         ids = TF_BUF_INIT, rest = TF_BUF_INIT;
+    uint64_t         bit;
     PGresult        *res;
-    const char      *params[4];
+    const char      *params[4], *leaf;
     tf_rag_hit_t    *hit;
     tf_rag_unit_t   *unit;
     tf_pg_status_t   rc;
@@ -143,17 +167,22 @@ tf_quotes_terms(tf_pg_t *pg, tf_rag_found_t *found)
         unit = &found->units[i];
         hit = &found->hits[unit->hit];
 
-        tf_buf_reset(&ids);
-        tf_buf_reset(&rest);
-        tf_terms_split(hit->body + unit->start, unit->end - unit->start, &ids,
-                       &rest, NULL);
+        tf_array_text(&languages, hit->language, strlen(hit->language));
+        tf_quotes_text(found, hit->body + unit->start,
+                       unit->end - unit->start, &rests, &unit->terms);
+    }
+
+    for (i = 0; i < found->nhits; i++) {
+        hit = &found->hits[i];
+        leaf = tf_quotes_leaf(hit);
+        n = strlen(leaf);
+
+        if (!tf_quotes_phrase(question, leaf, n)) {
+            n = 0;
+        }
 
         tf_array_text(&languages, hit->language, strlen(hit->language));
-        tf_array_text(&rests, rest.data, rest.len);
-
-        if (ids.len) {
-            tf_quotes_ids(found, unit, ids.data);
-        }
+        tf_quotes_text(found, leaf, n, &rests, &hit->subject);
     }
 
     for (i = 0; i < found->nterms; i++) {
@@ -169,9 +198,7 @@ tf_quotes_terms(tf_pg_t *pg, tf_rag_found_t *found)
     tf_array_close(&terms);
     tf_array_close(&bits);
 
-    if (languages.failed || rests.failed || terms.failed || bits.failed
-        || ids.failed || rest.failed)
-    {
+    if (languages.failed || rests.failed || terms.failed || bits.failed) {
         pg->sqlstate[0] = '\0';
         (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
         rc = TF_PG_ERROR;
@@ -198,9 +225,13 @@ tf_quotes_terms(tf_pg_t *pg, tf_rag_found_t *found)
 
     for (row = 0; row < PQntuples(res); row++) {
         i = strtoul(PQgetvalue(res, row, 0), NULL, 10) - 1;
+        bit = (uint64_t) atoll(PQgetvalue(res, row, 1));
 
         if (i < found->nunits) {
-            found->units[i].terms |= (uint64_t) atoll(PQgetvalue(res, row, 1));
+            found->units[i].terms |= bit;
+
+        } else if (i - found->nunits < found->nhits) {
+            found->hits[i - found->nunits].subject |= bit;
         }
     }
 
@@ -212,42 +243,96 @@ done:
     tf_buf_free(&rests);
     tf_buf_free(&terms);
     tf_buf_free(&bits);
-    tf_buf_free(&ids);
-    tf_buf_free(&rest);
 
     return rc;
 }
 
 
+/* The text for the store, and which identifiers of the question it has. */
+
 static void
-tf_quotes_ids(const tf_rag_found_t *found, tf_rag_unit_t *unit,
-    const char *ids)
+tf_quotes_text(const tf_rag_found_t *found, const char *text, size_t len,
+    tf_buf_t *rests, uint64_t *terms)
 {
     size_t       i, n;
+    tf_buf_t     ids = TF_BUF_INIT, rest = TF_BUF_INIT;
     const char  *s;
 
-    for (s = ids; *s; s += n + 1) {
+    tf_terms_split(text, len, &ids, &rest, NULL);
+    tf_array_text(rests, rest.data, rest.len);
+    rests->failed |= ids.failed | rest.failed;
+
+    for (s = ids.len ? ids.data : ""; *s; s += n + 1) {
         n = strcspn(s, " ");
 
         for (i = 0; i < found->nterms; i++) {
             if (found->terms[i].whole && strlen(found->terms[i].text) == n
                 && memcmp(found->terms[i].text, s, n) == 0)
             {
-                unit->terms |= UINT64_C(1) << i;
+                *terms |= UINT64_C(1) << i;
             }
         }
     }
+
+    tf_buf_free(&ids);
+    tf_buf_free(&rest);
+}
+
+
+static const char *
+tf_quotes_leaf(const tf_rag_hit_t *hit)
+{
+    const char  *leaf, *next;
+
+    leaf = hit->heading;
+
+    while ((next = strstr(leaf, " > ")) != NULL) {
+        leaf = next + 3;
+    }
+
+    return leaf;
+}
+
+
+/* Whether the question has these words next to each other. */
+
+static int
+tf_quotes_phrase(const char *question, const char *phrase, size_t len)
+{
+    const char  *p, *last;
+
+    if (len == 0 || len > strlen(question)) {
+        return 0;
+    }
+
+    last = question + strlen(question) - len;
+
+    for (p = question; p <= last; p++) {
+        if (strncasecmp(p, phrase, len) == 0
+            && (p == question || !tf_is_inside(p[-1]))
+            && !tf_is_inside(p[len]))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 static void
-tf_quotes_score(const tf_rag_found_t *found, tf_rag_unit_t *unit)
+tf_quotes_score(const tf_rag_found_t *found, const char *question,
+    tf_rag_unit_t *unit)
 {
     double         own, around, len;
+    size_t         n;
+    const char    *text, *colon;
     tf_rag_hit_t  *hit;
 
     hit = &found->hits[unit->hit];
-    len = (double) (unit->end - unit->start);
+    text = hit->body + unit->start;
+    n = unit->end - unit->start;
+    len = (double) n;
 
     own = tf_rag_coverage(found, unit->terms);
     around = tf_rag_coverage(found, hit->terms & ~unit->terms);
@@ -258,7 +343,16 @@ tf_quotes_score(const tf_rag_found_t *found, tf_rag_unit_t *unit)
     }
 
     unit->score = own + TF_QUOTE_AROUND * around
+                  + TF_QUOTE_SUBJECT * tf_rag_coverage(found, hit->subject)
                   + TF_QUOTE_RANK * hit->score / found->hits[0].score;
+
+    colon = memchr(text, ':', n < TF_QUOTE_FIELD_MAX ? n : TF_QUOTE_FIELD_MAX);
+
+    if (colon != NULL
+        && tf_quotes_phrase(question, text, (size_t) (colon - text)))
+    {
+        unit->score += TF_QUOTE_FIELD;
+    }
 
     if (len > TF_QUOTE_LONG) {
         unit->score /= 1 + 0.15 * log2(len / TF_QUOTE_LONG);

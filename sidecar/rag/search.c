@@ -314,7 +314,6 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
 
         if (term != rarest && term->df > TF_RAG_COMMON * n) {
             term->weight = 0;
-            term->info = 0;
         }
     }
 

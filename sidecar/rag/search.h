@@ -57,6 +57,8 @@ typedef struct {
     size_t      end;
     double      score;
     uint64_t    terms;      /* bit i: it has the question's term i */
+    uint64_t    subject;    /* those of its last heading, if the question
+                             * holds that heading word for word */
 } tf_rag_hit_t;
 
 typedef struct {
@@ -84,7 +86,8 @@ tf_pg_status_t tf_rag_search(tf_pg_t *pg, const char *question, unsigned k,
     tf_rag_found_t *found);
 
 /* What of them can be quoted, best first. */
-tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, tf_rag_found_t *found);
+tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, const char *question,
+    tf_rag_found_t *found);
 
 /* The share of the question's info that these terms have; 0 if it has none. */
 double tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms);
