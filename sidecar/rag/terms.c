@@ -18,6 +18,15 @@ tf_is_word(unsigned char c)
 }
 
 
+/* The first of two bytes: a letter of Latin, Greek, Cyrillic, Arabic ... */
+
+static inline int
+tf_is_letter(unsigned char c)
+{
+    return c >= 0xc3 && c <= 0xdf;
+}
+
+
 static inline int
 tf_is_joint(unsigned char c)
 {
@@ -66,7 +75,12 @@ tf_terms_split(const char *text, size_t len, tf_buf_t *ids, tf_buf_t *rest,
             }
         }
 
-        if (joints == 0) {
+        /* next to a letter beyond ASCII it is a piece of a word */
+
+        if (joints == 0
+            || (i > 1 && (s[i - 1] & 0xc0) == 0x80 && tf_is_letter(s[i - 2]))
+            || (end < len && tf_is_letter(s[end])))
+        {
             i = end;
             continue;
         }

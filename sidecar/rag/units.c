@@ -24,6 +24,7 @@ static int tf_is_abbreviation(const char *s, size_t start, size_t dot);
 static int tf_opens_sentence(const char *s, size_t len);
 
 
+#define tf_is_indent(c)  ((c) == ' ' || (c) == '\t')
 #define tf_is_blank(c)  ((c) == ' ' || (c) == '\n' || (c) == '\t' || (c) == '\r')
 #define tf_is_lower(c)  ((c) >= 'a' && (c) <= 'z')
 #define tf_is_upper(c)  ((c) >= 'A' && (c) <= 'Z')
@@ -109,51 +110,46 @@ static void
 tf_units_lines(tf_units_t *units, tf_block_kind_t kind, size_t start,
     size_t end)
 {
-    int          item;
-    size_t       pos, stop, from, last, indent, outer;
+    size_t       pos, stop, first, from, last, outer;
     const char  *nl, *s;
 
     s = units->data;
+
+    /* the block starts after the first line's indentation */
+
+    for (outer = 0; outer < start && tf_is_indent(s[start - outer - 1]);
+         outer++)
+    {
+        /* void */
+    }
+
     from = start;
     last = start;
-    outer = (size_t) -1;
 
     for (pos = start; pos < end; pos = stop + 1) {
         nl = memchr(s + pos, '\n', end - pos);
         stop = nl == NULL ? end : (size_t) (nl - s);
 
-        for (indent = 0; pos + indent < stop && tf_is_blank(s[pos + indent]);
-             indent++)
-        {
+        for (first = pos; first < stop && tf_is_blank(s[first]); first++) {
             /* void */
         }
 
-        if (pos + indent == stop) {
+        if (first == stop) {
             continue;
         }
 
-        item = kind != TF_BLOCK_LIST
-               || ((indent <= outer || outer == (size_t) -1)
-                   && (strchr("-*+", s[pos + indent]) != NULL
-                       || tf_is_digit(s[pos + indent])));
-
-        if (item && last > from) {
+        if (last > from
+            && (kind != TF_BLOCK_LIST
+                || (first - pos <= outer
+                    && (strchr("-*+", s[first]) != NULL
+                        || tf_is_digit(s[first])))))
+        {
             tf_units_put(units, from, last);
-            from = pos;
+            from = first;
         }
 
-        if (item && kind == TF_BLOCK_LIST && outer == (size_t) -1) {
-            /* the first line starts at its mark: its indent is not seen */
-            outer = pos == start ? 3 : indent;
-        }
-
-        if (last == from || item) {
-            from = last > from ? from : pos + indent;
-        }
-
-        last = stop;
-        while (last > from && tf_is_blank(s[last - 1])) {
-            last--;
+        for (last = stop; tf_is_blank(s[last - 1]); last--) {
+            /* void */
         }
     }
 
