@@ -55,7 +55,7 @@ sub fresh {
 # A claimed job as a hash.
 
 my @COLUMNS = qw(what id sid lease prio tenant owner groups scopes kind model
-                 payload request_id fp acc dl now);
+                 payload request_id fp acc dl now fails);
 
 sub jobs { map { my %j; @j{@COLUMNS} = @$_; \%j } @_ }
 
@@ -80,7 +80,7 @@ sub card { $r->cmd('ZCARD', "$P:$_[0]") }
 sub counts_agree {
     my ($name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($live, $parts) = (card('live'), 0);
+    my ($live, $parts) = (card('live'), card('dly'));
 
     for my $key (@{ $r->cmd('KEYS', "$P:t:*") }) {
         $parts += $r->cmd('ZCARD', $key) if $key =~ /:(ready|run|park)$/;
@@ -99,6 +99,7 @@ sub nothing_is_left {
 
     for my $key (sort @{ $r->cmd('KEYS', "$P:*") }) {
         my $type = $r->cmd('TYPE', $key);
+        next if $key =~ /:(dead|idem:.*|lim:.*)$/;
         if ($type eq 'stream') {
             push @left, $key if $r->cmd('XLEN', $key);
             my $group = $key =~ /:acc$/ ? 'l' : 'w';
@@ -375,6 +376,196 @@ sleep 0.12;
 is((reclaim('w1', 1, 100))[0]{lease}, 2,
     'a_worker_takes_over_its_own_job_when_the_answer_to_its_claim_was_lost');
 
+# Idempotency-Key
+
+fresh();
+my $key = 'ab' x 32;
+($reply, $id) = submit(idem => $key, fp => 'f1');
+is($reply->[0], 'OK', 'a new Idempotency-Key');
+is_deeply(scalar submit(idem => $key, fp => 'f1'), ['REPLAY', $id],
+    'the_same_key_and_body_again_is_a_replay_of_the_first_job');
+is_deeply(scalar submit(idem => $key, fp => 'f2'), ['CONFLICT', $id],
+    'the_same_key_with_another_body_is_a_conflict');
+is(submit(job(id => $id, idem => $key, fp => 'f1'))->[0], 'DUP',
+    'a_resend_of_the_very_same_submit_is_no_replay');
+is((submit(idem => $key, fp => 'f2', tenant => 'u'))[0][0], 'OK',
+    'the key of another tenant is another key');
+is($r->cmd('XLEN', "$P:r:1"), 2, 'no second job');
+cmp_ok($r->cmd('PTTL', "$P:idem:t:$key"), '>', 86_000_000,
+    'a key is kept for a day');
+is_deeply(scalar submit(idem => $key, fp => 'f1', max => 0), ['REPLAY', $id],
+    'a replay passes when the queue is full');
+
+# rate limits
+
+sub lim {
+    my @l = @_;
+    my %o = (nlim => scalar @l);
+    for my $i (1 .. @l) {
+        my ($name, $k, $quota, $window) = @{ $l[$i - 1] };
+        @o{"lim$i", "lim${i}k", "lim${i}q", "lim${i}w"}
+            = ($name, $k, $quota, $window);
+    }
+    return %o;
+}
+
+fresh();
+my @user = lim(['user', 'u1', 3, 60000]);
+is_deeply([map { $_->[0] } map { scalar submit(@user) } 1 .. 4],
+    [qw(OK OK OK LIMITED)], 'gcra_admits_the_quota_at_once_and_no_more');
+$reply = submit(@user);
+is_deeply([@$reply[2 .. 6]], ['user', 'user', 3, 60000, 0],
+    'and names the policy, its quota, its window, and that nothing is left');
+cmp_ok($reply->[1], '>', 19000, 'says how long to wait');
+cmp_ok($reply->[1], '<=', 20000, 'which is one step');
+is($r->cmd('XLEN', "$P:r:1"), 3, 'what was refused is not enqueued');
+is((submit(lim(['user', 'u2', 3, 60000])))[0][0], 'OK',
+    'another key has a quota of its own');
+$reply = submit(lim(['user', 'u3', 5, 60000]));
+is_deeply([@$reply[5 .. 8]], ['user', 5, 60000, 4],
+    'an admitted request says what is left');
+
+fresh();
+submit(lim(['user', 'a', 10, 60000], ['tenant', 't', 1, 60000]));
+is((submit(lim(['user', 'a', 10, 60000], ['tenant', 't', 1, 60000])))[0][2],
+    'tenant', 'every policy counts');
+$reply = submit(lim(['user', 'a', 10, 60000]));
+is($reply->[8], 8, 'a_request_that_one_policy_refuses_is_charged_to_none');
+
+fresh();
+submit(lim(['user', 'a', 2, 200])) for 1, 2;
+is((submit(lim(['user', 'a', 2, 200])))[0][0], 'LIMITED', 'used up');
+sleep 0.12;
+is((submit(lim(['user', 'a', 2, 200])))[0][0], 'OK', 'it refills');
+$r->cmd('SET', "$P:lim:user:a", 9e15);
+is((submit(lim(['user', 'a', 2, 200])))[0][0], 'LIMITED', 'far ahead');
+sleep 0.25;
+$r->cmd('SET', "$P:lim:user:a", 9e15);
+my $wait = submit(lim(['user', 'a', 2, 200]))->[1];
+cmp_ok($wait, '<=', 100, 'a_clock_that_went_back_locks_nobody_out');
+
+# delayed jobs and retries
+
+fresh();
+(undef, $id) = submit(delay => 100);
+is(card('dly'), 1, 'a delayed job waits');
+is_deeply([claim('w1', 1)], [], 'and is not handed out');
+is(fcall('pump', 10), 0, 'pump before its time does nothing');
+counts_agree('counts agree with a delayed job');
+sleep 0.12;
+is(fcall('pump', 10), 1, 'pump_puts_a_due_job_into_its_stream');
+is(card('dly'), 0, 'out of the delayed ones');
+($job) = claim('w1', 1);
+is($job->{id}, $id, 'and it is handed out');
+is($job->{dl} - $job->{acc}, 60100, 'its deadline counts from its time');
+
+is_deeply(fcall('retry', 'w2', $id, 1, 50), ['FENCED'],
+    'retry_by_another_worker_is_fenced');
+is((fcall('retry', 'w1', $id, 1, 50))->[0], 'OK', 'retry');
+is(look('t', 'o', $id)->[0], 'queued', 'it is queued again');
+is($r->cmd('HGET', "$P:j:$id", 'fails'), 1, 'a failure was counted');
+is($r->cmd('XLEN', "$P:r:1"), 0, 'its entry is gone');
+counts_agree('counts agree after a retry');
+sleep 0.06;
+fcall('pump', 10);
+($job) = claim('w1', 1);
+is_deeply([@$job{qw(id lease fails)}], [$id, 2, 1],
+    'and it comes again, under the next lease');
+
+fresh();
+submit(delay => 1) for 1 .. 20;
+sleep 0.01;
+is(fcall('pump', 100), 20, 'twenty are due');
+is(card('t:t:ready'), 16, 'pump parks what is too much');
+counts_agree('counts agree');
+
+# cancel
+
+for my $case (['ready', {}], ['parked', {}], ['delayed', { delay => 60000 }]) {
+    my ($sub, $o) = @$case;
+    fresh();
+    if ($sub eq 'parked') { submit() for 1 .. 16 }
+    (undef, $id) = submit(%$o);
+    is($r->cmd('HGET', "$P:j:$id", 'sub'), $sub, "a $sub job");
+    is_deeply(fcall('cancel', 't', 'p', $id), ['ABSENT'],
+        'cancel_by_another_owner_finds_nothing');
+    is_deeply(fcall('cancel', 't', 'o', $id), ['CANCELLED'], 'is cancelled');
+    is(look('t', 'o', $id)->[0], 'cancelled', 'at once');
+    is_deeply(fcall('cancel', 't', 'o', $id), ['cancelled'],
+        'again: its state');
+    counts_agree('counts agree');
+    my @never = grep { $_->{id} eq $id } claim('w1', 100);
+    is_deeply(\@never, [], "a_cancelled_${sub}_job_never_runs");
+    is($r->cmd('TTL', "$P:j:$id"), -1, 'the ledger has not seen it');
+    ledger_all();
+    cmp_ok($r->cmd('TTL', "$P:j:$id"), '>', 0, 'then it expires');
+}
+
+fresh();
+(undef, $id) = submit();
+($job) = claim('w1', 1);
+my $heard = $t->redis_client;
+$heard->send('SSUBSCRIBE', "$P:w:w1");
+$heard->reply;
+is_deeply(fcall('cancel', 't', 'o', $id), ['SIGNALLED'],
+    'cancel_of_a_running_job_is_signalled');
+is($heard->reply->[2], "cancel $id 1", 'its worker hears it');
+is(look('t', 'o', $id)->[0], 'running', 'until it has stopped');
+is_deeply(fcall('heartbeat', 'w1', $id, 1), ['CANCEL'],
+    'and hears it with its heartbeat');
+fcall('finish', 'w1', $id, 1, 'cancelled');
+ledger_all();
+nothing_is_left('a_cancelled_job_leaves_nothing_behind');
+
+# the doorbell
+
+fresh();
+(undef, $id) = submit();
+$heard = $t->redis_client;
+$heard->send('SSUBSCRIBE', "$P:c:$id");
+$heard->reply;
+claim('w1', 1);
+fcall('finish', 'w1', $id, 1, 'succeeded');
+is_deeply($heard->reply, ['smessage', "$P:c:$id", 'succeeded'],
+    'the_doorbell_rings_when_a_job_ends');
+
+# delete
+
+fresh();
+(undef, $id) = submit();
+is_deeply(fcall('delete', 't', 'p', $id), ['GONE'],
+    'delete_by_another_owner_does_nothing');
+is(look('t', 'o', $id)->[0], 'queued', 'it is still there');
+is_deeply(fcall('delete', 't', 'o', $id), ['DELETED'],
+    'a waiting job is deleted');
+is_deeply(look('t', 'o', $id), ['DELETED'], 'polls say so');
+is($r->cmd('HEXISTS', "$P:j:$id", 'payload'), 0, 'its request is erased');
+is_deeply(fcall('delete', 't', 'o', $id), ['GONE'], 'again: gone');
+is_deeply(fcall('cancel', 't', 'o', $id), ['DELETED'], 'no cancel either');
+is_deeply([claim('w1', 1)], [], 'it never runs');
+ledger_all();
+nothing_is_left('a_deleted_job_leaves_nothing_behind');
+
+fresh();
+(undef, $id) = submit();
+claim('w1', 1);
+is_deeply(fcall('delete', 't', 'o', $id), ['DELETED'],
+    'a running job is deleted');
+is_deeply(fcall('heartbeat', 'w1', $id, 1), ['CANCEL'], 'its worker stops');
+fcall('finish', 'w1', $id, 1, 'cancelled');
+is_deeply(look('t', 'o', $id), ['DELETED'], 'it stays deleted');
+ledger_all();
+nothing_is_left('and leaves nothing behind');
+
+fresh();
+is_deeply(fcall('delete', 't', 'o', 'long-ago'), ['DELETED'],
+    'delete_of_a_job_that_redis_forgot_leaves_a_tombstone');
+is_deeply(look('t', 'o', 'long-ago'), ['DELETED'], 'polls say so');
+ledger_all();
+cmp_ok($r->cmd('TTL', "$P:j:long-ago"), '>', 0, 'which goes in time');
+is_deeply(fcall('delete', 'x', 'y', 'long-ago'), ['GONE'],
+    'and belongs to its owner');
+
 # Redis is full
 
 fresh();
@@ -411,11 +602,21 @@ for my $step (1 .. 1500) {
 
     if ($what < 0.45) {
         submit(tenant => substr('abc', rand 3, 1),
-               prio => int rand 3, limit => rand() < 0.05 ? 1 : 60000);
+               prio => int rand 3, limit => rand() < 0.05 ? 1 : 60000,
+               rand() < 0.1 ? (delay => 1) : ());
     } elsif ($what < 0.6) {
         $open{$_->{id}} = [$w, $_->{lease}] for claim($w, 1 + int rand 4);
     } elsif ($what < 0.65) {
         $open{$_->{id}} = [$w, $_->{lease}] for reclaim($w, 3, 1);
+    } elsif ($what < 0.7) {
+        fcall('pump', 3);
+    } elsif ($what < 0.74) {
+        my ($any) = $r->cmd('ZRANDMEMBER', "$P:live") // '';
+        fcall($what < 0.72 ? 'cancel' : 'delete',
+              $r->cmd('HGET', "$P:j:$any", 'tenant') // 'a', 'o', $any);
+    } elsif ($one && $what < 0.8) {
+        fcall('retry', $open{$one}[0], $one, $open{$one}[1], 2);
+        delete $open{$one};
     } elsif ($one && $what < 0.9) {
         fcall('finish', $open{$one}[0], $one, $open{$one}[1], 'succeeded');
         delete $open{$one};
@@ -425,7 +626,7 @@ for my $step (1 .. 1500) {
     }
 
     if ($step % 100 == 0) {
-        my $parts = 0;
+        my $parts = card('dly');
         for my $set (map { my $x = $_; map { "t:$x:$_" } qw(ready run park) }
                      qw(a b c))
         {
@@ -439,6 +640,9 @@ for my $step (1 .. 1500) {
 }
 
 is($wrong, undef, 'after_any_sequence_live_is_ready_and_parked_and_running');
+
+sleep 0.01;
+fcall('pump', 1000);
 
 for (1 .. 3000) {
     my ($j) = claim('w9', 1) or last;

@@ -22,9 +22,19 @@
  *   P:t:<tenant>:ready  zset id -> ms      in a stream, not claimed (<= 16)
  *   P:t:<tenant>:run    zset id -> ms      claimed
  *   P:t:<tenant>:park   zset id -> order   waiting for a place in a stream
+ *   P:dly               zset id -> due ms  delayed, and to be tried again
+ *   P:idem:<tenant>:<hash>  string         id and fingerprint, for 24 h
+ *   P:lim:<policy>:<key>    string         rate limits
  *   P:acc               stream, group "l"  accept log, read by the ledger
+ *   P:dead              stream, bounded    jobs that died, for operators
  *   P:wk                zset worker -> ms  last sign of life of each worker
  *   P:meta              hash               epoch, schema, paused, reclaim
+ *
+ * and the sharded channels
+ *
+ *   P:c:<id>            doorbell of a job: rings with the state it ended in
+ *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
+ *   P:inv               ids of deleted jobs, for caches
  *
  * Only the function library writes them (migrations/redis/trifecta_v1.lua
  * documents each function's arguments and answers).
@@ -46,6 +56,10 @@
 #define TF_FN_FINISH        TF_FN("finish")
 #define TF_FN_RELEASE       TF_FN("release")
 #define TF_FN_RELET         TF_FN("relet")
+#define TF_FN_RETRY         TF_FN("retry")
+#define TF_FN_PUMP          TF_FN("pump")
+#define TF_FN_CANCEL        TF_FN("cancel")
+#define TF_FN_DELETE        TF_FN("delete")
 #define TF_FN_RECLAIM       TF_FN("reclaim")
 #define TF_FN_LEDGERED      TF_FN("ledgered")
 #define TF_FN_EPOCH         TF_FN("epoch")

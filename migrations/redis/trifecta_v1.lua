@@ -10,15 +10,20 @@ is an array (or a list of arrays) whose first element is a word.
 
 A job's hash P:j:<id>:
   state      queued, running, succeeded, failed, cancelled, dead
-  sub        ready, parked or run: in which of the tenant's sets it is
-  tenant owner groups scopes kind model prio request_id fp   as submitted
+  sub        ready, parked, delayed or run: in which of the sets it is
+  tenant owner groups scopes kind model prio request_id fp idem retry_of
+             as submitted
   payload    the request; dropped when the job ends
   acc dl     accepted, hard deadline (ms)
+  run_at     not before (ms), while it is delayed
   lease      how often it was claimed; whoever holds the number holds it
   worker sid the holder and the stream entry of the current claim
   attempt    the attempt that PostgreSQL gave to that lease (0: not yet)
   started    ms of the first claim
+  fails      how often it was put off by retry
   crashes lost   see reclaim
+  cancel     its owner wants it to stop
+  deleted    its owner wants it gone; polls answer so
 
 All functions but submit are registered with allow-oom: a Redis that is full
 must still be able to finish what it holds.
@@ -32,6 +37,8 @@ local ENDED_TTL   = 3600      -- TF_ENDED_TTL, s
 local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
+local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
+local DEAD_MAX    = 1000      -- entries of P:dead
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true,
                    dead = true }
@@ -109,6 +116,16 @@ local function promote(P, tenant)
 end
 
 
+-- Not before its time: pump puts it into the stream then.
+
+local function put_off(P, id, due)
+    redis.call('ZADD', P .. ':dly', due, id)
+    redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'delayed',
+               'run_at', due)
+    redis.call('HDEL', job_key(P, id), 'worker', 'sid')
+end
+
+
 -- The only way out of ready and run: the stream entry goes, and the place
 -- is given to the tenant's next parked job.
 
@@ -126,13 +143,62 @@ local function leave(P, id, tenant, prio, sid, sub)
 end
 
 
--- The end of an open job, as far as Redis is concerned.
+-- The end of an open job, as far as Redis is concerned.  Who waits for it
+-- hears the doorbell; what it became, they read.
 
 local function ended(P, id, tenant, state)
     redis.call('ZREM', P .. ':live', id)
     redis.call('ZREM', P .. ':t:' .. tenant .. ':live', id)
     redis.call('HSET', job_key(P, id), 'state', state)
     redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
+    redis.call('SPUBLISH', P .. ':c:' .. id, state)
+end
+
+
+--[[
+The generic cell rate algorithm (ITU-T I.371, as used by most rate limiters):
+a key holds the theoretical arrival time of the next request.  A policy
+allows "quota" requests a window, all of them at once if nothing was used.
+All policies are checked before any is charged.
+--]]
+
+local function limits_check(P, o, now)
+    local limits = {}
+
+    for i = 1, tonumber(o.nlim or 0) do
+        local l = { name = o['lim' .. i], quota = tonumber(o['lim' .. i .. 'q']),
+                    window = tonumber(o['lim' .. i .. 'w']) }
+
+        l.key = P .. ':lim:' .. l.name .. ':' .. o['lim' .. i .. 'k']
+        l.step = l.window / l.quota
+
+        local tat = tonumber(redis.call('GET', l.key) or 0)
+
+        -- a clock that went back must not lock anybody out
+        l.tat = math.max(math.min(tat, now + l.window), now)
+        l.wait = math.ceil(l.tat + l.step - l.window - now)
+        limits[i] = l
+    end
+
+    return limits
+end
+
+
+-- name quota window(ms) remaining reset(ms), for each
+
+local function limits_say(out, limits, now, charged)
+    for _, l in ipairs(limits) do
+        local tat = charged and l.tat + l.step or l.tat
+        local left = math.floor((l.window - (tat - now)) / l.step + 1e-6)
+
+        out[#out + 1] = l.name
+        out[#out + 1] = l.quota
+        out[#out + 1] = l.window
+        out[#out + 1] = math.max(left, 0)
+        out[#out + 1] = math.ceil(tat - now)
+    end
+
+    return out
 end
 
 
@@ -142,11 +208,21 @@ submit P (field value)...
   limit  ms until the hard deadline
   max    bound of open jobs of the shard
   tmax   bound of open jobs of the tenant
--> OK id acc live tlive      accepted
-   DUP id acc live tlive     this id was accepted before (a resend)
-   NOTREADY                  this Redis has no epoch: nothing is accepted
+optional:
+  idem   SHA-256 of owner, route and Idempotency-Key, in hex
+  delay  ms, not before
+  retry_of  id of the job that this one repeats
+  nlim lim<i> lim<i>k lim<i>q lim<i>w   rate limits: policy, key, quota,
+         window in ms; i from 1 to nlim
+-> OK id acc live tlive limits...       accepted
+   DUP id acc live tlive                this id was accepted before (a resend)
+   REPLAY id                            this idem was, with the same fp
+   CONFLICT id                          this idem was, with another fp
+   NOTREADY                             no epoch: nothing is accepted
    PAUSED
    QFULL live max | TFULL tlive tmax
+   LIMITED wait(ms) policy limits...
+   limits: name quota window(ms) remaining reset(ms), for each
 --]]
 
 local function submit(keys, args)
@@ -163,12 +239,30 @@ local function submit(keys, args)
         return { 'NOTREADY' }
     end
 
+    local idem_key = o.idem and P .. ':idem:' .. o.tenant .. ':' .. o.idem
+
+    if idem_key then
+        local old = redis.call('GET', idem_key)
+
+        if old then
+            local id, fp = old:match('^(%S+) (.*)$')
+
+            if fp ~= o.fp then
+                return { 'CONFLICT', id }
+            end
+
+            if id ~= o.id then
+                return { 'REPLAY', id }
+            end
+        end
+    end
+
     local live_key = P .. ':live'
     local tlive_key = P .. ':t:' .. o.tenant .. ':live'
-    local old = redis.call('HMGET', job_key(P, o.id), 'acc', 'owner', 'tenant')
+    local old = redis.call('HGET', job_key(P, o.id), 'acc')
 
-    if old[1] then
-        return { 'DUP', o.id, tonumber(old[1]), redis.call('ZCARD', live_key),
+    if old then
+        return { 'DUP', o.id, tonumber(old), redis.call('ZCARD', live_key),
                  redis.call('ZCARD', tlive_key) }
     end
 
@@ -188,21 +282,76 @@ local function submit(keys, args)
         return { 'TFULL', tlive, tonumber(o.tmax) }
     end
 
-    local acc = now_ms()
+    local now = now_ms()
+    local limits = limits_check(P, o, now)
+    local late
 
-    redis.call('HSET', job_key(P, o.id),
+    for _, l in ipairs(limits) do
+        if l.wait > 0 and (not late or l.wait > late.wait) then
+            late = l
+        end
+    end
+
+    if late then
+        return limits_say({ 'LIMITED', late.wait, late.name }, limits, now)
+    end
+
+    for _, l in ipairs(limits) do
+        redis.call('SET', l.key, l.tat + l.step, 'PX',
+                   math.ceil(l.tat + l.step - now))
+    end
+
+    local delay = tonumber(o.delay or 0)
+    local prio = tonumber(o.prio)
+
+    redis.call('HSET', job_key(P, o.id), 'state', 'queued',
                'tenant', o.tenant, 'owner', o.owner, 'groups', o.groups,
                'scopes', o.scopes, 'kind', o.kind, 'model', o.model,
                'prio', o.prio, 'payload', o.payload,
-               'request_id', o.request_id, 'fp', o.fp, 'acc', acc,
-               'dl', acc + tonumber(o.limit), 'lease', 0, 'attempt', 0,
-               'crashes', 0, 'lost', 0)
-    redis.call('ZADD', live_key, acc, o.id)
-    redis.call('ZADD', tlive_key, acc, o.id)
-    enqueue(P, o.id, o.tenant, tonumber(o.prio), acc)
+               'request_id', o.request_id, 'fp', o.fp, 'acc', now,
+               'dl', now + delay + tonumber(o.limit), 'lease', 0,
+               'attempt', 0, 'fails', 0, 'crashes', 0, 'lost', 0)
+
+    if idem_key then
+        redis.call('SET', idem_key, o.id .. ' ' .. o.fp, 'PX', IDEM_TTL)
+        redis.call('HSET', job_key(P, o.id), 'idem', o.idem)
+    end
+
+    if o.retry_of then
+        redis.call('HSET', job_key(P, o.id), 'retry_of', o.retry_of)
+    end
+
+    redis.call('ZADD', live_key, now, o.id)
+    redis.call('ZADD', tlive_key, now, o.id)
+
+    if delay > 0 then
+        put_off(P, o.id, now + delay)
+    else
+        enqueue(P, o.id, o.tenant, prio, now)
+    end
+
     redis.call('XADD', P .. ':acc', '*', 'op', 'new', 'id', o.id)
 
-    return { 'OK', o.id, acc, live + 1, tlive + 1 }
+    return limits_say({ 'OK', o.id, now, live + 1, tlive + 1 }, limits, now,
+                      true)
+end
+
+
+-- The job of this tenant and owner, or nil and why not: args are tenant,
+-- owner, id.
+
+local function job_of(P, args, ...)
+    local job = job_get(P, args[3], 'tenant', 'owner', 'deleted', ...)
+
+    if job and job.tenant == args[1] and job.owner == args[2] then
+        return job
+    end
+
+    if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
+        return nil, 'NOTREADY'
+    end
+
+    return nil, 'ABSENT'
 end
 
 
@@ -210,20 +359,20 @@ end
 look P tenant owner id     (no-writes)
 -> ABSENT                  unknown here, or not this tenant's and owner's
    NOTREADY                unknown here, and this Redis has no epoch
+   DELETED                 its owner deleted it
    state attempt acc model position live started
 --]]
 
 local function look(keys, args)
     local P = keys[1]
-    local job = job_get(P, args[3], 'tenant', 'owner', 'attempt', 'acc',
-                        'model', 'started')
+    local job, absent = job_of(P, args, 'attempt', 'acc', 'model', 'started')
 
-    if not job or job.tenant ~= args[1] or job.owner ~= args[2] then
-        if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
-            return { 'NOTREADY' }
-        end
+    if not job then
+        return { absent }
+    end
 
-        return { 'ABSENT' }
+    if job.deleted then
+        return { 'DELETED' }
     end
 
     return { job.state, tonumber(job.attempt), tonumber(job.acc), job.model,
@@ -243,11 +392,12 @@ local function hand_over(P, w, id, sid, prio, now, what)
 
     local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
                          'scopes', 'kind', 'model', 'payload', 'request_id',
-                         'fp', 'acc', 'dl')
+                         'fp', 'acc', 'dl', 'fails')
 
     return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
              v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
-             v[9] or '', tonumber(v[10]), tonumber(v[11]), now }
+             v[9] or '', tonumber(v[10]), tonumber(v[11]), now,
+             tonumber(v[12]) }
 end
 
 
@@ -260,7 +410,7 @@ claim P worker n lowest_first(0|1)
    The last ids are there only when fewer than n came: what XREAD BLOCK may
    wait behind without missing anything.
    job = RUN id sid lease prio tenant owner groups scopes kind model payload
-         request_id fp acc dl now
+         request_id fp acc dl now fails
 --]]
 
 local function claim(keys, args)
@@ -401,7 +551,160 @@ local function finish(keys, args)
     ended(P, id, job.tenant, state)
     redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
 
+    if state == 'dead' then
+        redis.call('XADD', P .. ':dead', 'MAXLEN', '~', DEAD_MAX, '*',
+                   'id', id, 'tenant', job.tenant)
+    end
+
     return { 'OK' }
+end
+
+
+-- retry P worker id lease delay(ms) -> OK due | FENCED.  Tries again later;
+-- the caller has decided that it may, and when.
+
+local function retry(keys, args)
+    local P, w, id, lease, delay = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job then
+        return { 'FENCED' }
+    end
+
+    local due = now_ms() + tonumber(delay)
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    redis.call('HINCRBY', job_key(P, id), 'fails', 1)
+    put_off(P, id, due)
+
+    return { 'OK', due }
+end
+
+
+-- pump P n -> how many.  Delayed jobs whose time has come go on to their
+-- stream, or are parked.
+
+local function pump(keys, args)
+    local P = keys[1]
+    local due = redis.call('ZRANGEBYSCORE', P .. ':dly', '-inf', now_ms(),
+                           'LIMIT', 0, args[1])
+
+    for _, id in ipairs(due) do
+        local job = job_get(P, id, 'sub', 'tenant', 'prio', 'acc')
+
+        redis.call('ZREM', P .. ':dly', id)
+
+        if job and job.state == 'queued' and job.sub == 'delayed' then
+            redis.call('HDEL', job_key(P, id), 'run_at')
+            enqueue(P, id, job.tenant, tonumber(job.prio),
+                    tonumber(job.acc))
+        end
+    end
+
+    return #due
+end
+
+
+-- Stops an open job: one that waits ends as cancelled, and its entry in the
+-- stream is dropped by claim; one that runs is told by heartbeat and by the
+-- channel of its worker.
+
+local function stop(P, id, job)
+    if job.state == 'running' then
+        redis.call('HSET', job_key(P, id), 'cancel', 1)
+        redis.call('SPUBLISH', P .. ':w:' .. job.worker,
+                   'cancel ' .. id .. ' ' .. job.lease)
+        return 'SIGNALLED'
+    end
+
+    if job.sub == 'delayed' then
+        redis.call('ZREM', P .. ':dly', id)
+    elseif job.sub == 'parked' then
+        redis.call('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
+    else
+        leave(P, id, job.tenant, job.prio, nil, 'ready')
+    end
+
+    ended(P, id, job.tenant, 'cancelled')
+
+    return 'CANCELLED'
+end
+
+
+--[[
+cancel P tenant owner id
+-> CANCELLED               it waited: it has ended
+   SIGNALLED               it runs: it will stop
+   the terminal state      it had ended before
+   ABSENT | NOTREADY | DELETED
+--]]
+
+local function cancel(keys, args)
+    local P, id = keys[1], args[3]
+    local job, absent = job_of(P, args, 'prio', 'sub', 'worker', 'lease')
+
+    if not job then
+        return { absent }
+    end
+
+    if job.deleted then
+        return { 'DELETED' }
+    end
+
+    if TERMINAL[job.state] then
+        return { job.state }
+    end
+
+    local word = stop(P, id, job)
+
+    if word == 'CANCELLED' then
+        redis.call('XADD', P .. ':acc', '*', 'op', 'cancel', 'id', id)
+    end
+
+    return { word }
+end
+
+
+--[[
+delete P tenant owner id
+  An open job is stopped.  Request and result are erased here and, by the
+  ledger, in PostgreSQL; caches are told.  A job that is not here any more
+  gets a tombstone, so that polls answer so at once.
+-> DELETED                 it is gone
+   GONE                    it was deleted before
+   NOTREADY
+--]]
+
+local function delete(keys, args)
+    local P, id = keys[1], args[3]
+    local job, absent = job_of(P, args, 'prio', 'sub', 'worker', 'lease')
+
+    if absent == 'NOTREADY' then
+        return { absent }
+    end
+
+    if job and job.deleted then
+        return { 'GONE' }
+    end
+
+    if not job then
+        if redis.call('EXISTS', job_key(P, id)) == 1 then
+            return { 'GONE' }
+        end
+
+        redis.call('HSET', job_key(P, id), 'state', 'cancelled',
+                   'tenant', args[1], 'owner', args[2])
+
+    elseif not TERMINAL[job.state] then
+        stop(P, id, job)
+    end
+
+    redis.call('HSET', job_key(P, id), 'deleted', 1)
+    redis.call('PERSIST', job_key(P, id))
+    redis.call('XADD', P .. ':acc', '*', 'op', 'delete', 'id', id)
+    redis.call('SPUBLISH', P .. ':inv', id)
+
+    return { 'DELETED' }
 end
 
 
@@ -611,6 +914,10 @@ register('started',   started,   { 'allow-oom' })
 register('heartbeat', heartbeat, { 'allow-oom' })
 register('finish',    finish,    { 'allow-oom' })
 register('release',   release,   { 'allow-oom' })
+register('retry',     retry,     { 'allow-oom' })
+register('pump',      pump,      { 'allow-oom' })
+register('cancel',    cancel,    { 'allow-oom' })
+register('delete',    delete,    { 'allow-oom' })
 register('relet',     relet,     { 'allow-oom' })
 register('reclaim',   reclaim,   { 'allow-oom' })
 register('ledgered',  ledgered,  { 'allow-oom' })

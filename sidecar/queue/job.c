@@ -56,7 +56,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     tf_job_t    *job;
     const char  *what;
 
-    if (tf_reply_len(reply) != 17
+    if (tf_reply_len(reply) != 18
         || strlen(tf_reply_str(reply, 1)) != TF_ID_TEXT_LEN)
     {
         return NULL;
@@ -79,6 +79,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     job->accepted = tf_reply_num(reply, 14);
     job->deadline = tf_reply_num(reply, 15);
     now = tf_reply_num(reply, 16);
+    job->fails = (int) tf_reply_num(reply, 17);
     job->until = tf_clock_ms() + job->deadline - now;
     job->state = TF_JOB_RUNNING;
 

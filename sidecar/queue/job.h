@@ -66,6 +66,7 @@ struct tf_job_s {
     int64_t          lease;
     int64_t          epoch;
     int              prio;
+    int              fails;         /* how often it was retried */
     int64_t          accepted;      /* ms, by Redis' clock */
     int64_t          deadline;      /* ms, by Redis' clock */
     int64_t          until;         /* the deadline by tf_clock_ms() */
