@@ -8,7 +8,7 @@
  *               submit                 claim + begin
  *   (client) ───────────> queued ───────────────────────> running
  *                           │ ^                              │
- *                           │ └──── release, lost lease ─────┤
+ *                           │ └─ release, retry, lost lease ─┤
  *                           v                                v
  *              cancelled, failed (deadline)    succeeded, failed, cancelled,
  *                                              dead (too many crashes)
@@ -23,8 +23,9 @@
  *   token, and complete writes only for the attempt that holds the row.
  * - The order of the end is always: PostgreSQL commit, then Redis finish.
  *
- * Who moves a job: submit (module), claim, release, finish, reclaim (the
- * sidecar that claims), expire (claim, for a job past its deadline).
+ * Who moves a job: submit and cancel (module), claim, release, retry, finish,
+ * reclaim (the sidecar that claims), pump (any sidecar: delayed jobs whose
+ * time has come), expire (claim, for a job past its deadline).
  *
  * Three counters are kept apart.  "fails" are errors of the job itself,
  * "crashes" are workers that vanished while they ran it, "lost" are leases
@@ -65,6 +66,7 @@ typedef enum {
 #define TF_READY_MAX        16      /* jobs of one tenant in the streams */
 #define TF_CRASHES_MAX      3       /* then the job is dead */
 #define TF_LOST_MAX         10      /* leases lost, then the job is dead */
+#define TF_FAILS_MAX        5       /* attempts that fail, then it failed */
 #define TF_ENDED_TTL        3600    /* s, a job's hash after its end */
 
 #define TF_TENANT_MAX       64      /* bytes */

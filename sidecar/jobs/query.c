@@ -72,6 +72,8 @@ tf_query_answer(tf_pg_t *pg, tf_job_t *job, const char *question)
         tf_log(TF_LOG_WARN, "no answer: %s: %s", answer.code,
                answer.message);
         tf_job_fail(job, TF_JOB_FAILED, answer.code, answer.message);
+        job->retry_after = answer.retry_after;
+        rc = answer.retryable ? TF_RUN_RETRY : TF_RUN_ENDED;
         break;
     }
 

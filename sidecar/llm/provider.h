@@ -69,6 +69,7 @@ typedef struct {
     const char              *code;      /* of a failure (error.h), static */
     char                     message[256];
     int                      retryable;
+    long                     retry_after;   /* ms, at least; 0: any time */
 } tf_llm_reply_t;
 
 typedef enum {

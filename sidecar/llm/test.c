@@ -11,8 +11,9 @@
 
 /*
  * The provider of tests: its question is a script of words, "sleep=<ms>",
- * "fail=1" and "say=<text>" (the rest of the question).  It answers
- * "pid=<pid> attempt=<n> <text>".
+ * "fail=1", "flaky=<n>" (the first n attempts fail in a way that may pass),
+ * "after=<ms>" (and ask for that time until the next) and "say=<text>" (the
+ * rest of the question).  It answers "pid=<pid> attempt=<n> <text>".
  */
 
 static const char *
@@ -54,6 +55,18 @@ tf_llm_test(const tf_llm_request_t *request, tf_llm_reply_t *reply)
         reply->retryable = 0;
         (void) snprintf(reply->message, sizeof(reply->message),
                         "the test provider was told to fail");
+        return TF_LLM_FAILED;
+    }
+
+    word = tf_test_word(request->question, "flaky=");
+
+    if (word != NULL && request->attempt <= (unsigned) atoi(word)) {
+        word = tf_test_word(request->question, "after=");
+        reply->code = "model_unavailable";
+        reply->retryable = 1;
+        reply->retry_after = word == NULL ? 0 : atol(word);
+        (void) snprintf(reply->message, sizeof(reply->message),
+                        "the test provider is flaky");
         return TF_LLM_FAILED;
     }
 

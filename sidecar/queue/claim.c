@@ -7,6 +7,7 @@
 
 
 #define TF_CLAIM_RECLAIM_MS   1000
+#define TF_CLAIM_PUMP         1000  /* delayed jobs at a time */
 #define TF_CLAIM_LOWEST       8     /* each so many starts at the lowest */
 
 typedef struct {
@@ -140,6 +141,26 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
 }
 
 
+/* Delayed jobs whose time has come go on to their streams. */
+
+static void
+tf_claim_pump(tf_claimer_t *c)
+{
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    tf_cmd_fcall(&cmd, TF_FN_PUMP, c->q->prefix);
+    tf_cmd_num(&cmd, TF_CLAIM_PUMP);
+
+    reply = tf_claim_call(c, 0, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (reply != NULL) {
+        freeReplyObject(reply);
+    }
+}
+
+
 /* -1: failed, else how many came.  Less than asked for: last is set. */
 
 static int
@@ -237,6 +258,7 @@ tf_pool_claim(void *queue)
         if (tf_clock_ms() >= c.reclaim_at) {
             c.reclaim_at = tf_clock_ms()
                            + tf_pool_jitter(TF_CLAIM_RECLAIM_MS);
+            tf_claim_pump(&c);
             tf_claim_reclaim(&c, places);
             continue;
         }

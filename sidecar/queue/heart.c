@@ -32,6 +32,26 @@ tf_heart_stop(tf_job_t *job, tf_stop_t stop)
 }
 
 
+void
+tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease, tf_stop_t stop)
+{
+    tf_job_t  *job;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    for (job = q->held; job != NULL; job = job->held_next) {
+        /* it may have been relet, or finished and come again, meanwhile */
+
+        if (job->lease == lease && strcmp(job->id, id) == 0) {
+            tf_heart_stop(job, stop);
+            break;
+        }
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
 /*
  * Lists the leases to keep.  A job past its hard deadline is stopped, and
  * its lease is kept no longer.
@@ -79,31 +99,12 @@ tf_heart_list(tf_queue_t *q, tf_beat_t **beats, unsigned *size)
 static void
 tf_heart_answer(tf_queue_t *q, const tf_beat_t *beat, const char *answer)
 {
-    tf_stop_t   stop;
-    tf_job_t   *job;
-
     if (strcmp(answer, "LOST") == 0) {
-        stop = TF_STOP_LOST;
+        tf_pool_stop(q, beat->id, beat->lease, TF_STOP_LOST);
 
     } else if (strcmp(answer, "CANCEL") == 0) {
-        stop = TF_STOP_CANCELLED;
-
-    } else {
-        return;
+        tf_pool_stop(q, beat->id, beat->lease, TF_STOP_CANCELLED);
     }
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    for (job = q->held; job != NULL; job = job->held_next) {
-        /* it may have been relet, or finished and come again, meanwhile */
-
-        if (job->lease == beat->lease && strcmp(job->id, beat->id) == 0) {
-            tf_heart_stop(job, stop);
-            break;
-        }
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
 }
 
 

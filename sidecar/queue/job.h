@@ -39,8 +39,18 @@ typedef enum {
 
 typedef enum {
     TF_RUN_ENDED,               /* state, body, error, ... are set */
+    TF_RUN_RETRY,               /* the error is set, but may pass: again later,
+                                 * not before retry_after */
     TF_RUN_RELEASE              /* a store is away, or a drain: not its fault */
 } tf_run_t;
+
+/* How it leaves this process. */
+
+typedef enum {
+    TF_RETURN_FINISH,           /* it has ended */
+    TF_RETURN_RELEASE,          /* back to the queue */
+    TF_RETURN_RETRY             /* later */
+} tf_return_t;
 
 typedef struct tf_job_s  tf_job_t;
 
@@ -73,7 +83,8 @@ struct tf_job_s {
 
     int              attempt;       /* from PostgreSQL; 0 before begin */
     int              relet;         /* it was begun under a new lease once */
-    int              release;       /* it goes back to the queue */
+    tf_return_t      back;          /* what Redis is to be told */
+    int64_t          retry_after;   /* ms, asked for by a provider; or 0 */
     atomic_int       stop;          /* tf_stop_t */
 
     /* what came of it; strings are malloc'ed */

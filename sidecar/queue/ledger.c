@@ -32,7 +32,7 @@ typedef struct {
 
 static const char *const  tf_ledger_fields[] = {
     "tenant", "owner", "groups", "scopes", "kind", "model", "prio",
-    "request_id", "fp", "acc", "dl", "payload"
+    "request_id", "fp", "idem", "retry_of", "acc", "dl", "payload"
 };
 
 #define TF_LEDGER_NFIELDS                                                     \
@@ -146,6 +146,11 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
 
     for (i = 0; row != NULL && i < TF_LEDGER_NFIELDS; i++) {
         text = tf_reply_str(values, i);
+
+        if (values->element[i]->type == REDIS_REPLY_NIL) {
+            /* a member that is missing is NULL there */
+            continue;
+        }
 
         if (strcmp(tf_ledger_fields[i], "payload") == 0) {
             value = json_loads(text, 0, NULL);

@@ -53,7 +53,7 @@ struct tf_queue_s {
 
     tf_queue_counters_t   counters;
 
-    pthread_t             threads[6 + 256];
+    pthread_t             threads[7 + 256];
     unsigned              nthreads;
 };
 
@@ -65,6 +65,7 @@ void *tf_pool_run(void *queue);
 void *tf_pool_complete(void *queue);
 void *tf_pool_return(void *queue);
 void *tf_pool_heart(void *queue);
+void *tf_pool_control(void *queue);
 void *tf_pool_ledger(void *queue);
 
 
@@ -75,9 +76,14 @@ void tf_pool_forget(tf_queue_t *q, tf_job_t *job);
 /* Moves a job to a stage. */
 void tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job);
 
-/* The ways out: Redis is told that it ended, or that it goes on elsewhere. */
+/* The ways out: it ended, it goes on elsewhere, or it is tried later. */
 void tf_pool_finish(tf_queue_t *q, tf_job_t *job);
 void tf_pool_release(tf_queue_t *q, tf_job_t *job);
+void tf_pool_retry(tf_queue_t *q, tf_job_t *job);
+
+/* Sets job->stop of a held job, if it is held under that lease. */
+void tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease,
+    tf_stop_t stop);
 
 /*
  * Takes at most max jobs from the stage; waits until there is one, the time

@@ -82,7 +82,7 @@ tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job)
 void
 tf_pool_finish(tf_queue_t *q, tf_job_t *job)
 {
-    job->release = 0;
+    job->back = TF_RETURN_FINISH;
     tf_pool_put(q, &q->back, job);
 }
 
@@ -90,7 +90,15 @@ tf_pool_finish(tf_queue_t *q, tf_job_t *job)
 void
 tf_pool_release(tf_queue_t *q, tf_job_t *job)
 {
-    job->release = 1;
+    job->back = TF_RETURN_RELEASE;
+    tf_pool_put(q, &q->back, job);
+}
+
+
+void
+tf_pool_retry(tf_queue_t *q, tf_job_t *job)
+{
+    job->back = TF_RETURN_RETRY;
     tf_pool_put(q, &q->back, job);
 }
 
@@ -307,6 +315,7 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
         { "complete", tf_pool_complete },
         { "return",   tf_pool_return },
         { "heart",    tf_pool_heart },
+        { "control",  tf_pool_control },
         { "ledger",   tf_pool_ledger }
     };
 

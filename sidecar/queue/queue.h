@@ -21,15 +21,16 @@
  *     v
  *   complete  PostgreSQL stores the ends, a batch at a time
  *     v
- *   return    Redis is told: finish, or release; retried until it answers
+ *   return    Redis is told: finish, release or retry, until it answers
  *
  * Batches need no timer: what gathers while one is on its way is the next
  * one, so a lone job waits for nothing.  A place is taken from the claim to
  * the return, so nothing is prefetched beyond the free threads.
  *
  * Beside the stages: the heartbeat (holds the leases of every job in the
- * pool and stops those past their deadline) and the ledger (writes what was
- * accepted into PostgreSQL, behind the submits).
+ * pool and stops those past their deadline), the control channel (stops what
+ * was cancelled) and the ledger (writes what was accepted, cancelled and
+ * deleted into PostgreSQL, behind the submits).
  *
  * A store that is away is no job's fault: what was not begun or could not
  * read is released, what is finished waits as long as its lease is held, and
@@ -49,6 +50,7 @@ typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
     X(reclaimed,  "jobs taken over from a worker that was lost")              \
     X(succeeded,  "jobs stored as succeeded")                                 \
     X(failed,     "jobs stored as failed, cancelled or dead")                 \
+    X(retried,    "attempts that failed and are made again later")            \
     X(released,   "jobs given back to the queue")                             \
     X(dropped,    "jobs dropped because another attempt holds them")          \
     X(ledgered,   "accepted jobs written to PostgreSQL")                      \

@@ -392,23 +392,15 @@ tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd)
 }
 
 
-redisReply *
-tf_redis_reply(tf_redis_t *redis, int timeout)
+/* The next reply before the deadline; *late when there was none. */
+
+static redisReply *
+tf_redis_next(tf_redis_t *redis, int64_t deadline, int *late)
 {
-    int       done;
-    void     *reply;
-    int64_t   deadline;
+    int    done;
+    void  *reply;
 
-    if (redis->ctx == NULL) {
-        return NULL;
-    }
-
-    if (redis->pending == 0) {
-        (void) tf_redis_fail(redis, "no reply is to come");
-        return NULL;
-    }
-
-    deadline = tf_clock_ms() + (timeout ? timeout : TF_REDIS_COMMAND_MS);
+    *late = 0;
     done = 0;
 
     for ( ;; ) {
@@ -423,14 +415,13 @@ tf_redis_reply(tf_redis_t *redis, int timeout)
         }
 
         if (reply != NULL) {
-            redis->pending--;
             return reply;
         }
 
         if (!tf_redis_wait(redis, done ? POLLIN : POLLIN | POLLOUT,
                            deadline))
         {
-            (void) tf_redis_fail(redis, "Redis did not answer in time");
+            *late = 1;
             return NULL;
         }
 
@@ -439,6 +430,48 @@ tf_redis_reply(tf_redis_t *redis, int timeout)
             return NULL;
         }
     }
+}
+
+
+redisReply *
+tf_redis_reply(tf_redis_t *redis, int timeout)
+{
+    int          late;
+    redisReply  *reply;
+
+    if (redis->ctx == NULL) {
+        return NULL;
+    }
+
+    if (redis->pending == 0) {
+        (void) tf_redis_fail(redis, "no reply is to come");
+        return NULL;
+    }
+
+    reply = tf_redis_next(redis, tf_clock_ms()
+                          + (timeout ? timeout : TF_REDIS_COMMAND_MS), &late);
+
+    if (reply != NULL) {
+        redis->pending--;
+
+    } else if (late) {
+        (void) tf_redis_fail(redis, "Redis did not answer in time");
+    }
+
+    return reply;
+}
+
+
+redisReply *
+tf_redis_push(tf_redis_t *redis, int timeout)
+{
+    int  late;
+
+    if (redis->ctx == NULL) {
+        return NULL;
+    }
+
+    return tf_redis_next(redis, tf_clock_ms() + timeout, &late);
 }
 
 

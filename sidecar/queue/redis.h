@@ -74,6 +74,13 @@ int tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd);
  */
 redisReply *tf_redis_reply(tf_redis_t *redis, int timeout);
 
+/*
+ * What a subscription brings, the confirmation included: NULL after timeout
+ * ms without anything, the connection staying, or when the connection is
+ * closed.
+ */
+redisReply *tf_redis_push(tf_redis_t *redis, int timeout);
+
 /* Append and reply in one. */
 redisReply *tf_redis_call(tf_redis_t *redis, int timeout,
     const tf_cmd_t *cmd);

@@ -1,16 +1,66 @@
 #include <string.h>
 
+#include <openssl/rand.h>
+
 #include "base/log.h"
 #include "queue/pool.h"
 
 
-#define TF_RETURN_BATCH  256
+#define TF_RETURN_BATCH       256
+#define TF_RETURN_RETRY_BASE  1000LL    /* ms */
+#define TF_RETURN_RETRY_MAX   60000LL
+
+
+/*
+ * When to try again: full jitter over a doubling time, or what the provider
+ * asked for, if that is longer.
+ */
+
+static int64_t
+tf_return_delay(const tf_job_t *job)
+{
+    int64_t   ms;
+    uint32_t  rnd;
+
+    ms = TF_RETURN_RETRY_BASE << (job->fails < 8 ? job->fails : 8);
+
+    if (ms > TF_RETURN_RETRY_MAX) {
+        ms = TF_RETURN_RETRY_MAX;
+    }
+
+    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) == 1) {
+        ms = 1 + rnd % ms;
+    }
+
+    return ms > job->retry_after ? ms : job->retry_after;
+}
+
+
+static void
+tf_return_command(tf_queue_t *q, const tf_job_t *job, tf_cmd_t *cmd)
+{
+    static const char *const  functions[] = {
+        TF_FN_FINISH, TF_FN_RELEASE, TF_FN_RETRY
+    };
+
+    tf_cmd_fcall(cmd, functions[job->back], q->prefix);
+    tf_cmd_str(cmd, q->worker);
+    tf_cmd_str(cmd, job->id);
+    tf_cmd_num(cmd, job->lease);
+
+    if (job->back == TF_RETURN_FINISH) {
+        tf_cmd_str(cmd, tf_job_state_word(job->state));
+
+    } else if (job->back == TF_RETURN_RETRY) {
+        tf_cmd_num(cmd, tf_return_delay(job));
+    }
+}
 
 
 /*
  * Tells Redis of n jobs in one write; returns how many were answered.  Those
- * behind the last answer are told again: finish and release are checked
- * against worker and lease, so a repetition does nothing.
+ * behind the last answer are told again: each function checks worker and
+ * lease, so a repetition does nothing.
  */
 
 static unsigned
@@ -21,15 +71,7 @@ tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
     redisReply  *reply;
 
     for (i = 0; i < n; i++) {
-        tf_cmd_fcall(&cmd, jobs[i]->release ? TF_FN_RELEASE : TF_FN_FINISH,
-                     q->prefix);
-        tf_cmd_str(&cmd, q->worker);
-        tf_cmd_str(&cmd, jobs[i]->id);
-        tf_cmd_num(&cmd, jobs[i]->lease);
-
-        if (!jobs[i]->release) {
-            tf_cmd_str(&cmd, tf_job_state_word(jobs[i]->state));
-        }
+        tf_return_command(q, jobs[i], &cmd);
 
         if (tf_redis_append(redis, &cmd) != 0) {
             tf_cmd_free(&cmd);
@@ -53,8 +95,11 @@ tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
             break;
         }
 
-        if (jobs[i]->release) {
+        if (jobs[i]->back == TF_RETURN_RELEASE) {
             (void) atomic_fetch_add(&q->counters.released, 1);
+
+        } else if (jobs[i]->back == TF_RETURN_RETRY) {
+            (void) atomic_fetch_add(&q->counters.retried, 1);
         }
 
         freeReplyObject(reply);

@@ -1,5 +1,28 @@
+#include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
+
+
+/*
+ * The attempt failed in a way that may pass.  The last one that is allowed,
+ * or one that would come after the deadline, ends the job with its error.
+ */
+
+static void
+tf_run_again(tf_queue_t *q, tf_job_t *job)
+{
+    if (job->fails + 1 >= TF_FAILS_MAX
+        || tf_clock_ms() + job->retry_after >= job->until)
+    {
+        job->state = TF_JOB_FAILED;
+        tf_pool_put(q, &q->complete, job);
+        return;
+    }
+
+    tf_log(TF_LOG_WARN, "attempt %d failed and is made again later: %s",
+           job->attempt, job->error ? job->error : "");
+    tf_pool_retry(q, job);
+}
 
 
 void *
@@ -33,6 +56,9 @@ tf_pool_run(void *queue)
 
         } else if (rc == TF_RUN_ENDED) {
             tf_pool_put(q, &q->complete, job);
+
+        } else if (rc == TF_RUN_RETRY && stop == TF_STOP_NONE) {
+            tf_run_again(q, job);
 
         } else if (stop == TF_STOP_DEADLINE) {
             tf_job_fail(job, TF_JOB_FAILED, "deadline_exceeded",

@@ -13,15 +13,17 @@
 #define TF_STORE_COLUMNS                                                      \
     "id uuid, tenant text, owner text, groups jsonb, scopes jsonb, "          \
     "kind text, model text, prio smallint, request jsonb, "                   \
-    "request_id text, fp text, acc bigint, dl bigint"
+    "request_id text, fp text, idem text, retry_of uuid, acc bigint, "        \
+    "dl bigint"
 
 #define TF_STORE_INTO                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fingerprint, accepted, deadline"
+    "request_id, fingerprint, idem_key, retry_of, accepted, deadline"
 
 #define TF_STORE_FROM                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fp, to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0)"
+    "request_id, fp, idem, retry_of, to_timestamp(acc / 1000.0), "            \
+    "to_timestamp(dl / 1000.0)"
 
 static const char  tf_store_begin_sql[] =
     "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, epoch, "
@@ -57,23 +59,60 @@ static const char  tf_store_complete_sql[] =
     "WHERE x.body IS NOT NULL) "
     "SELECT id FROM done";
 
+/* begin may have been first, and knows neither of the two. */
+
 static const char  tf_store_new_sql[] =
     "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "
     "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'queued' "
     "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO NOTHING";
+    ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO UPDATE "
+    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of "
+    "WHERE job.idem_key IS DISTINCT FROM excluded.idem_key "
+    "OR job.retry_of IS DISTINCT FROM excluded.retry_of";
 
-static const char  tf_store_expire_sql[] =
-    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "
-    "finished) "
-    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'failed', "
-    "'{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in the "
-    "queue past its deadline.\"}', now() "
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", op text) WHERE op = 'expire' ORDER BY id "
-    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
-    "error = excluded.error, finished = excluded.finished "
-    "WHERE job.state IN ('queued', 'running')";
+/* An end that the queue decided: op, state, error. */
+
+#define TF_STORE_END_SQL(op, state, error)                                    \
+    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "      \
+    "finished) "                                                              \
+    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", '" state "', "                \
+    "'" error "', now() "                                                     \
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS                 \
+    ", op text) WHERE op = '" op "' AND acc IS NOT NULL ORDER BY id "         \
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "                 \
+    "error = excluded.error, finished = excluded.finished "                   \
+    "WHERE job.state IN ('queued', 'running')"
+
+#define TF_STORE_CANCELLED                                                    \
+    "{\"code\":\"cancelled\",\"message\":\"The job was cancelled.\"}"
+
+#define TF_STORE_EXPIRED                                                      \
+    "{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in "         \
+    "the queue past its deadline.\"}"
+
+/* What the ledger does, in this order, in one transaction. */
+
+static const char *const  tf_store_ledger_sql[] = {
+    tf_store_new_sql,
+    TF_STORE_END_SQL("expire", "failed", TF_STORE_EXPIRED),
+    TF_STORE_END_SQL("cancel", "cancelled", TF_STORE_CANCELLED),
+
+    /* deleted: an open one is cancelled, and what it held is erased */
+
+    TF_STORE_END_SQL("delete", "cancelled", TF_STORE_CANCELLED),
+
+    "WITH x AS (SELECT DISTINCT (e->>'id')::uuid AS id, "
+    "e->>'tenant' AS tenant, e->>'owner' AS owner "
+    "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'delete'), "
+    "gone AS (UPDATE trifecta.job AS job SET deleted = now(), "
+    "state = CASE WHEN state IN ('queued', 'running') THEN 'cancelled' "
+    "ELSE state END, finished = coalesce(finished, now()), request = NULL "
+    "FROM x WHERE job.id = x.id AND job.tenant = x.tenant "
+    "AND job.owner = x.owner RETURNING job.id), "
+    "steps AS (DELETE FROM trifecta.job_step WHERE job IN "
+    "(SELECT id FROM gone)) "
+    "DELETE FROM trifecta.job_result WHERE job IN (SELECT id FROM gone)"
+};
 
 
 /*
@@ -443,6 +482,7 @@ tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
 tf_pg_status_t
 tf_store_ledger(tf_pg_t *pg, const char *rows)
 {
+    size_t           i;
     const char      *params[1];
     tf_pg_status_t   rc;
 
@@ -450,12 +490,11 @@ tf_store_ledger(tf_pg_t *pg, const char *rows)
 
     rc = tf_pg_exec(pg, 0, "BEGIN");
 
-    if (rc == TF_PG_OK) {
-        rc = tf_pg_query(pg, NULL, 0, tf_store_new_sql, 1, params);
-    }
-
-    if (rc == TF_PG_OK) {
-        rc = tf_pg_query(pg, NULL, 0, tf_store_expire_sql, 1, params);
+    for (i = 0; rc == TF_PG_OK
+                && i < sizeof(tf_store_ledger_sql)
+                       / sizeof(tf_store_ledger_sql[0]); i++)
+    {
+        rc = tf_pg_query(pg, NULL, 0, tf_store_ledger_sql[i], 1, params);
     }
 
     if (rc == TF_PG_OK) {

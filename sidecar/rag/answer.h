@@ -44,6 +44,7 @@ typedef struct {
     const char        *code;        /* of a failure, static */
     char               message[256];
     int                retryable;
+    long               retry_after; /* ms, at least; 0: any time */
 } tf_answer_t;
 
 
