@@ -53,8 +53,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "private (tenant)" },
     { "groups", OPT_GROUPS, "A,B", "the groups of --visibility groups" },
     { "collection", OPT_COLLECTION, "C", "the collection (the folder's name)" },
-    { "prune", OPT_PRUNE, NULL, "remove documents of the collection and owner "
-      "that are gone" },
+    { "prune", OPT_PRUNE, NULL, "remove the owner's documents of --collection "
+      "that are\nnot in the folder" },
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
     { NULL, 0, NULL, NULL }
 };
@@ -189,9 +189,10 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
         return -1;
     }
 
-    if (run->prune && run->cli.argc > 1) {
+    if (run->prune && (run->cli.argc > 1 || run->collection == NULL)) {
         run->cli.status = tf_cli_misuse(&run->cli, "--prune takes one folder "
-                                        "at a time");
+                                        "and its --collection (whose other "
+                                        "documents go)");
         return -1;
     }
 
