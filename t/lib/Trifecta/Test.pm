@@ -55,7 +55,8 @@ Processes: C<WHAT> is redis, pg, nginx or sidecar (then a number follows,
 default 0).
 C<start WHAT>, C<stop WHAT> (politely: SHUTDOWN by TERM, fast shutdown, QUIT,
 TERM; returns the wait status), C<kill WHAT> (SIGKILL with all children),
-C<freeze WHAT> (SIGSTOP with all children), C<thaw WHAT>, C<restart WHAT>,
+C<freeze WHAT> (SIGSTOP with all children), C<thaw WHAT>, C<restart WHAT>
+(start and thaw of a store return when nginx' workers have found it again),
 C<proc WHAT> (C<< ->pid, ->alive, ->signal('HUP'), ->wait(seconds) >>),
 C<reload> (nginx; returns once new workers serve), C<workers> (pids of nginx'
 workers), C<write_conf> (after changing the options in C<< $t->{opt} >>; then
@@ -102,11 +103,12 @@ use Time::HiRes qw(time sleep);
 
 use Trifecta::Test::Conf;
 use Trifecta::Test::Proc;
-use parent qw(Trifecta::Test::HTTP Trifecta::Test::Stores);
+use parent qw(Trifecta::Test::Files Trifecta::Test::HTTP
+              Trifecta::Test::Stores);
 
 our $ROOT = Cwd::abs_path(dirname(__FILE__) . '/../../..');
 
-my (%live, %ports);
+my %live;
 
 # what a shell that uses a stack of its own has in its environment is not ours
 my %given = map { $_ => $ENV{"TRIFECTA_$_"} } qw(BIN NGINX MODULE TEST_DATA);
@@ -147,50 +149,6 @@ sub new {
     $self->start_all if $self->{opt}{start};
 
     return $self;
-}
-
-
-# A port below those that the kernel gives to outgoing connections.
-
-sub free_port {
-    for (1 .. 1000) {
-        my $port = 18000 + int rand 13000;
-        next if $ports{$port};
-        IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port,
-                              Listen => 1, ReuseAddr => 1) or next;
-        $ports{$port} = 1;
-        return $port;
-    }
-    die "no free port\n";
-}
-
-
-sub write_file {
-    my ($self, $file, $text, $mode) = @_;
-
-    open my $fh, '>:raw', $file or croak "$file: $!";
-    chmod $mode, $file if defined $mode;
-    utf8::encode($text) if utf8::is_utf8($text);
-    print $fh $text;
-    close $fh or croak "$file: $!";
-
-    return $file;
-}
-
-
-sub read_file {
-    my ($self, $file) = @_;
-    open my $fh, '<:raw', $file or return '';
-    local $/;
-    return scalar(<$fh>) // '';
-}
-
-
-sub secret {
-    my ($self, $name) = @_;
-    my $text = $self->read_file("$self->{dir}/secrets/$name");
-    chomp $text;
-    return $text;
 }
 
 
@@ -242,7 +200,10 @@ sub start {
     # predecessor may be a while in dying
     while (1) {
         my $error = $self->$method($name, $n // 0);
-        return $self->{procs}{$name} unless $error;
+        if (!$error) {
+            $self->_until_found($what);
+            return $self->{procs}{$name};
+        }
         $self->{procs}{$name}->kill if $self->{procs}{$name};
         die "cannot start $name: $error\n" . $self->log_of($name)
             if time > $end || $error !~ /again/;
@@ -353,6 +314,23 @@ sub _start_nginx {
 }
 
 
+# A store that is back is found by each worker of nginx when its pause is
+# over; a test that goes on at once would now and then meet the last one.
+
+sub _until_found {
+    my ($self, $what) = @_;
+    my $store = { redis => 'redis', pg => 'postgresql' }->{$what} or return;
+    my $nginx = $self->proc('nginx');
+
+    return unless $nginx && $nginx->alive;
+
+    $self->wait_for(sub {
+        my $res = $self->admin('/readyz', timeout => 2);
+        !$res->{json} || $res->{json}{$store}{ready};
+    }, 10);
+}
+
+
 sub nginx_bin {
     my ($self) = @_;
     return $self->{nginx_static}
@@ -398,7 +376,12 @@ sub _want {
 
 sub kill   { my ($self, @what) = @_; $self->_want(@what)->kill }
 sub freeze { my ($self, @what) = @_; $self->_want(@what)->freeze }
-sub thaw   { my ($self, @what) = @_; $self->_want(@what)->thaw }
+
+sub thaw {
+    my ($self, @what) = @_;
+    $self->_want(@what)->thaw;
+    $self->_until_found($what[0]);
+}
 
 sub restart {
     my ($self, @what) = @_;
