@@ -241,6 +241,8 @@ tf_jwa_hmac_verify(const tf_jwa_key_t *key, const unsigned char *input,
     EVP_MAC_CTX    *ctx;
     unsigned char   mac[EVP_MAX_MD_SIZE];
 
+    n = 0;
+
     ctx = EVP_MAC_CTX_dup(key->mac);
     if (ctx == NULL) {
         return TF_JWA_FAILED;
