@@ -85,9 +85,10 @@ CFLAGS_release  = -O2 -g $(HARDEN) $(WARN) $(CSTD)
 CFLAGS_test     = $(CFLAGS_release) -DTF_TEST_PROVIDER
 # instrumented code makes gcc guess sizes that cannot be; the plain builds do
 # ask for these two
+GCC_GUESS       = $(if $(findstring clang,$(CC)),,-Wno-format-truncation \
+                  -Wno-maybe-uninitialized)
 CFLAGS_asan     = -O1 -g $(SANITIZE) -fPIE $(WARN) $(CSTD) \
-                  -DTF_TEST_PROVIDER -Wno-format-truncation \
-                  $(if $(findstring clang,$(CC)),,-Wno-maybe-uninitialized)
+                  -DTF_TEST_PROVIDER $(GCC_GUESS)
 CFLAGS_fuzz     = -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -fPIE \
                   $(WARN) $(CSTD) -DTF_TEST_PROVIDER
 
