@@ -59,7 +59,8 @@ for my $plant (['planted', 'asan', 'sidecar'], ['asan', 'planted', 'module']) {
     isnt $status, 0, "an overrun in the $what turns the run red";
     like $out, qr/^not ok \d+ - no sanitizer line/m, 'at the right assertion'
         or diag $out;
-    like $out, qr/heap-buffer-overflow/, 'and it is named';
+    like $out, qr/heap-buffer-overflow|UndefinedBehaviorSanitizer/,
+        'and it is named';
 }
 
 done_testing;
