@@ -108,15 +108,15 @@ static tf_answer_status_t
 tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answering_t *a, tf_answer_t *answer)
 {
-    tf_pg_status_t  rc;
+    tf_pg_status_t      rc;
+    tf_answer_status_t  status;
 
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
-    if (rc != TF_PG_OK) {
-        return tf_answer_store(pg, rc, answer);
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES,
+                           &a->found);
     }
-
-    rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES, &a->found);
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_quotes(pg, request->question, &a->found);
@@ -124,29 +124,30 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 
     if (rc == TF_PG_OK) {
         rc = tf_pg_commit(pg);
-
-    } else {
-        answer->code = "";
-        (void) tf_answer_store(pg, rc, answer);
-        tf_pg_rollback(pg);
     }
 
-    return rc == TF_PG_OK ? TF_ANSWER_OK : tf_answer_store(pg, rc, answer);
+    if (rc == TF_PG_OK) {
+        return TF_ANSWER_OK;
+    }
+
+    status = tf_answer_store(pg, rc, answer);
+
+    tf_pg_rollback(pg);
+
+    return status;
 }
 
 
 static tf_answer_status_t
 tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc, tf_answer_t *answer)
 {
-    if (rc == TF_PG_DOWN) {
+    /* no connection: away, or its schema or password is another one */
+
+    if (rc == TF_PG_DOWN || pg->conn == NULL) {
         return TF_ANSWER_STORE;
     }
 
-    /* answer->code says that it was told, before the rollback */
-
-    if (answer->code == NULL || answer->code[0] == '\0') {
-        tf_log(TF_LOG_ERROR, "retrieval failed: %s", pg->err);
-    }
+    tf_log(TF_LOG_ERROR, "retrieval failed: %s", pg->err);
 
     return tf_answer_failed(answer, "internal_error",
                             "The documents could not be searched.", 1);
