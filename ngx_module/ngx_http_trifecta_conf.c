@@ -250,7 +250,7 @@ ngx_http_trifecta_conf_pg(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (ngx_strlchr(value[1].data, value[1].data + value[1].len, '=') == NULL
         && ngx_strncmp(value[1].data, "postgres", 8) != 0)
     {
-        return "is no connection string, \"hostaddr=… dbname=… user=…\"";
+        return "is no connection string, \"hostaddr=... dbname=... user=...\"";
     }
 
     options = PQconninfoParse((char *) value[1].data, &err);

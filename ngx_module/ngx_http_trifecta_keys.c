@@ -223,11 +223,12 @@ ngx_http_trifecta_keys_check_name(ngx_conf_t *cf, ngx_str_t *name)
     }
 
     if (ngx_strcmp(name->data, "key") == 0
-        || ngx_strcmp(name->data, "mtls") == 0)
+        || ngx_strcmp(name->data, "mtls") == 0
+        || ngx_strcmp(name->data, "cli") == 0)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "an issuer cannot be named \"%V\": owners of "
-                           "other credentials start with that", name);
+                           "other origin start with that", name);
         return NGX_CONF_ERROR;
     }
 

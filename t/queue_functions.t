@@ -135,6 +135,10 @@ is_deeply(look('t', 'o', 'x'), ['NOTREADY'],
 is_deeply(fcall('epoch', 7), ['OK', 7], 'the first epoch is taken');
 is_deeply(fcall('epoch', 8), ['HAS', 7], 'an_epoch_that_is_there_stays');
 
+$r->cmd('DEL', "$P:meta");
+is_deeply(fcall('epoch', 9), ['OK', 9],
+    'an_epoch_can_be_started_when_only_the_meta_hash_was_lost');
+
 # submit
 
 fresh();

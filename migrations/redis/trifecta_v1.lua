@@ -876,6 +876,18 @@ local function ledgered(keys, args)
 end
 
 
+-- A group that is there (the meta hash alone was lost) stays as it is.
+
+local function make_group(stream, group)
+    local reply = redis.pcall('XGROUP', 'CREATE', stream, group, '0',
+                              'MKSTREAM')
+
+    if reply.err and not reply.err:find('BUSYGROUP', 1, true) then
+        error(reply.err)
+    end
+end
+
+
 -- epoch P number -> OK number | HAS number.  The first epoch of an empty
 -- Redis; one that is there stays.
 
@@ -888,11 +900,10 @@ local function epoch(keys, args)
     end
 
     for prio = 0, PRIORITIES - 1 do
-        redis.call('XGROUP', 'CREATE', P .. ':r:' .. prio, 'w', '0',
-                   'MKSTREAM')
+        make_group(P .. ':r:' .. prio, 'w')
     end
 
-    redis.call('XGROUP', 'CREATE', P .. ':acc', 'l', '0', 'MKSTREAM')
+    make_group(P .. ':acc', 'l')
     redis.call('HSET', P .. ':meta', 'epoch', args[1], 'schema', SCHEMA)
 
     return { 'OK', args[1] }

@@ -242,7 +242,6 @@ tf_epoch_start(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
 
     tf_cmd_fcall(&cmd, TF_FN_EPOCH, TF_EPOCH_PREFIX);
     tf_cmd_str(&cmd, text);
-    tf_cmd_str(&cmd, TF_REDIS_SCHEMA_STR);
     reply = tf_redis_call(redis, 0, &cmd);
     tf_cmd_free(&cmd);
 
