@@ -9,7 +9,8 @@
  *
  * /livez says that this worker turns its loop.  /readyz asks both stores,
  * over the connections that requests use, and says which is not ready and
- * why: 200 when both are, for every worker, else 503.  /metrics is Prometheus' text format.
+ * why: 200 when both are, for every worker, else 503.  /metrics is
+ * Prometheus' text format.
  */
 
 #define NGX_HTTP_TRIFECTA_REASON_MAX  256

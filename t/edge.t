@@ -212,7 +212,8 @@ for my $case (@bad) {
 }
 
 for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
-              ['a charset', { query => 'x' }, 'application/json; charset=utf-8'],
+              ['a charset', { query => 'x' },
+               'application/json; charset=utf-8'],
               ['another model', { query => 'x', model => 'test' }])
 {
     my ($name, $body, $type) = @$case;
@@ -553,7 +554,8 @@ for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
     my @old = $t->reload;
     my $start = time;
     $t->wait_for(sub { !grep { kill 0, $_ } @old }, 10);
-    cmp_ok time - $start, '<', 5 * $slow, 'an_idle_worker_leaves_within_a_second';
+    cmp_ok time - $start, '<', 5 * $slow,
+        'an_idle_worker_leaves_within_a_second';
 }
 
 
