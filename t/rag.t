@@ -351,6 +351,34 @@ subtest 'who may see what' => sub {
             }
         }
     }
+
+    # the second lock: whatever a statement of the role says
+
+    my $dbh = $t->dbh('rag');
+    is($t->sql('rag', 'SELECT count(*) FROM trifecta.chunk')->[0][0], 0,
+        'nobody sees no chunk');
+
+    $dbh->begin_work;
+    $dbh->do(q{SELECT set_config('trifecta.tenant', 'default', true),
+        set_config('trifecta.owner', 'test:bob', true),
+        set_config('trifecta.groups', '[]', true)});
+    my ($n) = $dbh->selectrow_array('SELECT count(*) FROM trifecta.chunk '
+        . "WHERE body LIKE '%combination%'");
+    is($n, 1, 'bob sees one');
+    is($dbh->do('DELETE FROM trifecta.chunk') + 0, 0, 'and deletes none');
+    is($dbh->do('DELETE FROM trifecta.posting') + 0, 0, 'nor postings');
+    is($dbh->do('DELETE FROM trifecta.document') + 0, 0, 'nor documents');
+    is($dbh->do('UPDATE trifecta.document SET title = title') + 0, 0,
+        'nor changes one');
+
+    my ($acl) = $dbh->selectrow_array('SELECT acl FROM trifecta.document '
+        . 'LIMIT 1');
+    ok(!eval {
+        local $dbh->{PrintError} = 0;
+        $dbh->do('INSERT INTO trifecta.posting VALUES (1, 1, ?, 1, 1)', {},
+            $acl);
+    }, 'nor adds postings under the rule of another owner');
+    $dbh->rollback;
 };
 
 

@@ -7,8 +7,8 @@
 
 /*
  * Blocks are taken apart into atoms, which are never cut: sentences of prose,
- * fields, whole lists, tables and code, or their lines when they are beyond
- * the hard limit, or pieces of a line that is.
+ * fields, whole lists, tables and code, or their items and lines when they are
+ * beyond the hard limit, or pieces of one that is.
  */
 
 typedef struct {
@@ -32,9 +32,16 @@ typedef struct {
     size_t       room;
 } tf_chunks_t;
 
+typedef struct {
+    tf_atoms_t        *atoms;
+    const tf_text_t   *text;
+    const tf_block_t  *block;
+} tf_taking_t;
+
 
 static void tf_atoms_block(tf_atoms_t *atoms, const tf_text_t *text,
     const tf_block_t *block);
+static void tf_atoms_line(void *ctx, size_t start, size_t end);
 static void tf_atoms_put(tf_atoms_t *atoms, const tf_text_t *text,
     const tf_block_t *block, size_t start, size_t end);
 static void tf_atoms_add(tf_atoms_t *atoms, unsigned section, int prose,
@@ -147,7 +154,7 @@ tf_atoms_block(tf_atoms_t *atoms, const tf_text_t *text,
     const tf_block_t *block)
 {
     size_t       start, end, next;
-    const char  *nl;
+    tf_taking_t  taking;
 
     if (block->kind == TF_BLOCK_PROSE) {
         for (start = block->start; start < block->end; start = next) {
@@ -158,22 +165,29 @@ tf_atoms_block(tf_atoms_t *atoms, const tf_text_t *text,
         return;
     }
 
-    if (tf_utf8_chars(text->data + block->start, block->end - block->start)
-        <= TF_CHUNK_HARD && block->kind != TF_BLOCK_FIELDS)
+    if (block->kind != TF_BLOCK_FIELDS
+        && tf_utf8_chars(text->data + block->start, block->end - block->start)
+           <= TF_CHUNK_HARD)
     {
         tf_atoms_put(atoms, text, block, block->start, block->end);
         return;
     }
 
-    for (start = block->start; start < block->end; start = next) {
-        nl = memchr(text->data + start, '\n', block->end - start);
-        end = nl == NULL ? block->end : (size_t) (nl - text->data);
-        next = nl == NULL ? end : end + 1;
+    taking.atoms = atoms;
+    taking.text = text;
+    taking.block = block;
 
-        if (end > start) {
-            tf_atoms_put(atoms, text, block, start, end);
-        }
-    }
+    tf_unit_lines(text->data, block->kind == TF_BLOCK_LIST, block->start,
+                  block->end, tf_atoms_line, &taking);
+}
+
+
+static void
+tf_atoms_line(void *ctx, size_t start, size_t end)
+{
+    tf_taking_t  *taking = ctx;
+
+    tf_atoms_put(taking->atoms, taking->text, taking->block, start, end);
 }
 
 

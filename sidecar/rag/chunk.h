@@ -13,7 +13,8 @@
  *
  * Prose is cut between sentences, so that chunks have TF_CHUNK_MIN to
  * TF_CHUNK_MAX characters where the section has that many.  Lists, tables
- * and code stay whole up to TF_CHUNK_HARD, and are cut between lines beyond.
+ * and code stay whole up to TF_CHUNK_HARD, and are cut between items or lines
+ * beyond.
  * A chunk that follows another one in the same section starts with the last
  * sentences of it (TF_CHUNK_OVERLAP_MIN to .._MAX characters; up to twice as
  * much to start with a whole sentence), if it ended with prose.  No chunk

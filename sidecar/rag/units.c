@@ -17,9 +17,7 @@ typedef struct {
 
 static void tf_units_block(void *ctx, tf_block_kind_t kind, unsigned level,
     size_t start, size_t end);
-static void tf_units_put(tf_units_t *units, size_t start, size_t end);
-static void tf_units_lines(tf_units_t *units, tf_block_kind_t kind,
-    size_t start, size_t end);
+static void tf_units_put(void *ctx, size_t start, size_t end);
 static int tf_is_abbreviation(const char *s, size_t start, size_t dot);
 static int tf_opens_sentence(const char *s, size_t len);
 
@@ -76,11 +74,12 @@ tf_units_block(void *ctx, tf_block_kind_t kind, unsigned level, size_t start,
             return;
         }
 
-        tf_units_lines(units, kind, start, end);
+        tf_unit_lines(units->data, kind == TF_BLOCK_LIST, start, end,
+                      tf_units_put, units);
         return;
 
     case TF_BLOCK_FIELDS:
-        tf_units_lines(units, kind, start, end);
+        tf_unit_lines(units->data, 0, start, end, tf_units_put, units);
         return;
 
     default:
@@ -93,8 +92,10 @@ tf_units_block(void *ctx, tf_block_kind_t kind, unsigned level, size_t start,
 
 
 static void
-tf_units_put(tf_units_t *units, size_t start, size_t end)
+tf_units_put(void *ctx, size_t start, size_t end)
 {
+    tf_units_t  *units = ctx;
+
     if (units->end) {
         units->handler(units->ctx, units->start, units->end);
     }
@@ -104,16 +105,12 @@ tf_units_put(tf_units_t *units, size_t start, size_t end)
 }
 
 
-/* Line by line; in a list, from one item of the outer level to the next. */
-
-static void
-tf_units_lines(tf_units_t *units, tf_block_kind_t kind, size_t start,
-    size_t end)
+void
+tf_unit_lines(const char *s, int list, size_t start, size_t end,
+    tf_unit_pt handler, void *ctx)
 {
     size_t       pos, stop, first, from, last, outer;
-    const char  *nl, *s;
-
-    s = units->data;
+    const char  *nl;
 
     /* the block starts after the first line's indentation */
 
@@ -139,12 +136,12 @@ tf_units_lines(tf_units_t *units, tf_block_kind_t kind, size_t start,
         }
 
         if (last > from
-            && (kind != TF_BLOCK_LIST
+            && (!list
                 || (first - pos <= outer
                     && (strchr("-*+", s[first]) != NULL
                         || tf_is_digit(s[first])))))
         {
-            tf_units_put(units, from, last);
+            handler(ctx, from, last);
             from = first;
         }
 
@@ -154,7 +151,7 @@ tf_units_lines(tf_units_t *units, tf_block_kind_t kind, size_t start,
     }
 
     if (last > from) {
-        tf_units_put(units, from, last);
+        handler(ctx, from, last);
     }
 }
 

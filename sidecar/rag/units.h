@@ -24,6 +24,13 @@ typedef void (*tf_unit_pt)(void *ctx, size_t start, size_t end);
 void tf_units(const char *body, size_t len, tf_unit_pt handler, void *ctx);
 
 /*
+ * The lines of a stretch; in a list, its items of the outer level, each with
+ * what hangs below it.  Lines without text are left out.
+ */
+void tf_unit_lines(const char *s, int list, size_t start, size_t end,
+    tf_unit_pt handler, void *ctx);
+
+/*
  * The end of the sentence that starts at start, and in *next where the one
  * after it starts (end if it was the last).  Abbreviations, numbers and
  * initials do not end a sentence.
