@@ -13,6 +13,7 @@
 #include <trifecta/id.h>
 #include <trifecta/job.h>
 #include <trifecta/keys.h>
+#include <trifecta/trace.h>
 
 #include "ngx_http_trifecta_jwt.h"
 
@@ -88,6 +89,8 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                     request_id;   /* req_<32 hex>, always */
+    ngx_str_t                     traceparent;  /* ours, once it is made */
+    ngx_str_t                     trace_id;     /* part of it */
 
     /* filled by auth, empty before */
     ngx_str_t                     tenant;
@@ -142,6 +145,12 @@ ngx_int_t ngx_http_trifecta_admin_handler(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     const char *param, const char *fmt, ...);
+
+
+/* trace.c: makes traceparent and trace_id of the context, if need be */
+
+ngx_int_t ngx_http_trifecta_trace(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx);
 
 
 /* auth.c: the handler of the PREACCESS phase */

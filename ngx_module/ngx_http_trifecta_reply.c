@@ -84,6 +84,10 @@ ngx_http_trifecta_send(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
     if (ngx_http_trifecta_header(r, "X-Request-Id", ctx->request_id.data,
                                  ctx->request_id.len)
         != NGX_OK
+        || ngx_http_trifecta_trace(r, ctx) != NGX_OK
+        || ngx_http_trifecta_header(r, "traceparent", ctx->traceparent.data,
+                                    ctx->traceparent.len)
+           != NGX_OK
         || ngx_http_trifecta_header_lit(r, "Cache-Control", "no-store")
            != NGX_OK)
     {

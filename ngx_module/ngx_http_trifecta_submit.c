@@ -296,6 +296,7 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
                                          sizeof(ngx_http_trifecta_submit_t));
 
     if (submit == NULL
+        || ngx_http_trifecta_trace(r, ctx) != NGX_OK
         || ngx_http_trifecta_new_job_id(r, ctx, shard) != NGX_OK
         || ngx_http_trifecta_job_path(r, &ctx->job_id, &submit->path)
            != NGX_OK)
@@ -363,6 +364,8 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
                            payload.last - payload.start);
     ngx_http_trifecta_pair("request_id", ctx->request_id.data,
                            ctx->request_id.len);
+    ngx_http_trifecta_pair("trace", ctx->traceparent.data,
+                           ctx->traceparent.len);
     ngx_http_trifecta_pair("fp", fp, sizeof(fp));
     ngx_http_trifecta_number("prio", 0, kind->prio);
     ngx_http_trifecta_number("limit", 1, kind->limit);

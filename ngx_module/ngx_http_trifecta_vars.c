@@ -10,6 +10,8 @@
  *   $trifecta_owner           > of the verified token
  *   $trifecta_claim_<name>   /
  *   $trifecta_job_id         once the job is known
+ *   $trifecta_trace_id       of the trace that the request belongs to
+ *   $trifecta_traceparent    what to send along to continue that trace
  *
  * A variable that has nothing to say is empty.  None is cached: one that is
  * read before the token was checked has its value afterwards, so a limit on
@@ -17,6 +19,8 @@
  */
 
 static ngx_int_t ngx_http_trifecta_vars_get(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_trifecta_vars_trace(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_trifecta_vars_claim(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -42,6 +46,14 @@ static ngx_http_variable_t  ngx_http_trifecta_vars[] = {
 
     { ngx_string("trifecta_job_id"), NULL, ngx_http_trifecta_vars_get,
       offsetof(ngx_http_trifecta_ctx_t, job_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_trace_id"), NULL, ngx_http_trifecta_vars_trace,
+      offsetof(ngx_http_trifecta_ctx_t, trace_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_traceparent"), NULL, ngx_http_trifecta_vars_trace,
+      offsetof(ngx_http_trifecta_ctx_t, traceparent),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("trifecta_claim_"), NULL, ngx_http_trifecta_vars_claim, 0,
@@ -92,6 +104,22 @@ ngx_http_trifecta_vars_get(ngx_http_request_t *r,
     ngx_http_trifecta_vars_set(v, value->data, value->len);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_vars_trace(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    if (ctx == NULL || ngx_http_trifecta_trace(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_trifecta_vars_get(r, v, data);
 }
 
 

@@ -55,7 +55,7 @@ sub fresh {
 # A claimed job as a hash.
 
 my @COLUMNS = qw(what id sid lease prio tenant owner groups scopes kind model
-                 payload request_id fp acc dl now fails);
+                 payload request_id fp acc dl now fails trace);
 
 sub jobs { map { my %j; @j{@COLUMNS} = @$_; \%j } @_ }
 
@@ -168,6 +168,25 @@ is_deeply(scalar submit(tmax => 1), ['TFULL', 1, 1],
 is((submit(tenant => 'u', tmax => 1))[0][0], 'OK',
     'and another tenant is not affected');
 counts_agree('counts agree');
+
+# stats
+
+is_deeply(do { my %s = @{ $r->cmd('FCALL_RO', 'trifecta_stats_v1', 1, $P) };
+               [@s{qw(live ready running parked delayed dead epoch paused)}] },
+    [2, 2, 0, 0, 0, 0, 1, 0], 'stats says what the sets hold');
+
+fresh();
+submit() for 1 .. 20;
+submit(delay => 60000);
+claim('w1', 3);
+is_deeply(do { my %s = @{ $r->cmd('FCALL_RO', 'trifecta_stats_v1', 1, $P) };
+               cmp_ok($s{oldest}, '<', 60000, 'and how old the oldest is');
+               [@s{qw(live ready running parked delayed acc workers)}] },
+    [21, 16, 3, 1, 1, 21, 1],
+    'stats_tells_ready_running_parked_and_delayed_apart');
+$r->cmd('FLUSHALL');
+is_deeply($r->cmd('FCALL_RO', 'trifecta_stats_v1', 1, $P), ['NOTREADY'],
+    'stats_of_a_redis_without_an_epoch');
 
 # park
 

@@ -62,6 +62,7 @@
 #define TF_FN_DELETE        TF_FN("delete")
 #define TF_FN_RECLAIM       TF_FN("reclaim")
 #define TF_FN_LEDGERED      TF_FN("ledgered")
+#define TF_FN_STATS         TF_FN("stats")
 #define TF_FN_EPOCH         TF_FN("epoch")
 
 

@@ -13,6 +13,7 @@ A job's hash P:j:<id>:
   sub        ready, parked, delayed or run: in which of the sets it is
   tenant owner groups scopes kind model prio request_id fp idem retry_of
              as submitted
+  trace      the traceparent of the submit (W3C Trace Context)
   payload    the request; dropped when the job ends
   acc dl     accepted, hard deadline (ms)
   run_at     not before (ms), while it is delayed
@@ -212,6 +213,7 @@ optional:
   idem   SHA-256 of owner, route and Idempotency-Key, in hex
   delay  ms, not before
   retry_of  id of the job that this one repeats
+  trace  traceparent
   nlim lim<i> lim<i>k lim<i>q lim<i>w   rate limits: policy, key, quota,
          window in ms; i from 1 to nlim
 -> OK id acc live tlive limits...       accepted
@@ -321,6 +323,10 @@ local function submit(keys, args)
         redis.call('HSET', job_key(P, o.id), 'retry_of', o.retry_of)
     end
 
+    if o.trace then
+        redis.call('HSET', job_key(P, o.id), 'trace', o.trace)
+    end
+
     redis.call('ZADD', live_key, now, o.id)
     redis.call('ZADD', tlive_key, now, o.id)
 
@@ -392,12 +398,12 @@ local function hand_over(P, w, id, sid, prio, now, what)
 
     local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
                          'scopes', 'kind', 'model', 'payload', 'request_id',
-                         'fp', 'acc', 'dl', 'fails')
+                         'fp', 'acc', 'dl', 'fails', 'trace')
 
     return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
              v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
              v[9] or '', tonumber(v[10]), tonumber(v[11]), now,
-             tonumber(v[12]) }
+             tonumber(v[12]), v[13] or '' }
 end
 
 
@@ -410,7 +416,7 @@ claim P worker n lowest_first(0|1)
    The last ids are there only when fewer than n came: what XREAD BLOCK may
    wait behind without missing anything.
    job = RUN id sid lease prio tenant owner groups scopes kind model payload
-         request_id fp acc dl now fails
+         request_id fp acc dl now fails trace
 --]]
 
 local function claim(keys, args)
@@ -876,6 +882,56 @@ local function ledgered(keys, args)
 end
 
 
+--[[
+stats P                    (no-writes)
+-> NOTREADY                this Redis has no epoch
+   name value ...          one moment of the shard:
+     live                  open jobs
+     ready running         in the streams, unclaimed and claimed
+     parked delayed        waiting for a place there, or for their time
+     dead                  entries of P:dead
+     acc                   entries that the ledger has not written yet
+     oldest                ms that the oldest open job is old
+     workers               seen within the last minute
+     epoch paused(0|1) now
+  It costs the same however many jobs there are.  Entries of the streams
+  whose job was cancelled count as ready until claim drops them.
+--]]
+
+local function stats(keys, args)
+    local P = keys[1]
+    local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused')
+
+    if not meta[1] then
+        return { 'NOTREADY' }
+    end
+
+    local now = now_ms()
+    local live = redis.call('ZCARD', P .. ':live')
+    local delayed = redis.call('ZCARD', P .. ':dly')
+    local ready, running = 0, 0
+
+    for prio = 0, PRIORITIES - 1 do
+        local stream = P .. ':r:' .. prio
+        local pending = redis.call('XPENDING', stream, 'w')[1]
+
+        running = running + pending
+        ready = ready + redis.call('XLEN', stream) - pending
+    end
+
+    local first = redis.call('ZRANGE', P .. ':live', 0, 0, 'WITHSCORES')[2]
+
+    return { 'live', live, 'ready', ready, 'running', running,
+             'parked', math.max(live - ready - running - delayed, 0),
+             'delayed', delayed, 'dead', redis.call('XLEN', P .. ':dead'),
+             'acc', redis.call('XLEN', P .. ':acc'),
+             'oldest', first and math.max(now - tonumber(first), 0) or 0,
+             'workers', redis.call('ZCOUNT', P .. ':wk', now - 60000, '+inf'),
+             'epoch', tonumber(meta[1]), 'paused', meta[2] and 1 or 0,
+             'now', now }
+end
+
+
 -- A group that is there (the meta hash alone was lost) stays as it is.
 
 local function make_group(stream, group)
@@ -932,4 +988,5 @@ register('delete',    delete,    { 'allow-oom' })
 register('relet',     relet,     { 'allow-oom' })
 register('reclaim',   reclaim,   { 'allow-oom' })
 register('ledgered',  ledgered,  { 'allow-oom' })
+register('stats',     stats,     { 'no-writes' })
 register('epoch',     epoch,     { 'allow-oom' })

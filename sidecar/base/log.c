@@ -12,6 +12,7 @@
 static tf_log_level_t       tf_log_level = TF_LOG_INFO;
 static _Thread_local char   tf_log_request[64];
 static _Thread_local char   tf_log_job[48];
+static _Thread_local char   tf_log_trace[48];
 
 static const char          *tf_log_words[] = {
     "error", "warn", "info", "debug"
@@ -35,11 +36,13 @@ tf_log_set_level(const char *word)
 
 
 void
-tf_log_context(const char *request_id, const char *job)
+tf_log_context(const char *request_id, const char *job, const char *trace_id)
 {
     (void) snprintf(tf_log_request, sizeof(tf_log_request), "%s",
                     request_id ? request_id : "");
     (void) snprintf(tf_log_job, sizeof(tf_log_job), "%s", job ? job : "");
+    (void) snprintf(tf_log_trace, sizeof(tf_log_trace), "%s",
+                    trace_id ? trace_id : "");
 }
 
 
@@ -109,6 +112,11 @@ tf_log(tf_log_level_t level, const char *fmt, ...)
     if (tf_log_job[0]) {
         tf_buf_puts(&b, ",\"job\":");
         tf_log_string(&b, tf_log_job);
+    }
+
+    if (tf_log_trace[0]) {
+        tf_buf_puts(&b, ",\"trace_id\":");
+        tf_log_string(&b, tf_log_trace);
     }
 
     tf_buf_puts(&b, "}\n");

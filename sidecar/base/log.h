@@ -8,8 +8,8 @@
  *
  * An error is logged once, where its cause is known, with what to do about
  * it.  Text from outside is a string value and is escaped; secrets are never
- * passed here.  Each thread may set the request id and the job that it works
- * for; they are then part of each of its lines.
+ * passed here.  Each thread may set the request id, the job and the trace
+ * that it works for; they are then part of each of its lines.
  */
 
 typedef enum {
@@ -24,7 +24,8 @@ typedef enum {
 int tf_log_set_level(const char *word);
 
 /* The strings are copied; NULL removes. */
-void tf_log_context(const char *request_id, const char *job);
+void tf_log_context(const char *request_id, const char *job,
+    const char *trace_id);
 
 void tf_log(tf_log_level_t level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -54,9 +54,10 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     size_t       i;
     int64_t      now;
     tf_job_t    *job;
+    tf_trace_t   trace;
     const char  *what;
 
-    if (tf_reply_len(reply) != 18
+    if (tf_reply_len(reply) != 19
         || strlen(tf_reply_str(reply, 1)) != TF_ID_TEXT_LEN)
     {
         return NULL;
@@ -82,6 +83,13 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     job->fails = (int) tf_reply_num(reply, 17);
     job->until = tf_clock_ms() + job->deadline - now;
     job->state = TF_JOB_RUNNING;
+
+    if (tf_trace_parse(&trace, tf_reply_str(reply, 18),
+                       strlen(tf_reply_str(reply, 18)))
+        == 0)
+    {
+        memcpy(job->trace_id, trace.trace_id, sizeof(job->trace_id));
+    }
 
     {
         char **const  at[] = {

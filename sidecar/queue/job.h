@@ -9,6 +9,7 @@
 
 #include <trifecta/id.h>
 #include <trifecta/job.h>
+#include <trifecta/trace.h>
 
 
 /*
@@ -73,6 +74,7 @@ struct tf_job_s {
     char            *payload;       /* JSON object */
     char            *request_id;
     char            *fp;
+    char             trace_id[TF_TRACE_ID_LEN + 1];     /* or "" */
     int64_t          lease;
     int64_t          epoch;
     int              prio;

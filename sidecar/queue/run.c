@@ -38,7 +38,7 @@ tf_pool_run(void *queue)
             continue;
         }
 
-        tf_log_context(job->request_id, job->id);
+        tf_log_context(job->request_id, job->id, job->trace_id);
 
         rc = TF_RUN_RELEASE;
 
@@ -78,7 +78,7 @@ tf_pool_run(void *queue)
             tf_pool_release(q, job);
         }
 
-        tf_log_context(NULL, NULL);
+        tf_log_context(NULL, NULL, NULL);
     }
 
     return NULL;
