@@ -1,6 +1,6 @@
+#include "ngx_http_trifecta_job.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_reply.h"
-#include "ngx_http_trifecta_routes.h"
 #include "ngx_http_trifecta_worker.h"
 
 
@@ -21,9 +21,15 @@
  * "Away" is also a Redis without an epoch.  A job that Redis calls succeeded
  * has its row committed before; if the row is not there the store has gone
  * back in time, and the answer is 503 store, not an empty success.
+ *
+ * A job that was deleted is 410, by the word of either.
+ *
+ * After a cancel two fields of the table differ: a job that Redis does not
+ * know and that is open in PostgreSQL is 503 queue, since nobody could tell
+ * it, and one that Redis calls cancelled does not need PostgreSQL.
  */
 
-#define NGX_HTTP_TRIFECTA_COLUMNS  9
+#define NGX_HTTP_TRIFECTA_COLUMNS  10
 
 typedef struct {
     const char                  *word;
@@ -39,6 +45,7 @@ typedef enum {
 typedef struct {
     ngx_http_trifecta_op_t       op;
     ngx_http_trifecta_queue_e    queue;
+    ngx_uint_t                   how;       /* NGX_HTTP_TRIFECTA_READ_... */
 
     /* Redis' word, when it has one */
     tf_job_state_t               state;
@@ -73,7 +80,8 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
     { "SELECT j.state, j.attempt, j.model,"
       " (extract(epoch from j.accepted) * 1000)::bigint,"
       " (extract(epoch from j.finished) * 1000)::bigint,"
-      " j.error::text, j.usage::text, r.body, r.citations::text"
+      " j.error::text, j.usage::text, r.body, r.citations::text,"
+      " j.deleted IS NOT NULL"
       " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"
       " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 3 },
 
@@ -126,11 +134,14 @@ ngx_http_trifecta_pg_int(PGresult *res, int column)
 }
 
 
-/* The body of the answer; res is NULL when Redis has said the state. */
+/*
+ * The body of the answer; res is NULL when Redis has said the state, and
+ * stopping when it has also said that the job was told to stop.
+ */
 
 static ngx_int_t
 ngx_http_trifecta_result_reply(ngx_http_request_t *r, tf_job_state_t state,
-    ngx_str_t *model, int64_t accepted, PGresult *res)
+    ngx_uint_t stopping, ngx_str_t *model, int64_t accepted, PGresult *res)
 {
     size_t                          size;
     ngx_http_trifecta_ctx_t        *ctx;
@@ -181,6 +192,11 @@ ngx_http_trifecta_result_reply(ngx_http_request_t *r, tf_job_state_t state,
 
     ngx_http_trifecta_json_column(&j, "usage", res, 6);
     ngx_http_trifecta_json_column(&j, "citations", res, 8);
+
+    if (stopping) {
+        ngx_http_trifecta_json_lit(&j, ",\"cancel_requested\":true");
+    }
+
     ngx_http_trifecta_json_lit(&j, "}");
 
     if (!ngx_http_trifecta_states[state].terminal
@@ -226,14 +242,13 @@ ngx_http_trifecta_result_no_end(ngx_http_request_t *r,
             return ngx_http_trifecta_no_store(r);
         }
 
-        return ngx_http_trifecta_result_reply(r, result->state,
+        return ngx_http_trifecta_result_reply(r, result->state, 0,
                                               &result->model,
                                               result->accepted, NULL);
     }
 
-    return ngx_http_trifecta_error(r, TF_E_GONE, NULL,
-                                   "the job was accepted once and is not "
-                                   "known any more");
+    return ngx_http_trifecta_gone(r, "the job was accepted once and is not "
+                                     "known any more");
 }
 
 
@@ -245,6 +260,14 @@ ngx_http_trifecta_result_row(ngx_http_request_t *r,
     tf_job_state_t  state;
 
     if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_COLUMNS) {
+
+        if (result->how == NGX_HTTP_TRIFECTA_READ_CANCEL
+            && result->queue == ngx_http_trifecta_queue_ended
+            && result->state == TF_JOB_CANCELLED)
+        {
+            return ngx_http_trifecta_result_no_end(r, result);
+        }
+
         return result->queue == ngx_http_trifecta_queue_away
                ? ngx_http_trifecta_no_queue(r)
                : ngx_http_trifecta_no_store(r);
@@ -261,16 +284,25 @@ ngx_http_trifecta_result_row(ngx_http_request_t *r,
         return ngx_http_trifecta_no_store(r);
     }
 
-    if (!ngx_http_trifecta_states[state].terminal
-        && result->queue != ngx_http_trifecta_queue_absent)
-    {
-        return ngx_http_trifecta_result_no_end(r, result);
+    if (PQgetvalue(res, 0, 9)[0] == 't') {
+        return ngx_http_trifecta_gone(r, "the job was deleted");
+    }
+
+    if (!ngx_http_trifecta_states[state].terminal) {
+
+        if (result->queue != ngx_http_trifecta_queue_absent) {
+            return ngx_http_trifecta_result_no_end(r, result);
+        }
+
+        if (result->how == NGX_HTTP_TRIFECTA_READ_CANCEL) {
+            return ngx_http_trifecta_no_queue(r);
+        }
     }
 
     model.data = (u_char *) PQgetvalue(res, 0, 2);
     model.len = PQgetlength(res, 0, 2);
 
-    return ngx_http_trifecta_result_reply(r, state, &model,
+    return ngx_http_trifecta_result_reply(r, state, 0, &model,
                                           ngx_http_trifecta_pg_int(res, 3),
                                           res);
 }
@@ -342,6 +374,10 @@ ngx_http_trifecta_result_looked(ngx_http_request_t *r,
         return ngx_http_trifecta_ask_store(r, result);
     }
 
+    if (ngx_http_trifecta_resp_is(reply, 0, "DELETED")) {
+        return ngx_http_trifecta_gone(r, "the job was deleted");
+    }
+
     if (reply->type == REDIS_REPLY_ERROR) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "trifecta: Redis refused to look: %*s",
@@ -366,9 +402,10 @@ ngx_http_trifecta_result_looked(ngx_http_request_t *r,
     model.len = e[3]->len;
 
     if (!ngx_http_trifecta_states[state].terminal) {
-        return ngx_http_trifecta_result_reply(r, state, &model,
-                                            ngx_http_trifecta_resp_int(e[2]),
-                                            NULL);
+        return ngx_http_trifecta_result_reply(r, state,
+                              reply->elements > 7
+                              && ngx_http_trifecta_resp_int(e[7]) == 1,
+                              &model, ngx_http_trifecta_resp_int(e[2]), NULL);
     }
 
     result->queue = ngx_http_trifecta_queue_ended;
@@ -405,19 +442,33 @@ ngx_http_trifecta_looked(void *data, ngx_http_trifecta_redis_answer_t *answer)
 
 
 ngx_int_t
+ngx_http_trifecta_read_job(ngx_http_request_t *r, ngx_uint_t how)
+{
+    ngx_http_trifecta_result_t  *result;
+
+    result = ngx_http_trifecta_op_create(r,
+                                         sizeof(ngx_http_trifecta_result_t));
+    if (result == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    result->how = how;
+    result->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO", TF_FN_LOOK,
+                                                   0,
+                                                   ngx_http_trifecta_looked,
+                                                   result);
+    if (result->op.cmd == NULL) {
+        return ngx_http_trifecta_result_looked(r, result, NULL);
+    }
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
 ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id)
 {
-    char                            prefix[TF_KEY_PREFIX_MAX];
-    size_t                          argvlen[7];
-    tf_id_t                         tid;
-    ngx_int_t                       rc;
-    const char                     *argv[7];
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_result_t     *result;
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+    ngx_int_t  rc;
 
     rc = ngx_http_discard_request_body(r);
 
@@ -425,57 +476,16 @@ ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id)
         return rc;
     }
 
-    /* the same answer for what is no id, was never made, or is another's */
+    rc = ngx_http_trifecta_own_job(r, id);
 
-    if (tf_id_parse(&tid, (char *) id->data, id->len) != 0
-        || !tf_id_verify(&tid, &mcf->id_keys, (char *) ctx->tenant.data,
-                         ctx->tenant.len, (char *) ctx->owner.data,
-                         ctx->owner.len))
-    {
-        return ngx_http_trifecta_error(r, TF_E_NOT_FOUND, NULL,
-                                       "there is no such job");
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
-    ctx->job_id.len = TF_ID_TEXT_LEN;
-    ctx->job_id.data = ngx_pnalloc(r->pool, TF_ID_TEXT_LEN);
+    rc = ngx_http_trifecta_read_job(r, NGX_HTTP_TRIFECTA_READ);
 
-    result = ngx_http_trifecta_op_create(r,
-                                         sizeof(ngx_http_trifecta_result_t));
-
-    if (ctx->job_id.data == NULL || result == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    tf_id_format((char *) ctx->job_id.data, &tid);
-    ngx_http_trifecta_prefix(prefix, tf_id_shard(&tid));
-
-    argv[0] = "FCALL_RO";
-    argv[1] = TF_FN_LOOK;
-    argv[2] = "1";
-    argv[3] = prefix;
-    argvlen[0] = 8;
-    argvlen[1] = sizeof(TF_FN_LOOK) - 1;
-    argvlen[2] = 1;
-    argvlen[3] = ngx_strlen(prefix);
-
-    argv[4] = (char *) ctx->tenant.data;
-    argvlen[4] = ctx->tenant.len;
-    argv[5] = (char *) ctx->owner.data;
-    argvlen[5] = ctx->owner.len;
-    argv[6] = (char *) ctx->job_id.data;
-    argvlen[6] = ctx->job_id.len;
-
-    result->op.cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, 7,
-                                                     argv, argvlen, 0,
-                                                     ngx_http_trifecta_looked,
-                                                     result);
-    if (result->op.cmd == NULL) {
-
-        rc = ngx_http_trifecta_result_looked(r, result, NULL);
-
-        if (rc != NGX_DONE) {
-            return rc;
-        }
+    if (rc != NGX_DONE) {
+        return rc;
     }
 
     if (ngx_http_trifecta_wait(r) != NGX_OK) {

@@ -108,7 +108,8 @@ ngx_http_trifecta_accepted(ngx_http_request_t *r,
     ngx_http_trifecta_json_time(&j, ms);
     ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
     ngx_http_trifecta_json_str(&j, &submit->path);
-    ngx_http_trifecta_json_lit(&j, "}}");
+    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",
+                                  &submit->path);
 
     if (ngx_http_trifecta_header(r, "Location", submit->path.data,
                                  submit->path.len)

@@ -80,7 +80,8 @@ sub say_state { $t->redis('HSET', "$P:j:$_[0]", 'state', $_[1]) }
     like $id, qr/^$uuid$/, 'its id is a UUID of version 7';
     is_deeply [sort keys %{ $res->{json} }],
         [qw(created_at links query_id status)], 'no member more or less';
-    is_deeply $res->{json}{links}, { self => "$Q/$id" },
+    is_deeply $res->{json}{links},
+        { self => "$Q/$id", cancel => "$Q/$id/cancel" },
         'links_names_only_routes_that_exist';
     is $res->{json}{status}, 'queued', 'it is queued';
     like $res->{json}{created_at}, $when, 'the time is RFC 3339 in UTC';
@@ -184,7 +185,7 @@ my @bad = (
         413, 'body_too_large'],
     map({ ["the method $_ on the collection", { method => $_ },
             405, 'method_not_allowed'] } qw(GET PUT DELETE PATCH OPTIONS)),
-    ['the method DELETE on a job', { method => 'DELETE', path => "$Q/x" },
+    ['the method PUT on a job', { method => 'PUT', path => "$Q/x" },
         405, 'method_not_allowed'],
     ['no UUID', { method => 'GET', path => "$Q/nope" }, 404, 'not_found'],
     ['a UUID that was never made', { method => 'GET',
@@ -242,7 +243,7 @@ for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
     is $res->{headers}{allow}, 'POST', '405_says_what_is_allowed';
     $res = $t->request('HEAD', "$Q/x");
     is $res->{status}, 405, 'HEAD is not there';
-    is $res->{headers}{allow}, 'GET', 'but GET';
+    is $res->{headers}{allow}, 'GET, DELETE', 'but GET and DELETE';
 
     like $t->post($Q, {}, token => undef)->{headers}{'www-authenticate'},
         qr/^Bearer realm="trifecta"$/, 'no token: a plain challenge';

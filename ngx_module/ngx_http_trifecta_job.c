@@ -1,0 +1,87 @@
+#include "ngx_http_trifecta_job.h"
+#include "ngx_http_trifecta_worker.h"
+
+
+#define NGX_HTTP_TRIFECTA_JOB_ARGS  7
+
+
+ngx_int_t
+ngx_http_trifecta_own_job(ngx_http_request_t *r, ngx_str_t *id)
+{
+    tf_id_t                         tid;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    if (tf_id_parse(&tid, (char *) id->data, id->len) != 0
+        || !tf_id_verify(&tid, &mcf->id_keys, (char *) ctx->tenant.data,
+                         ctx->tenant.len, (char *) ctx->owner.data,
+                         ctx->owner.len))
+    {
+        return ngx_http_trifecta_error(r, TF_E_NOT_FOUND, NULL,
+                                       "there is no such job");
+    }
+
+    ctx->job_id.data = ngx_pnalloc(r->pool, TF_ID_TEXT_LEN);
+    if (ctx->job_id.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->job_id.len = TF_ID_TEXT_LEN;
+    tf_id_format((char *) ctx->job_id.data, &tid);
+
+    return NGX_DECLINED;
+}
+
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
+    const char *fn, ngx_uint_t flags,
+    ngx_http_trifecta_redis_handler_pt handler, void *data)
+{
+    char                            prefix[TF_KEY_PREFIX_MAX];
+    size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    tf_id_t                         tid;
+    ngx_uint_t                      i;
+    const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    if (tf_id_parse(&tid, (char *) ctx->job_id.data, ctx->job_id.len) != 0) {
+        return NULL;
+    }
+
+    ngx_http_trifecta_prefix(prefix, tf_id_shard(&tid));
+
+    argv[0] = call;
+    argv[1] = fn;
+    argv[2] = "1";
+    argv[3] = prefix;
+
+    for (i = 0; i < 4; i++) {
+        argvlen[i] = ngx_strlen(argv[i]);
+    }
+
+    argv[4] = (char *) ctx->tenant.data;
+    argvlen[4] = ctx->tenant.len;
+    argv[5] = (char *) ctx->owner.data;
+    argvlen[5] = ctx->owner.len;
+    argv[6] = (char *) ctx->job_id.data;
+    argvlen[6] = ctx->job_id.len;
+
+    return ngx_http_trifecta_redis_command(mcf->worker->redis,
+                                           NGX_HTTP_TRIFECTA_JOB_ARGS, argv,
+                                           argvlen, flags, handler, data);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_gone(ngx_http_request_t *r, const char *why)
+{
+    return ngx_http_trifecta_error(r, TF_E_GONE, NULL, "%s", why);
+}

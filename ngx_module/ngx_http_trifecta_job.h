@@ -1,0 +1,44 @@
+#ifndef NGX_HTTP_TRIFECTA_JOB_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_JOB_H_INCLUDED
+
+
+#include "ngx_http_trifecta_routes.h"
+
+
+/*
+ * What the routes of one job share: whose it is, how a function of the queue
+ * is called for it, and the answer that says how it stands.
+ */
+
+/*
+ * Reads an id from the path into ctx->job_id.  NGX_DECLINED when it was made
+ * for this tenant and owner, else the value of a 404: the same for what is no
+ * id, was never made, or is another's, without a look into any store.
+ */
+ngx_int_t ngx_http_trifecta_own_job(ngx_http_request_t *r, ngx_str_t *id);
+
+/*
+ * Calls a function "fn P tenant owner id" for the job of the context; call is
+ * FCALL or FCALL_RO.  NULL when the command was refused.
+ */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(
+    ngx_http_request_t *r, const char *call, const char *fn,
+    ngx_uint_t flags, ngx_http_trifecta_redis_handler_pt handler, void *data);
+
+/* 410, for one of its reasons. */
+ngx_int_t ngx_http_trifecta_gone(ngx_http_request_t *r, const char *why);
+
+
+/*
+ * result.c: answers with the state of the job of the context.  NGX_DONE when
+ * the answer comes later, from an event that finalizes the request, else the
+ * value of the answer.  The caller waits, and holds the request.
+ */
+
+#define NGX_HTTP_TRIFECTA_READ         0
+#define NGX_HTTP_TRIFECTA_READ_CANCEL  1    /* after a cancel */
+
+ngx_int_t ngx_http_trifecta_read_job(ngx_http_request_t *r, ngx_uint_t how);
+
+
+#endif /* NGX_HTTP_TRIFECTA_JOB_H_INCLUDED */
