@@ -55,16 +55,6 @@ sub holder {
     return (grep { pid_of($_) == $pid } 0, 1)[0];
 }
 
-sub queue_is_empty {
-    return $t->wait_for(sub {
-        my $live = $t->redis('ZCARD', "$P:live");
-        my $acc = $t->redis('XLEN', "$P:acc");
-        my $work = 0;
-        $work += $t->redis('XLEN', "$P:r:$_") for 0 .. 2;
-        return $live + $acc + $work == 0;
-    }, 10 * $slow);
-}
-
 
 # an ordinary job
 
@@ -205,21 +195,8 @@ ok(until_state(test_job('say=after'), 'succeeded'),
 
 # what is left
 
-ok(queue_is_empty(), 'streams, accept log and live set are empty at last')
-    or diag explain $t->snapshot_of_queue;
-my @bad;
-for my $key (@{ $t->redis('KEYS', "$P:*") }) {
-    my $type = $t->redis('TYPE', $key);
-    push @bad, $key if $key =~ /:j:/ && $t->redis('TTL', $key) < 0;
-    push @bad, $key if $type eq 'zset' && $key !~ /:wk$/;
-}
-is_deeply(\@bad, [], 'no set, no hash without a TTL');
-is($t->sql('admin', "SELECT count(*) FROM trifecta.job WHERE state IN "
-    . "('queued', 'running')")->[0][0], 0, 'no row is open');
-is($t->sql('admin', "SELECT count(*) FROM trifecta.job_result r JOIN "
-    . "trifecta.job j ON j.id = r.job WHERE r.attempt <> j.attempt "
-    . "OR j.state <> 'succeeded'")->[0][0], 0,
-    'each result is of the attempt that its job ended with');
+$t->invariants_hold('sets and hashes agree');
+$t->idle_holds('nothing is left, and every result is its last attempt\'s');
 
 $t->finish;
 done_testing;

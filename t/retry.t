@@ -157,11 +157,8 @@ is_deeply([row($id, 'idem_key', 'retry_of')],
     ['cd' x 32, '01990000-0000-7000-8000-000000000001'],
     'its_row_knows_the_key_and_what_it_repeats');
 
-ok($t->wait_for(sub { $t->redis('ZCARD', "$P:live") == 0
-                      && $t->redis('ZCARD', "$P:dly") == 0 }, 10),
-    'nothing is left open');
-is($t->sql('admin', "SELECT count(*) FROM trifecta.job WHERE state IN "
-    . "('queued', 'running')")->[0][0], 0, 'in PostgreSQL neither');
+$t->invariants_hold('sets and hashes agree');
+$t->idle_holds('nothing is left open');
 
 $t->finish;
 done_testing;

@@ -12,12 +12,11 @@
  * The accept log's consumer: what was accepted becomes a row, behind the
  * submit.  Every entry stands alone and may come in any order or twice; two
  * sidecars share the work.  An entry is acknowledged after the commit only.
- * What a consumer that died left behind is taken over after a while.
+ * What a consumer that died left behind is taken over after a lease.
  */
 
 #define TF_LEDGER_BATCH     500
 #define TF_LEDGER_BLOCK_MS  1000
-#define TF_LEDGER_STALE_MS  30000       /* then another's entry is taken */
 #define TF_LEDGER_DAYS_MS   3600000     /* partitions are made each hour */
 
 typedef struct {
@@ -51,12 +50,12 @@ tf_ledger_read(tf_ledger_t *l, redisReply **root)
     stale = tf_clock_ms() >= l->stale_at;
 
     if (stale) {
-        l->stale_at = tf_clock_ms() + TF_LEDGER_STALE_MS / 4;
+        l->stale_at = tf_clock_ms() + l->q->conf->lease / 2;
         tf_cmd_begin(&cmd, "XAUTOCLAIM");
         tf_cmd_str(&cmd, l->key);
         tf_cmd_str(&cmd, TF_GROUP_LEDGER);
         tf_cmd_str(&cmd, l->q->worker);
-        tf_cmd_num(&cmd, TF_LEDGER_STALE_MS);
+        tf_cmd_num(&cmd, l->q->conf->lease);
         tf_cmd_str(&cmd, "0");
         tf_cmd_str(&cmd, "COUNT");
         tf_cmd_num(&cmd, TF_LEDGER_BATCH);

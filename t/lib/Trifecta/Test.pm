@@ -78,7 +78,8 @@ Stores: C<redis(cmd, args...)>, C<redis_client> (an own connection:
 C<cmd, send, reply, lines>), C<sql(role, query, @bind)> (rows as array
 references; role admin, queue, rag, edge), C<dbh(role)>.
 C<snapshot_of_queue> (lengths, sets, rows), C<nothing_enqueued($before,
-$name)> (one assertion).
+$name)>, C<invariants_hold($name)>, C<idle_holds($name)> (one assertion each,
+see Trifecta::Test::Invariants).
 
 Rest: C<wait_for(sub, seconds)>, C<slow> (1, or 4 under sanitizers; multiply
 deadlines with it), C<log_of(WHAT[, n])>, C<expect_log(qr/.../)> (alerts that
@@ -104,7 +105,7 @@ use Time::HiRes qw(time sleep);
 use Trifecta::Test::Conf;
 use Trifecta::Test::Proc;
 use parent qw(Trifecta::Test::Files Trifecta::Test::HTTP
-              Trifecta::Test::Stores);
+              Trifecta::Test::Stores Trifecta::Test::Invariants);
 
 our $ROOT = Cwd::abs_path(dirname(__FILE__) . '/../../..');
 

@@ -1,0 +1,142 @@
+package Trifecta::Test::Invariants;
+
+# What is true of the queue at any moment, and when it is idle.  Methods of
+# Trifecta::Test:
+#
+#   $t->invariants_hold($name, %bounds)   at any moment, under load too:
+#       no more open jobs than bounded (max => n, tmax => n), at most 16 of a
+#       tenant ready; every open job in exactly one of the sets ready, run,
+#       park, delayed, in the one that its hash says, and in both live sets;
+#       nothing else in any of them
+#   $t->idle_holds($name, seconds => 10)  within that time the streams, the
+#       accept log, pending lists and sets are empty, every job's hash has a
+#       TTL and no payload, no row is open, and each result belongs to the
+#       attempt that its job ended with
+#
+# Each is one assertion, whose diagnostics list what is wrong.
+
+use strict;
+use warnings;
+
+use Test::More ();
+
+my $P = '{trifecta:0}';
+
+# All of it in one look, so that nothing moves meanwhile.
+
+my $LOOK = <<'END';
+local P = KEYS[1]
+local wrong, where = {}, {}
+local function bad(...) wrong[#wrong + 1] = table.concat({...}, ' ') end
+local function members(key) return redis.call('ZRANGE', key, 0, -1) end
+local live = {}
+for _, id in ipairs(members(P .. ':live')) do live[id] = true end
+local nlive = redis.call('ZCARD', P .. ':live')
+if tonumber(ARGV[1]) > 0 and nlive > tonumber(ARGV[1]) then
+    bad('live', nlive)
+end
+for _, key in ipairs(redis.call('KEYS', P .. ':t:*')) do
+    local tenant, set = key:match('^%b{}:t:(.*):(%a+)$')
+    local n = redis.call('ZCARD', key)
+    if set == 'ready' and n > 16 then bad(tenant, 'has', n, 'ready') end
+    if set == 'live' and tonumber(ARGV[2]) > 0 and n > tonumber(ARGV[2]) then
+        bad(tenant, 'has', n, 'live')
+    end
+    for _, id in ipairs(members(key)) do
+        if redis.call('HGET', P .. ':j:' .. id, 'tenant') ~= tenant then
+            bad(id, 'is not of', tenant)
+        end
+        if not live[id] then bad(id, 'is in', set, 'but not live') end
+        if set ~= 'live' then
+            if where[id] then bad(id, 'is in', set, 'and', where[id]) end
+            where[id] = set == 'park' and 'parked' or set
+        end
+    end
+end
+for _, id in ipairs(members(P .. ':dly')) do
+    if where[id] then bad(id, 'is delayed and', where[id]) end
+    if not live[id] then bad(id, 'is delayed but not live') end
+    where[id] = 'delayed'
+end
+for id in pairs(live) do
+    local h = redis.call('HMGET', P .. ':j:' .. id, 'state', 'sub', 'tenant')
+    if not h[1] then
+        bad(id, 'is live and has no hash')
+    else
+        if h[1] ~= 'queued' and h[1] ~= 'running' then
+            bad(id, 'is live and', h[1])
+        end
+        if h[2] ~= where[id] then
+            bad(id, 'says', tostring(h[2]), 'is', tostring(where[id]))
+        end
+        if (h[1] == 'running') ~= (where[id] == 'run') then
+            bad(id, 'is', h[1], 'in', tostring(where[id]))
+        end
+        if not redis.call('ZSCORE', P .. ':t:' .. h[3] .. ':live', id) then
+            bad(id, 'is not in the live set of its tenant')
+        end
+    end
+end
+return wrong
+END
+
+sub invariants_hold {
+    my ($self, $name, %bound) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $wrong = $self->redis('EVAL', $LOOK, 1, $P, $bound{max} // 0,
+                             $bound{tmax} // 0);
+    my $ok = Test::More::ok(!@$wrong, $name // 'the invariants hold');
+    Test::More::diag($_) for @$wrong > 20 ? @$wrong[0 .. 19] : @$wrong;
+    return $ok;
+}
+
+
+sub _not_idle {
+    my ($self) = @_;
+    my @left;
+
+    for my $key (sort @{ $self->redis('KEYS', "$P:*") }) {
+        my $type = $self->redis('TYPE', $key);
+
+        if ($key =~ /:(r:\d|acc)$/) {
+            my $group = $1 eq 'acc' ? 'l' : 'w';
+            my $n = $self->redis('XLEN', $key);
+            my $pending = $self->redis('XPENDING', $key, $group)->[0];
+            push @left, "$key has $n entries, $pending pending"
+                if $n || $pending;
+        } elsif ($key =~ /:j:/) {
+            push @left, "$key has no TTL" if $self->redis('TTL', $key) < 0;
+            push @left, "$key has its payload"
+                if $self->redis('HEXISTS', $key, 'payload');
+        } elsif ($type eq 'zset' && $key !~ /:wk$/) {
+            push @left, "$key has members";
+        }
+    }
+
+    push @left, "open row $_->[0] ($_->[1])" for @{ $self->sql('admin',
+        "SELECT id, state FROM trifecta.job WHERE state IN "
+        . "('queued', 'running') LIMIT 5") };
+    push @left, "result of attempt $_->[2], job $_->[0] ended at $_->[1]"
+        for @{ $self->sql('admin', 'SELECT j.id, j.attempt, r.attempt FROM '
+            . 'trifecta.job_result r JOIN trifecta.job j ON j.id = r.job '
+            . "WHERE r.attempt <> j.attempt OR j.state <> 'succeeded' "
+            . 'LIMIT 5') };
+
+    return @left;
+}
+
+
+sub idle_holds {
+    my ($self, $name, %opt) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @left;
+
+    $self->wait_for(sub { !(@left = $self->_not_idle) },
+                    ($opt{seconds} // 10) * $self->slow);
+
+    my $ok = Test::More::ok(!@left, $name // 'idle: nothing is left');
+    Test::More::diag($_) for @left > 20 ? @left[0 .. 19] : @left;
+    return $ok;
+}
+
+1;
