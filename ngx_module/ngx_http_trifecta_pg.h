@@ -35,7 +35,7 @@
 #define NGX_HTTP_TRIFECTA_PG_CONNECT  900       /* ms, the login included */
 #define NGX_HTTP_TRIFECTA_PG_TIMEOUT  900       /* ms, a query */
 #define NGX_HTTP_TRIFECTA_PG_MAX      4096      /* queries in flight */
-#define NGX_HTTP_TRIFECTA_PG_PARAMS   3
+#define NGX_HTTP_TRIFECTA_PG_PARAMS   5
 
 typedef struct ngx_http_trifecta_pg_s        ngx_http_trifecta_pg_t;
 typedef struct ngx_http_trifecta_pg_query_s  ngx_http_trifecta_pg_query_t;

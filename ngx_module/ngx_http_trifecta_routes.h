@@ -39,12 +39,13 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
 void ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard);
 
 
-/* submit.c, result.c, cancel.c, admin.c */
+/* submit.c, result.c, cancel.c, queries.c, admin.c */
 
 ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_delete(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_queries(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_livez(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_readyz(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_metrics_page(ngx_http_request_t *r,
