@@ -16,29 +16,50 @@ static void ngx_http_trifecta_body_collect(ngx_http_request_t *r);
 
 
 ngx_str_t *
-ngx_http_trifecta_header_in(ngx_http_request_t *r, const char *name)
+ngx_http_trifecta_header_next(ngx_http_request_t *r, const char *name,
+    ngx_http_trifecta_lines_t *at)
 {
     size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
 
-    for ( /* void */ ; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == len
-                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-            {
-                return &h[i].value;
-            }
-        }
+    if (at->part == NULL) {
+        at->part = &r->headers_in.headers.part;
     }
 
-    return NULL;
+    for ( ;; ) {
+
+        if (at->next >= at->part->nelts) {
+            if (at->part->next == NULL) {
+                return NULL;
+            }
+
+            at->part = at->part->next;
+            at->next = 0;
+            continue;
+        }
+
+        h = at->part->elts;
+        h += at->next++;
+
+        if (h->key.len == len
+            && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
+        {
+            return &h->value;
+        }
+    }
+}
+
+
+ngx_str_t *
+ngx_http_trifecta_header_in(ngx_http_request_t *r, const char *name)
+{
+    ngx_http_trifecta_lines_t  at;
+
+    ngx_memzero(&at, sizeof(ngx_http_trifecta_lines_t));
+
+    return ngx_http_trifecta_header_next(r, name, &at);
 }
 
 

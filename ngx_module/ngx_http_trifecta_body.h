@@ -28,5 +28,15 @@ ngx_uint_t ngx_http_trifecta_is_json(ngx_http_request_t *r);
 ngx_str_t *ngx_http_trifecta_header_in(ngx_http_request_t *r,
     const char *name);
 
+/* The same for a header with several lines; at starts zeroed. */
+
+typedef struct {
+    ngx_list_part_t  *part;
+    ngx_uint_t        next;
+} ngx_http_trifecta_lines_t;
+
+ngx_str_t *ngx_http_trifecta_header_next(ngx_http_request_t *r,
+    const char *name, ngx_http_trifecta_lines_t *at);
+
 
 #endif /* NGX_HTTP_TRIFECTA_BODY_H_INCLUDED */

@@ -176,7 +176,7 @@ ngx_http_trifecta_cancelled(void *data,
         rc = ngx_http_trifecta_gone(r, "the job was deleted");
 
     } else {
-        rc = ngx_http_trifecta_read_job(r, NGX_HTTP_TRIFECTA_READ_CANCEL);
+        rc = ngx_http_trifecta_result_cancelled(r);
     }
 
     ngx_http_trifecta_cancel_end(r, rc);

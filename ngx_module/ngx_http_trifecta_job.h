@@ -30,15 +30,12 @@ ngx_int_t ngx_http_trifecta_gone(ngx_http_request_t *r, const char *why);
 
 
 /*
- * result.c: answers with the state of the job of the context.  NGX_DONE when
- * the answer comes later, from an event that finalizes the request, else the
- * value of the answer.  The caller waits, and holds the request.
+ * result.c: answers a cancel with the state of the job of the context.
+ * NGX_DONE when the answer comes later, from an event that finalizes the
+ * request, else the value of the answer.  The caller waits, and holds the
+ * request.
  */
-
-#define NGX_HTTP_TRIFECTA_READ         0
-#define NGX_HTTP_TRIFECTA_READ_CANCEL  1    /* after a cancel */
-
-ngx_int_t ngx_http_trifecta_read_job(ngx_http_request_t *r, ngx_uint_t how);
+ngx_int_t ngx_http_trifecta_result_cancelled(ngx_http_request_t *r);
 
 
 #endif /* NGX_HTTP_TRIFECTA_JOB_H_INCLUDED */

@@ -2,8 +2,11 @@
 #include "ngx_http_trifecta_compat.h"
 #include "ngx_http_trifecta_metrics.h"
 
+#include <openssl/sha.h>
+
 
 #define NGX_HTTP_TRIFECTA_DETAIL_MAX  512
+#define NGX_HTTP_TRIFECTA_ETAG_LEN    (sizeof("\"\"") - 1 + 32)
 
 
 typedef struct {
@@ -23,15 +26,15 @@ static const ngx_http_trifecta_error_row_t  ngx_http_trifecta_errors[] = {
 };
 
 
-ngx_int_t
-ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
+static ngx_table_elt_t *
+ngx_http_trifecta_header_push(ngx_http_request_t *r, const char *name,
     const u_char *value, size_t len)
 {
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     h->hash = 1;
@@ -42,7 +45,28 @@ ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
     h->value.data = (u_char *) value;
     h->value.len = len;
 
-    return NGX_OK;
+    return h;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
+    const u_char *value, size_t len)
+{
+    return ngx_http_trifecta_header_push(r, name, value, len) ? NGX_OK
+                                                              : NGX_ERROR;
+}
+
+
+/* nginx knows of it: compressed, the body gets a weak tag. */
+
+ngx_int_t
+ngx_http_trifecta_header_etag(ngx_http_request_t *r, ngx_str_t *etag)
+{
+    r->headers_out.etag = ngx_http_trifecta_header_push(r, "ETag", etag->data,
+                                                        etag->len);
+
+    return r->headers_out.etag ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -69,6 +93,45 @@ ngx_http_trifecta_count_answer(ngx_http_request_t *r,
 }
 
 
+/* What every answer has, whatever it says. */
+
+static ngx_int_t
+ngx_http_trifecta_send_prepare(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, ngx_uint_t status)
+{
+    if (ngx_http_trifecta_header(r, "X-Request-Id", ctx->request_id.data,
+                                 ctx->request_id.len)
+        != NGX_OK
+        || ngx_http_trifecta_trace(r, ctx) != NGX_OK
+        || ngx_http_trifecta_header(r, "traceparent", ctx->traceparent.data,
+                                    ctx->traceparent.len)
+           != NGX_OK
+        || ngx_http_trifecta_header_lit(r, "Cache-Control", "no-store")
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* what is left of the request's body must not be taken for a request */
+
+    r->expect_tested = 1;
+
+    if (!r->reading_body && ngx_http_discard_request_body(r) != NGX_OK) {
+        r->keepalive = 0;
+    }
+
+    /* whether a client has it already is decided here, not by a filter */
+
+    r->disable_not_modified = 1;
+
+    r->headers_out.status = status;
+
+    ngx_http_trifecta_count_answer(r, ctx, status);
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_send(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
     ngx_uint_t status, const char *type, ngx_http_trifecta_json_t *body)
@@ -81,29 +144,10 @@ ngx_http_trifecta_send(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ngx_http_trifecta_header(r, "X-Request-Id", ctx->request_id.data,
-                                 ctx->request_id.len)
-        != NGX_OK
-        || ngx_http_trifecta_trace(r, ctx) != NGX_OK
-        || ngx_http_trifecta_header(r, "traceparent", ctx->traceparent.data,
-                                    ctx->traceparent.len)
-           != NGX_OK
-        || ngx_http_trifecta_header_lit(r, "Cache-Control", "no-store")
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    /* what is left of the request's body must not be taken for a request */
-
-    r->expect_tested = 1;
-
-    if (!r->reading_body && ngx_http_discard_request_body(r) != NGX_OK) {
-        r->keepalive = 0;
-    }
-
     b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+
+    if (b == NULL || ngx_http_trifecta_send_prepare(r, ctx, status) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -116,14 +160,11 @@ ngx_http_trifecta_send(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx,
     out.buf = b;
     out.next = NULL;
 
-    r->headers_out.status = status;
     r->headers_out.content_length_n = body->last - body->start;
     r->headers_out.content_type.data = (u_char *) type;
     r->headers_out.content_type.len = ngx_strlen(type);
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
-
-    ngx_http_trifecta_count_answer(r, ctx, status);
 
     rc = ngx_http_send_header(r);
 
@@ -165,6 +206,75 @@ ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
     return ngx_http_trifecta_done(r, ctx,
                                   ngx_http_trifecta_send(r, ctx, status, type,
                                                          body));
+}
+
+
+ngx_int_t
+ngx_http_trifecta_not_modified(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    if (ctx == NULL
+        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_NOT_MODIFIED)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->header_only = 1;
+    r->headers_out.content_type.len = 0;
+    r->headers_out.content_length_n = -1;
+
+    return ngx_http_trifecta_done(r, ctx, ngx_http_send_header(r));
+}
+
+
+ngx_str_t
+ngx_http_trifecta_etag(ngx_http_request_t *r, ngx_http_trifecta_json_t *body)
+{
+    u_char     *p, digest[SHA256_DIGEST_LENGTH];
+    ngx_str_t   etag;
+
+    ngx_str_null(&etag);
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_TRIFECTA_ETAG_LEN);
+
+    if (p == NULL || body->failed
+        || SHA256(body->start, body->last - body->start, digest) == NULL)
+    {
+        return etag;
+    }
+
+    etag.data = p;
+    etag.len = NGX_HTTP_TRIFECTA_ETAG_LEN;
+
+    *p++ = '"';
+    p = ngx_hex_dump(p, digest, (NGX_HTTP_TRIFECTA_ETAG_LEN - 2) / 2);
+    *p = '"';
+
+    return etag;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_retry_after(ngx_http_request_t *r, int64_t position)
+{
+    size_t   len;
+    int64_t  s;
+    u_char  *p;
+
+    s = 1 + ngx_max(position, 0) / 10;
+
+    p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = ngx_sprintf(p, "%L", ngx_min(s, 30)) - p;
+
+    return ngx_http_trifecta_header(r, "Retry-After", p, len);
 }
 
 

@@ -23,6 +23,25 @@
 ngx_int_t ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, ngx_http_trifecta_json_t *body);
 
+/* 304, for a GET whose client has this body already. */
+ngx_int_t ngx_http_trifecta_not_modified(ngx_http_request_t *r);
+
+/*
+ * ETag, quoted, of the body to be sent: 32 hex digits of its SHA-256.  The
+ * text is in the request's pool; a length of 0 means no memory.
+ */
+ngx_str_t ngx_http_trifecta_etag(ngx_http_request_t *r,
+    ngx_http_trifecta_json_t *body);
+ngx_int_t ngx_http_trifecta_header_etag(ngx_http_request_t *r,
+    ngx_str_t *etag);
+
+/*
+ * Retry-After of an open job with so many jobs in front of it: a second, and
+ * one more for every 10 jobs, at most 30.
+ */
+ngx_int_t ngx_http_trifecta_retry_after(ngx_http_request_t *r,
+    int64_t position);
+
 /* Adds a header to the response; the value is not copied. */
 ngx_int_t ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
     const u_char *value, size_t len);

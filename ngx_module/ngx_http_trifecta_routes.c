@@ -193,11 +193,9 @@ ngx_http_trifecta_admin_handler(ngx_http_request_t *r)
 }
 
 
-static void
-ngx_http_trifecta_op_cleanup(void *data)
+void
+ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op)
 {
-    ngx_http_trifecta_op_t *op = data;
-
     if (op->cmd) {
         ngx_http_trifecta_redis_orphan(op->cmd);
         op->cmd = NULL;
@@ -207,6 +205,13 @@ ngx_http_trifecta_op_cleanup(void *data)
         ngx_http_trifecta_pg_orphan(op->query);
         op->query = NULL;
     }
+}
+
+
+static void
+ngx_http_trifecta_op_cleanup(void *data)
+{
+    ngx_http_trifecta_op_cancel(data);
 }
 
 

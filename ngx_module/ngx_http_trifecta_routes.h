@@ -31,6 +31,9 @@ typedef ngx_int_t (*ngx_http_trifecta_route_pt)(ngx_http_request_t *r,
 /* Zeroed memory of a structure that starts with ngx_http_trifecta_op_t. */
 void *ngx_http_trifecta_op_create(ngx_http_request_t *r, size_t size);
 
+/* What the stores owe is not wanted any more. */
+void ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op);
+
 /* The path of a job's own resource, in the request's pool. */
 ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);

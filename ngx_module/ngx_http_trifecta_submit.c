@@ -93,7 +93,7 @@ ngx_http_trifecta_unavailable(ngx_http_request_t *r, const char *detail)
 
 static ngx_int_t
 ngx_http_trifecta_accepted(ngx_http_request_t *r,
-    ngx_http_trifecta_submit_t *submit, int64_t ms)
+    ngx_http_trifecta_submit_t *submit, int64_t ms, int64_t position)
 {
     ngx_http_trifecta_ctx_t   *ctx;
     ngx_http_trifecta_json_t   j;
@@ -114,7 +114,7 @@ ngx_http_trifecta_accepted(ngx_http_request_t *r,
     if (ngx_http_trifecta_header(r, "Location", submit->path.data,
                                  submit->path.len)
         != NGX_OK
-        || ngx_http_trifecta_header_lit(r, "Retry-After", "1") != NGX_OK)
+        || ngx_http_trifecta_retry_after(r, position) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -129,7 +129,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
     ngx_http_trifecta_submit_t *submit,
     ngx_http_trifecta_redis_answer_t *answer)
 {
-    int64_t                         ms;
+    int64_t                         ms, live;
     redisReply                     *reply;
     ngx_http_trifecta_main_conf_t  *mcf;
 
@@ -167,15 +167,16 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
 
     if ((ngx_http_trifecta_resp_is(reply, 0, "OK")
          || ngx_http_trifecta_resp_is(reply, 0, "DUP"))
-        && reply->elements >= 3)
+        && reply->elements >= 4)
     {
         ms = ngx_http_trifecta_resp_int(reply->element[2]);
+        live = ngx_http_trifecta_resp_int(reply->element[3]);
 
         ngx_http_trifecta_count(mcf, ngx_http_trifecta_resp_is(reply, 0, "OK")
                                      ? NGX_HTTP_TRIFECTA_M_SUBMIT_OK
                                      : NGX_HTTP_TRIFECTA_M_SUBMIT_DUP);
 
-        return ngx_http_trifecta_accepted(r, submit, ms);
+        return ngx_http_trifecta_accepted(r, submit, ms, live - 1);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "QFULL")) {

@@ -1,0 +1,238 @@
+#include "ngx_http_trifecta_fields.h"
+
+#include <string.h>
+#include <strings.h>
+
+
+typedef struct {
+    const char  *p;
+    const char  *end;
+} tf_fields_t;
+
+
+static int
+tf_fields_is_token(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z')
+           || (c >= 'A' && c <= 'Z')
+           || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+
+static void
+tf_fields_blank(tf_fields_t *f)
+{
+    while (f->p < f->end && (*f->p == ' ' || *f->p == '\t')) {
+        f->p++;
+    }
+}
+
+
+static size_t
+tf_fields_token(tf_fields_t *f)
+{
+    const char  *start;
+
+    start = f->p;
+
+    while (f->p < f->end && tf_fields_is_token(*f->p)) {
+        f->p++;
+    }
+
+    return (size_t) (f->p - start);
+}
+
+
+/*
+ * Skips a quoted string that starts here; without its end, all the rest.
+ * Returns the length of what is between the quotes.
+ */
+
+static size_t
+tf_fields_quoted(tf_fields_t *f)
+{
+    const char  *start;
+
+    start = ++f->p;
+
+    while (f->p < f->end && *f->p != '"') {
+        f->p += (*f->p == '\\' && f->p + 1 < f->end) ? 2 : 1;
+    }
+
+    if (f->p == f->end) {
+        return 0;
+    }
+
+    f->p++;
+
+    return (size_t) (f->p - 1 - start);
+}
+
+
+/* To the comma behind this element of the list, or to the end. */
+
+static void
+tf_fields_next(tf_fields_t *f)
+{
+    while (f->p < f->end && *f->p != ',') {
+        if (*f->p == '"') {
+            (void) tf_fields_quoted(f);
+
+        } else {
+            f->p++;
+        }
+    }
+
+    if (f->p < f->end) {
+        f->p++;
+    }
+}
+
+
+/* Digits to seconds, or -1. */
+
+static int
+tf_fields_seconds(const char *data, size_t len)
+{
+    int     n;
+    size_t  i;
+
+    if (len == 0) {
+        return -1;
+    }
+
+    n = 0;
+
+    for (i = 0; i < len; i++) {
+        if (data[i] < '0' || data[i] > '9') {
+            return -1;
+        }
+
+        n = n * 10 + (data[i] - '0');
+
+        if (n > TF_PREFER_WAIT_MAX) {
+            n = TF_PREFER_WAIT_MAX;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+tf_prefer_wait(tf_prefer_t *prefer, tf_fields_t *f)
+{
+    size_t       len;
+    const char  *value;
+
+    prefer->seen = 1;
+
+    tf_fields_blank(f);
+
+    if (f->p == f->end || *f->p != '=') {
+        return;
+    }
+
+    f->p++;
+    tf_fields_blank(f);
+
+    if (f->p < f->end && *f->p == '"') {
+        value = f->p + 1;
+        len = tf_fields_quoted(f);
+
+    } else {
+        value = f->p;
+        len = tf_fields_token(f);
+    }
+
+    tf_fields_blank(f);
+
+    /* "wait=5 6" is not 5 */
+
+    if (f->p == f->end || *f->p == ',' || *f->p == ';') {
+        prefer->wait = tf_fields_seconds(value, len);
+    }
+}
+
+
+void
+tf_prefer_parse(tf_prefer_t *prefer, const char *data, size_t len)
+{
+    size_t        n;
+    const char   *name;
+    tf_fields_t   f;
+
+    f.p = data;
+    f.end = data + len;
+
+    while (f.p < f.end && !prefer->seen) {
+        tf_fields_blank(&f);
+
+        name = f.p;
+        n = tf_fields_token(&f);
+
+        if (n == 4 && strncasecmp(name, "wait", 4) == 0) {
+            tf_prefer_wait(prefer, &f);
+        }
+
+        tf_fields_next(&f);
+    }
+}
+
+
+int
+tf_etag_match(const char *data, size_t len, const char *etag,
+    size_t etag_len)
+{
+    const char   *tag;
+    tf_fields_t   f;
+
+    f.p = data;
+    f.end = data + len;
+
+    tf_fields_blank(&f);
+
+    if (f.p < f.end && *f.p == '*') {
+        f.p++;
+        tf_fields_blank(&f);
+
+        return f.p == f.end;
+    }
+
+    while (f.p < f.end) {
+        tf_fields_blank(&f);
+
+        if (f.end - f.p > 2 && f.p[0] == 'W' && f.p[1] == '/') {
+            f.p += 2;
+        }
+
+        /* an entity tag has no escapes: it ends at the next quote */
+
+        if (f.p < f.end && *f.p == '"') {
+            tag = f.p;
+            f.p = memchr(tag + 1, '"', (size_t) (f.end - tag - 1));
+
+            if (f.p == NULL) {
+                return 0;
+            }
+
+            f.p++;
+
+            if ((size_t) (f.p - tag) == etag_len
+                && memcmp(tag, etag, etag_len) == 0)
+            {
+                return 1;
+            }
+        }
+
+        while (f.p < f.end && *f.p != ',') {
+            f.p++;
+        }
+
+        if (f.p < f.end) {
+            f.p++;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,329 @@
+#include "ngx_http_trifecta_read.h"
+#include "ngx_http_trifecta_worker.h"
+
+
+typedef struct {
+    const char  *word;
+    ngx_uint_t   ends;
+} ngx_http_trifecta_state_row_t;
+
+
+static void ngx_http_trifecta_read_looked(void *data,
+    ngx_http_trifecta_redis_answer_t *answer);
+static void ngx_http_trifecta_read_queried(void *data, PGresult *res);
+
+
+static const ngx_http_trifecta_state_row_t  ngx_http_trifecta_states[] = {
+#define NGX_HTTP_TRIFECTA_STATE(name, word, terminal)  { word, terminal },
+    TF_JOB_STATES(NGX_HTTP_TRIFECTA_STATE)
+#undef NGX_HTTP_TRIFECTA_STATE
+};
+
+
+/*
+ * The settings make row-level security let these rows through, and end with
+ * the query's transaction; the predicate is the first lock, they are the
+ * second.
+ */
+
+static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
+{
+    { "SELECT set_config('trifecta.tenant', $1, true),"
+      " set_config('trifecta.owner', $2, true)", 2 },
+
+    { "SELECT j.state, j.attempt, j.model,"
+      " (extract(epoch from j.accepted) * 1000)::bigint,"
+      " (extract(epoch from j.finished) * 1000)::bigint,"
+      " j.error::text, j.usage::text, r.body, r.citations::text,"
+      " j.deleted IS NOT NULL"
+      " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"
+      " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 3 },
+
+    { NULL, 0 }
+};
+
+
+const char *
+ngx_http_trifecta_state_word(tf_job_state_t state)
+{
+    return ngx_http_trifecta_states[state].word;
+}
+
+
+tf_job_state_t
+ngx_http_trifecta_state_of(const char *word, size_t len)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < TF_JOB_NSTATES; i++) {
+        if (ngx_strlen(ngx_http_trifecta_states[i].word) == len
+            && ngx_memcmp(ngx_http_trifecta_states[i].word, word, len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return TF_JOB_NSTATES;
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_state_ends(tf_job_state_t state)
+{
+    return ngx_http_trifecta_states[state].ends;
+}
+
+
+int64_t
+ngx_http_trifecta_row_int(PGresult *row, int column)
+{
+    off_t  n;
+
+    n = ngx_atoof((u_char *) PQgetvalue(row, 0, column),
+                  PQgetlength(row, 0, column));
+
+    return n == NGX_ERROR ? 0 : n;
+}
+
+
+static void
+ngx_http_trifecta_read_model(ngx_http_trifecta_read_t *read,
+    const char *model, size_t len)
+{
+    read->model.data = read->name;
+    read->model.len = ngx_min(len, sizeof(read->name));
+
+    ngx_memcpy(read->name, model, read->model.len);
+}
+
+
+/* The column of the table in the header where PostgreSQL has no end. */
+
+static void
+ngx_http_trifecta_read_no_end(ngx_http_trifecta_read_t *read)
+{
+    switch (read->queue) {
+
+    case ngx_http_trifecta_queue_away:
+        read->seen = ngx_http_trifecta_seen_no_queue;
+        return;
+
+    case ngx_http_trifecta_queue_ended:
+        read->seen = (read->state == TF_JOB_SUCCEEDED)
+                     ? ngx_http_trifecta_seen_no_store
+                     : ngx_http_trifecta_seen_ended;
+        return;
+
+    case ngx_http_trifecta_queue_absent:
+        read->seen = ngx_http_trifecta_seen_gone;
+        return;
+    }
+}
+
+
+static void
+ngx_http_trifecta_read_row(ngx_http_trifecta_read_t *read, PGresult *res)
+{
+    ngx_uint_t      ends;
+    tf_job_state_t  state;
+
+    if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_ROW_COLUMNS) {
+
+        if (read->cancelled && read->queue == ngx_http_trifecta_queue_ended
+            && read->state == TF_JOB_CANCELLED)
+        {
+            ngx_http_trifecta_read_no_end(read);
+            return;
+        }
+
+        read->seen = (read->queue == ngx_http_trifecta_queue_away)
+                     ? ngx_http_trifecta_seen_no_queue
+                     : ngx_http_trifecta_seen_no_store;
+        return;
+    }
+
+    if (PQntuples(res) == 0) {
+        ngx_http_trifecta_read_no_end(read);
+        return;
+    }
+
+    state = ngx_http_trifecta_state_of(PQgetvalue(res, 0, 0),
+                                       PQgetlength(res, 0, 0));
+
+    if (state == TF_JOB_NSTATES) {
+        read->seen = ngx_http_trifecta_seen_no_store;
+        return;
+    }
+
+    if (PQgetvalue(res, 0, NGX_HTTP_TRIFECTA_ROW_DELETED)[0] == 't') {
+        read->seen = ngx_http_trifecta_seen_deleted;
+        return;
+    }
+
+    ends = ngx_http_trifecta_state_ends(state);
+
+    if (!ends) {
+
+        if (read->queue != ngx_http_trifecta_queue_absent) {
+            ngx_http_trifecta_read_no_end(read);
+            return;
+        }
+
+        if (read->cancelled) {
+            read->seen = ngx_http_trifecta_seen_no_queue;
+            return;
+        }
+    }
+
+    read->seen = ends ? ngx_http_trifecta_seen_ended
+                      : ngx_http_trifecta_seen_open;
+    read->state = state;
+    read->accepted = ngx_http_trifecta_row_int(res, 3);
+    read->position = 0;
+    read->stopping = 0;
+    read->row = res;
+
+    ngx_http_trifecta_read_model(read, PQgetvalue(res, 0, 2),
+                                 PQgetlength(res, 0, 2));
+}
+
+
+static void
+ngx_http_trifecta_read_queried(void *data, PGresult *res)
+{
+    ngx_http_trifecta_read_t *read = data;
+
+    read->op.query = NULL;
+
+    ngx_http_trifecta_read_row(read, res);
+
+    /* the request, and this reading with it, may be gone afterwards */
+
+    read->done(read);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
+{
+    ngx_str_t                       params[3];
+    ngx_http_request_t             *r;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    r = read->op.request;
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    params[0] = ctx->tenant;
+    params[1] = ctx->owner;
+    params[2] = ctx->job_id;
+
+    read->op.query = ngx_http_trifecta_pg_query(mcf->worker->pg,
+                                                ngx_http_trifecta_job_query,
+                                                params, 3,
+                                                ngx_http_trifecta_read_queried,
+                                                read);
+    if (read->op.query == NULL) {
+        ngx_http_trifecta_read_row(read, NULL);
+        return NGX_OK;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* NGX_AGAIN when Redis has left the question to PostgreSQL. */
+
+static ngx_int_t
+ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
+    redisReply *reply)
+{
+    redisReply     **e;
+    tf_job_state_t   state;
+
+    read->queue = ngx_http_trifecta_queue_away;
+
+    if (reply == NULL) {
+        return ngx_http_trifecta_read_store(read);
+    }
+
+    if (ngx_http_trifecta_resp_is(reply, 0, "ABSENT")) {
+        read->queue = ngx_http_trifecta_queue_absent;
+        return ngx_http_trifecta_read_store(read);
+    }
+
+    if (ngx_http_trifecta_resp_is(reply, 0, "DELETED")) {
+        read->seen = ngx_http_trifecta_seen_deleted;
+        return NGX_OK;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, read->op.request->connection->log, 0,
+                      "trifecta: Redis refused to look: %*s",
+                      (size_t) reply->len, reply->str);
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5
+        || reply->element[0]->type != REDIS_REPLY_STRING
+        || reply->element[3]->type != REDIS_REPLY_STRING)
+    {
+        return ngx_http_trifecta_read_store(read);
+    }
+
+    e = reply->element;
+    state = ngx_http_trifecta_state_of(e[0]->str, e[0]->len);
+
+    if (state == TF_JOB_NSTATES) {
+        return ngx_http_trifecta_read_store(read);
+    }
+
+    read->state = state;
+    read->accepted = ngx_http_trifecta_resp_int(e[2]);
+    read->position = ngx_http_trifecta_resp_int(e[4]);
+    read->stopping = 0;
+
+    ngx_http_trifecta_read_model(read, e[3]->str, e[3]->len);
+
+    if (!ngx_http_trifecta_state_ends(state)) {
+        read->seen = ngx_http_trifecta_seen_open;
+        read->stopping = (reply->elements > 7
+                          && ngx_http_trifecta_resp_int(e[7]) == 1);
+        return NGX_OK;
+    }
+
+    read->queue = ngx_http_trifecta_queue_ended;
+
+    return ngx_http_trifecta_read_store(read);
+}
+
+
+static void
+ngx_http_trifecta_read_looked(void *data,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    ngx_http_trifecta_read_t *read = data;
+
+    read->op.cmd = NULL;
+
+    if (ngx_http_trifecta_read_reply(read, answer->reply) == NGX_OK) {
+        read->done(read);
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
+{
+    read->row = NULL;
+
+    read->op.cmd = ngx_http_trifecta_job_command(read->op.request, "FCALL_RO",
+                                              TF_FN_LOOK, 0,
+                                              ngx_http_trifecta_read_looked,
+                                              read);
+    if (read->op.cmd == NULL) {
+        return ngx_http_trifecta_read_reply(read, NULL);
+    }
+
+    return NGX_AGAIN;
+}

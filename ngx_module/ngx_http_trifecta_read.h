@@ -1,0 +1,106 @@
+#ifndef NGX_HTTP_TRIFECTA_READ_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_READ_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_job.h"
+
+
+/*
+ * What became of a job: one look at Redis, then, where that does not tell,
+ * one at PostgreSQL.
+ *
+ * Redis says where an open job stands; what ended, and what Redis does not
+ * know, PostgreSQL says:
+ *
+ *                       PostgreSQL has the job
+ *   Redis      ended          open               not              away
+ *   open       -              -                  -                - (not asked)
+ *   ended      the row        Redis' word        Redis' word      no store
+ *   absent     the row        the row            gone             no store
+ *   deleted    -              -                  -                -
+ *   away       the row        no queue           no queue         no queue
+ *
+ * "Away" is also a Redis without an epoch.  A job that Redis calls succeeded
+ * has its row committed before; if the row is not there the store has gone
+ * back in time: that is "no store", not an empty success.  A row that is only
+ * a tombstone is "deleted", too.
+ *
+ * After a cancel two fields of the table differ: a job that Redis does not
+ * know and that is open in PostgreSQL is "no queue", since nobody could tell
+ * it, and one that Redis calls cancelled does not need PostgreSQL.
+ *
+ * A reading may be repeated as often as one likes: it takes nothing from the
+ * request's pool.
+ */
+
+typedef struct ngx_http_trifecta_read_s  ngx_http_trifecta_read_t;
+
+typedef void (*ngx_http_trifecta_read_pt)(ngx_http_trifecta_read_t *read);
+
+typedef enum {
+    ngx_http_trifecta_seen_nothing = 0,     /* not read yet */
+    ngx_http_trifecta_seen_open,
+    ngx_http_trifecta_seen_ended,
+    ngx_http_trifecta_seen_gone,
+    ngx_http_trifecta_seen_deleted,
+    ngx_http_trifecta_seen_no_queue,
+    ngx_http_trifecta_seen_no_store
+} ngx_http_trifecta_seen_e;
+
+typedef enum {
+    ngx_http_trifecta_queue_away = 0,
+    ngx_http_trifecta_queue_absent,
+    ngx_http_trifecta_queue_ended
+} ngx_http_trifecta_queue_e;
+
+
+/* It is zeroed by whoever makes it, and starts an operation of a request. */
+
+struct ngx_http_trifecta_read_s {
+    ngx_http_trifecta_op_t       op;
+    ngx_http_trifecta_read_pt    done;
+    unsigned                     cancelled:1;   /* it is after a cancel */
+
+    ngx_http_trifecta_seen_e     seen;
+
+    /* of an open or ended job */
+    tf_job_state_t               state;
+    int64_t                      accepted;      /* ms */
+    int64_t                      position;      /* jobs in front of it */
+    ngx_uint_t                   stopping;      /* it was told to stop */
+    ngx_str_t                    model;
+    PGresult                    *row;   /* or NULL; gone when done returns */
+
+    ngx_http_trifecta_queue_e    queue;         /* what Redis has said */
+    u_char                       name[TF_MODEL_MAX];
+};
+
+
+/* Columns of the row. */
+
+#define NGX_HTTP_TRIFECTA_ROW_FINISHED   4
+#define NGX_HTTP_TRIFECTA_ROW_ERROR      5
+#define NGX_HTTP_TRIFECTA_ROW_USAGE      6
+#define NGX_HTTP_TRIFECTA_ROW_BODY       7
+#define NGX_HTTP_TRIFECTA_ROW_CITATIONS  8
+#define NGX_HTTP_TRIFECTA_ROW_DELETED    9
+#define NGX_HTTP_TRIFECTA_ROW_COLUMNS    10
+
+
+/*
+ * Reads the job of the request's context.  NGX_AGAIN: read->done is called
+ * when it is known.  NGX_OK: it is known already, and done is not called.
+ */
+ngx_int_t ngx_http_trifecta_read(ngx_http_trifecta_read_t *read);
+
+const char *ngx_http_trifecta_state_word(tf_job_state_t state);
+
+/* A state's word to the state, TF_JOB_NSTATES for none. */
+tf_job_state_t ngx_http_trifecta_state_of(const char *word, size_t len);
+ngx_uint_t ngx_http_trifecta_state_ends(tf_job_state_t state);
+
+int64_t ngx_http_trifecta_row_int(PGresult *row, int column);
+
+
+#endif /* NGX_HTTP_TRIFECTA_READ_H_INCLUDED */
