@@ -32,6 +32,16 @@ die()
 }
 
 
+# build TARGET...: make, one at a time in this folder
+
+build()
+{
+    mkdir -p "$ROOT/build"
+    flock "$ROOT/build/lock" \
+        make -C "$ROOT" --no-print-directory -j"$(nproc)" "$@"
+}
+
+
 # usage: prints the comment at the head of the script
 
 usage()

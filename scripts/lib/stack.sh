@@ -181,6 +181,34 @@ port_busy()
 }
 
 
+# listens PID PORTS: the process itself has the listening sockets; that
+# somebody answers on a port does not say who
+
+listens()
+{
+    local  port hex inode found inodes
+
+    for port in $2; do
+        hex=$(printf '%04X' "$port")
+        found=
+
+        mapfile -t inodes < <(awk -v p=":$hex" '
+            $4 == "0A" && substr($2, length($2) - 4) == p { print $10 }' \
+            /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+
+        for inode in "${inodes[@]}"; do
+            if find "/proc/$1/fd" -lname "socket:?$inode?" 2>/dev/null |
+               grep -q .
+            then
+                found=1
+            fi
+        done
+
+        [ -n "$found" ] || return 1
+    done
+}
+
+
 # wait_http URL SECONDS: until it answers 200
 
 wait_http()
