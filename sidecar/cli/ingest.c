@@ -62,8 +62,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
 static const tf_cli_usage_t  tf_ingest_usage = {
     "ingest",
     "PATH...",
-    "Reads documents (.txt, .md, .xml) into the store: files, and folders with\n"
-    "all that is in them but hidden files.  Unchanged documents are skipped,\n"
+    "Reads documents (.txt, .md, .xml) into the store: files, and folders\n"
+    "with all that is in them but hidden files.  Unchanged documents are skipped,\n"
     "changed ones replaced, each in one transaction; what cannot be read is\n"
     "named and skipped.  A document is known by its path in the folder, its\n"
     "collection and its owner: folders of the same name that hold different\n"
