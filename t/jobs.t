@@ -79,6 +79,7 @@ ok($t->result($id)->{json}{error}{code}, 'and says why');
 
 $id = test_job('sleep=1500 say=survivor');
 ok(until_state($id, 'running'), 'it runs');
+$t->wait_for(sub { row($id) && row($id)->[1] }, 10);    # and has an attempt
 my $victim = holder($id);
 ok(defined $victim, 'in one of the sidecars') or BAIL_OUT('no holder');
 my $pid = pid_of($victim);

@@ -56,13 +56,14 @@ local function job_key(P, id)
 end
 
 
--- Fields of a hash as a table; nil when there is no such hash.
+-- Fields of a hash as a table; nil when there is no such hash, or another
+-- thing of that name.
 
 local function job_get(P, id, ...)
     local names = { 'state', ... }
-    local values = redis.call('HMGET', job_key(P, id), unpack(names))
+    local values = redis.pcall('HMGET', job_key(P, id), unpack(names))
 
-    if not values[1] then
+    if values.err or not values[1] then
         return nil
     end
 
@@ -153,6 +154,43 @@ local function ended(P, id, tenant, state)
     redis.call('HSET', job_key(P, id), 'state', state)
     redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
     redis.call('SPUBLISH', P .. ':c:' .. id, state)
+end
+
+
+--[[
+Whether a job (of the stream of prio) has what every later step takes for
+granted.  One that has not was not written by submit, or was damaged since: a
+function that stumbles over it would do so each time, and the other jobs of
+the same call with it.
+--]]
+
+local SOUND = { 'sid', 'tenant', 'owner', 'prio', 'acc', 'dl', 'lease',
+                'attempt', 'fails', 'crashes', 'lost' }
+
+local function sound(job, prio)
+    for i = 4, #SOUND do
+        local n = job[SOUND[i]]
+
+        if not n or #n > 15 or not n:match('^%d+$') then
+            return false
+        end
+    end
+
+    local p = tonumber(job.prio)
+
+    return job.tenant and job.owner and p < PRIORITIES and p == (prio or p)
+end
+
+
+-- It ends as failed; the ledger closes its row, if it has one.
+
+local function damaged(P, id, job, prio, sid)
+    local tenant = job.tenant or ''
+
+    leave(P, id, tenant, prio, sid, 'ready')
+    redis.call('ZREM', P .. ':t:' .. tenant .. ':run', id)
+    ended(P, id, tenant, 'failed')
+    redis.call('XADD', P .. ':acc', '*', 'op', 'damaged', 'id', id)
 end
 
 
@@ -412,8 +450,8 @@ end
 --[[
 claim P worker n lowest_first(0|1)
   Hands out at most n ready jobs.  Entries whose job is gone, cancelled or
-  no longer theirs are dropped; a job past its deadline is ended as failed
-  and left to the ledger.
+  no longer theirs are dropped; a job past its deadline, or damaged, is ended
+  as failed and left to the ledger.
 -> {{last id of r:0, of r:1, of r:2}, job...}
    The last ids are there only when fewer than n came: what XREAD BLOCK may
    wait behind without missing anything.
@@ -445,11 +483,14 @@ local function claim(keys, args)
 
             for _, entry in ipairs(got[1][2]) do
                 local sid, id = entry[1], entry[2][2]
-                local job = id and job_get(P, id, 'sid', 'tenant', 'dl')
+                local job = id and job_get(P, id, unpack(SOUND))
 
                 if not job or job.state ~= 'queued' or job.sid ~= sid then
                     redis.call('XACK', stream, 'w', sid)
                     redis.call('XDEL', stream, sid)
+
+                elseif not sound(job, prio) then
+                    damaged(P, id, job, prio, sid)
 
                 elseif now > tonumber(job.dl) then
                     leave(P, id, job.tenant, prio, sid, 'ready')
@@ -488,11 +529,10 @@ end
 -- The job, if the worker holds it under this lease.
 
 local function held(P, w, id, lease)
-    local job = job_get(P, id, 'worker', 'lease', 'tenant', 'prio', 'sid',
-                        'acc', 'cancel')
+    local job = job_get(P, id, 'worker', 'cancel', unpack(SOUND))
 
     if job and job.state == 'running' and job.worker == w
-       and job.lease == lease
+       and job.lease == lease and sound(job)
     then
         return job
     end
@@ -827,12 +867,14 @@ local function reclaim(keys, args)
             local sid, holder = entry[1], entry[2]
             local body = redis.call('XRANGE', stream, sid, sid)[1]
             local id = body and body[2][2]
-            local job = id and job_get(P, id, 'sid', 'tenant', 'dl',
-                                       'attempt')
+            local job = id and job_get(P, id, unpack(SOUND))
 
             if not job or job.state ~= 'running' or job.sid ~= sid then
                 redis.call('XACK', stream, 'w', sid)
                 redis.call('XDEL', stream, sid)
+
+            elseif not sound(job, prio) then
+                damaged(P, id, job, prio, sid)
 
             else
                 local seen = tonumber(redis.call('ZSCORE', P .. ':wk',

@@ -133,6 +133,15 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
     json_t      *row, *value;
     const char  *text;
 
+    if (strcmp(tf_ledger_field(entry, "op"), "damaged") == 0) {
+        /* nothing of its hash can be relied on; the id names its row */
+
+        row = json_pack("{s:s, s:s}", "op", "damaged",
+                        "id", tf_ledger_field(entry, "id"));
+        (void) json_array_append_new(rows, row);
+        return;
+    }
+
     if (tf_reply_len(values) != TF_LEDGER_NFIELDS
         || tf_reply_str(values, 0)[0] == '\0')
     {

@@ -58,15 +58,15 @@ tf_return_command(tf_queue_t *q, const tf_job_t *job, tf_cmd_t *cmd)
 
 
 /*
- * Tells Redis of n jobs in one write; returns how many were answered.  Those
- * behind the last answer are told again: each function checks worker and
- * lease, so a repetition does nothing.
+ * Tells Redis of n jobs in one write; returns how many were not answered, or
+ * with an error, and moves these to the front.  They are told again: each
+ * function checks worker and lease, so a repetition does nothing.
  */
 
 static unsigned
 tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
 {
-    unsigned     i;
+    unsigned     i, keep;
     tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
 
@@ -75,24 +75,25 @@ tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
 
         if (tf_redis_append(redis, &cmd) != 0) {
             tf_cmd_free(&cmd);
-            return 0;
+            return n;
         }
     }
 
     tf_cmd_free(&cmd);
 
-    for (i = 0; i < n; i++) {
+    for (i = 0, keep = 0; i < n; i++) {
         reply = tf_redis_reply(redis, 0);
         if (reply == NULL) {
-            break;
+            memmove(jobs + keep, jobs + i, (n - i) * sizeof(tf_job_t *));
+            return keep + n - i;
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
             (void) snprintf(redis->err, sizeof(redis->err), "Redis: %s",
                             reply->str);
             freeReplyObject(reply);
-            tf_redis_close(redis);
-            break;
+            jobs[keep++] = jobs[i];
+            continue;
         }
 
         if (jobs[i]->back == TF_RETURN_RELEASE) {
@@ -106,45 +107,42 @@ tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
         tf_pool_forget(q, jobs[i]);
     }
 
-    return i;
+    return keep;
 }
 
 
 void *
 tf_pool_return(void *queue)
 {
-    unsigned     i, n, keep, told, streak;
+    unsigned     i, n, streak;
     tf_job_t    *jobs[TF_RETURN_BATCH];
     tf_queue_t  *q = queue;
     tf_redis_t   redis;
 
     tf_redis_init(&redis, q->conf, q->prefix, 1);
+    streak = 0;
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->back, jobs, TF_RETURN_BATCH, 0);
+        n = tf_return_batch(q, &redis, jobs, n);
 
-        for (streak = 0; n > 0 && !tf_pool_over(q); streak++) {
-            told = tf_return_batch(q, &redis, jobs, n);
-            n -= told;
-            memmove(jobs, jobs + told, n * sizeof(tf_job_t *));
+        if (n == 0) {
+            streak = 0;
+            continue;
+        }
 
-            if (n == 0) {
-                break;
+        tf_pool_redis_down(q, redis.err);
+        tf_pool_sleep(q, tf_pool_backoff(streak++));
+
+        /* behind those that came meanwhile: it may be the fault of one job */
+
+        for (i = 0; i < n; i++) {
+            if (atomic_load(&jobs[i]->stop) == TF_STOP_LOST) {
+                tf_pool_forget(q, jobs[i]);
+
+            } else {
+                tf_pool_put(q, &q->back, jobs[i]);
             }
-
-            tf_pool_redis_down(q, redis.err);
-            tf_pool_sleep(q, tf_pool_backoff(streak));
-
-            for (i = 0, keep = 0; i < n; i++) {
-                if (atomic_load(&jobs[i]->stop) == TF_STOP_LOST) {
-                    tf_pool_forget(q, jobs[i]);
-
-                } else {
-                    jobs[keep++] = jobs[i];
-                }
-            }
-
-            n = keep;
         }
     }
 

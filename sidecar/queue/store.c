@@ -90,12 +90,22 @@ static const char  tf_store_new_sql[] =
     "{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in "         \
     "the queue past its deadline.\"}"
 
+#define TF_STORE_DAMAGED                                                      \
+    "{\"code\":\"queue_entry_damaged\",\"message\":\"What the queue held of "  \
+    "the job was damaged.\"}"
+
 /* What the ledger does, in this order, in one transaction. */
 
 static const char *const  tf_store_ledger_sql[] = {
     tf_store_new_sql,
     TF_STORE_END_SQL("expire", "failed", TF_STORE_EXPIRED),
     TF_STORE_END_SQL("cancel", "cancelled", TF_STORE_CANCELLED),
+
+    "UPDATE trifecta.job SET state = 'failed', "
+    "error = '" TF_STORE_DAMAGED "', finished = now() "
+    "WHERE id IN (SELECT (e->>'id')::uuid "
+    "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'damaged') "
+    "AND state IN ('queued', 'running')",
 
     /* deleted: an open one is cancelled, and what it held is erased */
 
@@ -211,11 +221,10 @@ tf_store_find(tf_job_t **jobs, unsigned n, const char *id, unsigned *at)
 
 
 static tf_pg_status_t
-tf_store_begin_batch(tf_pg_t *pg, const char *worker, tf_job_t **jobs,
-    unsigned n, tf_begin_t *result)
+tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
+    tf_job_t **jobs, unsigned n, tf_begin_t *result)
 {
     int              r;
-    char            *rows;
     unsigned         i, began;
     tf_job_t        *job;
     PGresult        *res;
@@ -223,17 +232,11 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, tf_job_t **jobs,
     tf_job_state_t   state;
     tf_pg_status_t   rc;
 
-    rows = tf_store_begin_rows(jobs, n);
-    if (rows == NULL) {
-        return TF_PG_DOWN;
-    }
-
     params[0] = rows;
     params[1] = worker;
 
     rc = tf_pg_query(pg, &res, 0, tf_store_begin_sql, 2, params);
     if (rc != TF_PG_OK) {
-        free(rows);
         return rc;
     }
 
@@ -256,13 +259,10 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, tf_job_t **jobs,
     PQclear(res);
 
     if (began == n) {
-        free(rows);
         return TF_PG_OK;
     }
 
     rc = tf_pg_query(pg, &res, 0, tf_store_look_sql, 1, params);
-    free(rows);
-
     if (rc != TF_PG_OK) {
         return TF_PG_DOWN;
     }
@@ -295,22 +295,30 @@ tf_pg_status_t
 tf_store_begin(tf_pg_t *pg, const char *worker, tf_job_t **jobs, unsigned n,
     tf_begin_t *result)
 {
-    unsigned        i;
-    tf_pg_status_t  rc;
+    char            *rows;
+    unsigned         i;
+    tf_pg_status_t   rc;
 
-    rc = tf_store_begin_batch(pg, worker, jobs, n, result);
+    /* NULL for text that is not UTF-8: Redis may hand out anything */
 
-    if (rc == TF_PG_OK) {
-        return TF_PG_OK;
-    }
+    rows = tf_store_begin_rows(jobs, n);
 
-    if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
-        return TF_PG_DOWN;
+    if (rows != NULL) {
+        rc = tf_store_begin_batch(pg, worker, rows, jobs, n, result);
+        free(rows);
+
+        if (rc == TF_PG_OK) {
+            return TF_PG_OK;
+        }
+
+        if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
+            return TF_PG_DOWN;
+        }
     }
 
     if (n == 1) {
         tf_log(TF_LOG_ERROR, "job %s cannot be begun: %s", jobs[0]->id,
-               pg->err);
+               rows ? pg->err : "what Redis has of it is not UTF-8");
         result[0].status = TF_BEGIN_REFUSED;
         return TF_PG_OK;
     }
