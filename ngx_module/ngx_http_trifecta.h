@@ -101,6 +101,10 @@ typedef struct {
     json_t                       *claims;       /* of the verified token */
 
     ngx_str_t                     job_id;       /* once it is known */
+    ngx_str_t                     error;        /* code of the answer */
+    ngx_str_t                     outcome;      /* of a submit */
+    uint64_t                      queue_time;   /* us spent on Redis */
+    uint64_t                      store_time;   /* us spent on PostgreSQL */
     void                         *body;         /* of body.c, while it reads */
 
     unsigned                      authenticated:1;  /* set by auth */

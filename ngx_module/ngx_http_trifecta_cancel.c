@@ -255,6 +255,8 @@ ngx_http_trifecta_delete_looked(void *data,
                                                 ngx_http_trifecta_delete_read,
                                                 cancel);
 
+        ngx_http_trifecta_pg_charge(cancel->op.query, &ctx->store_time);
+
         rc = cancel->op.query ? NGX_DONE
                               : ngx_http_trifecta_delete_send(r, cancel);
 

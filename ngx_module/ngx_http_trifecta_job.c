@@ -48,6 +48,7 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
 
     ctx = ngx_http_trifecta_get_ctx(r);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
@@ -74,9 +75,13 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     argv[6] = (char *) ctx->job_id.data;
     argvlen[6] = ctx->job_id.len;
 
-    return ngx_http_trifecta_redis_command(mcf->worker->redis,
-                                           NGX_HTTP_TRIFECTA_JOB_ARGS, argv,
-                                           argvlen, flags, handler, data);
+    cmd = ngx_http_trifecta_redis_command(mcf->worker->redis,
+                                          NGX_HTTP_TRIFECTA_JOB_ARGS, argv,
+                                          argvlen, flags, handler, data);
+
+    ngx_http_trifecta_redis_charge(cmd, &ctx->queue_time);
+
+    return cmd;
 }
 
 

@@ -1,33 +1,33 @@
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_routes.h"
 
 
-#define NGX_HTTP_TRIFECTA_ZONE_SIZE  (256 * 1024)
+#define NGX_HTTP_TRIFECTA_ZONE_SIZE  (512 * 1024)
 
 
 static ngx_int_t ngx_http_trifecta_metrics_init(ngx_shm_zone_t *zone,
     void *data);
 
 
-typedef struct {
-    const char  *metric;
-    const char  *label;
-    const char  *help;
-} ngx_http_trifecta_metric_row_t;
+static const uint64_t  ngx_http_trifecta_request_bounds[] = {
+#define NGX_HTTP_TRIFECTA_BOUND(us, text)  us,
+    NGX_HTTP_TRIFECTA_REQUEST_BOUNDS(NGX_HTTP_TRIFECTA_BOUND)
+#undef NGX_HTTP_TRIFECTA_BOUND
+};
 
-
-static const ngx_http_trifecta_metric_row_t  ngx_http_trifecta_metric_rows[] =
-{
-#define NGX_HTTP_TRIFECTA_ROW(name, metric, label, help)                      \
-    { metric, label, help },
-    NGX_HTTP_TRIFECTA_COUNTERS(NGX_HTTP_TRIFECTA_ROW)
-#undef NGX_HTTP_TRIFECTA_ROW
+static const uint64_t  ngx_http_trifecta_store_bounds[] = {
+#define NGX_HTTP_TRIFECTA_BOUND(us, text)  us,
+    NGX_HTTP_TRIFECTA_STORE_BOUNDS(NGX_HTTP_TRIFECTA_BOUND)
+#undef NGX_HTTP_TRIFECTA_BOUND
 };
 
 
-static const char *const  ngx_http_trifecta_error_codes[] = {
-#define NGX_HTTP_TRIFECTA_CODE(name, status, code, type, slug, title)  code,
-    TF_ERRORS(NGX_HTTP_TRIFECTA_CODE)
-#undef NGX_HTTP_TRIFECTA_CODE
+/* The words of the label "outcome", for the log. */
+
+static const char *const  ngx_http_trifecta_labels[] = {
+#define NGX_HTTP_TRIFECTA_LABEL(name, metric, label, help)  label,
+    NGX_HTTP_TRIFECTA_COUNTERS(NGX_HTTP_TRIFECTA_LABEL)
+#undef NGX_HTTP_TRIFECTA_LABEL
 };
 
 
@@ -68,6 +68,8 @@ ngx_http_trifecta_metrics_init(ngx_shm_zone_t *zone, void *data)
         if (shpool->data == NULL) {
             return NGX_ERROR;
         }
+
+        ((ngx_http_trifecta_metrics_t *) shpool->data)->started = ngx_time();
     }
 
     return NGX_OK;
@@ -90,6 +92,173 @@ ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
     m = ngx_http_trifecta_metrics(mcf);
 
     (void) ngx_atomic_fetch_add(&m->counters[metric], 1);
+}
+
+
+void
+ngx_http_trifecta_outcome(ngx_http_request_t *r,
+    ngx_http_trifecta_metric_t metric)
+{
+    const char                     *p;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    ngx_http_trifecta_count(mcf, metric);
+
+    p = ngx_http_trifecta_labels[metric] + sizeof("outcome=\"") - 1;
+
+    ctx->outcome.data = (u_char *) p;
+    ctx->outcome.len = ngx_strlen(p) - 1;
+}
+
+
+uint64_t
+ngx_http_trifecta_usec(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+static void
+ngx_http_trifecta_observe(ngx_http_trifecta_histogram_t *h,
+    const uint64_t *bounds, uint64_t us)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_TRIFECTA_BOUNDS && us > bounds[i]; i++) {
+        /* void */
+    }
+
+    (void) ngx_atomic_fetch_add(&h->buckets[i], 1);
+    (void) ngx_atomic_fetch_add(&h->sum, us);
+}
+
+
+void
+ngx_http_trifecta_observe_request(ngx_http_trifecta_histogram_t *h,
+    uint64_t us)
+{
+    ngx_http_trifecta_observe(h, ngx_http_trifecta_request_bounds, us);
+}
+
+
+void
+ngx_http_trifecta_observe_store(ngx_http_trifecta_histogram_t *h, uint64_t us)
+{
+    ngx_http_trifecta_observe(h, ngx_http_trifecta_store_bounds, us);
+}
+
+
+static void
+ngx_http_trifecta_count_request(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_time_t                        *tp;
+    ngx_uint_t                         i;
+    ngx_msec_int_t                     ms;
+    ngx_http_trifecta_loc_conf_t      *tlcf;
+    ngx_http_trifecta_main_conf_t     *mcf;
+    ngx_http_trifecta_route_counts_t  *route;
+
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    i = (tlcf->mode == NGX_HTTP_TRIFECTA_API)
+        ? ngx_http_trifecta_route_index(r) : 0;
+
+    if (i >= NGX_HTTP_TRIFECTA_ROUTES_MAX) {
+        i = 0;
+    }
+
+    route = &ngx_http_trifecta_metrics(mcf)->routes[i];
+
+    i = status / 100;
+    i = (i < 2) ? 0 : (i > 5) ? NGX_HTTP_TRIFECTA_CLASSES - 1 : i - 2;
+
+    (void) ngx_atomic_fetch_add(&route->classes[i], 1);
+
+    tp = ngx_timeofday();
+
+    ms = (ngx_msec_int_t) ((tp->sec - r->start_sec) * 1000
+                           + (tp->msec - r->start_msec));
+
+    ngx_http_trifecta_observe_request(&route->time,
+                                      ms > 0 ? (uint64_t) ms * 1000 : 0);
+
+    ngx_http_trifecta_slot(mcf)->requests++;
+}
+
+
+void
+ngx_http_trifecta_count_answer(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, ngx_uint_t status)
+{
+    ngx_http_trifecta_loc_conf_t  *tlcf;
+
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (ctx->counted || tlcf->mode == NGX_HTTP_TRIFECTA_ADMIN) {
+        return;
+    }
+
+    ctx->counted = 1;
+
+    ngx_http_trifecta_count_request(r, status);
+}
+
+
+/*
+ * A client that left while it waited (499), a failed allocation (500): no
+ * answer of ours, but a request all the same.
+ */
+
+ngx_int_t
+ngx_http_trifecta_log_handler(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_ctx_t       *ctx;
+    ngx_http_trifecta_loc_conf_t  *tlcf;
+
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (tlcf->mode != NGX_HTTP_TRIFECTA_API || r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_trifecta_module);
+
+    if (ctx == NULL || !ctx->counted) {
+        ngx_http_trifecta_count_request(r, r->err_status ? r->err_status
+                                           : r->headers_out.status);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_trifecta_metrics_t    *m;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
+        return NGX_OK;      /* no http{} */
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_http_trifecta_module);
+    m = ngx_http_trifecta_metrics(mcf);
+
+    m->loaded = ngx_time();
+    m->generation++;
+
+    return NGX_OK;
 }
 
 
@@ -158,82 +327,4 @@ ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
         *redis += slot->redis_ready;
         *pg += slot->pg_ready;
     }
-}
-
-
-static void
-ngx_http_trifecta_metrics_gauge(ngx_http_trifecta_json_t *out,
-    const char *name, const char *help, ngx_atomic_uint_t value)
-{
-    ngx_http_trifecta_json_printf(out, "# HELP trifecta_%s %s\n"
-                                  "# TYPE trifecta_%s gauge\n"
-                                  "trifecta_%s %uA\n",
-                                  name, help, name, name, value);
-}
-
-
-void
-ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
-    ngx_http_trifecta_json_t *out)
-{
-    ngx_uint_t                             i, workers, redis, pg;
-    ngx_http_trifecta_slot_t               sum, *slot;
-    ngx_http_trifecta_metrics_t           *m;
-    const ngx_http_trifecta_metric_row_t  *row;
-
-    m = ngx_http_trifecta_metrics(mcf);
-
-    for (i = 0; i < NGX_HTTP_TRIFECTA_M_COUNT; i++) {
-        row = &ngx_http_trifecta_metric_rows[i];
-
-        if (row->help[0]) {
-            ngx_http_trifecta_json_printf(out, "# HELP trifecta_%s %s\n"
-                                          "# TYPE trifecta_%s counter\n",
-                                          row->metric, row->help,
-                                          row->metric);
-        }
-
-        ngx_http_trifecta_json_printf(out, row->label[0]
-                                      ? "trifecta_%s{%s} %uA\n"
-                                      : "trifecta_%s%s %uA\n",
-                                      row->metric, row->label,
-                                      m->counters[i]);
-    }
-
-    ngx_http_trifecta_json_lit(out, "# HELP trifecta_errors_total "
-                               "Error answers by code\n"
-                               "# TYPE trifecta_errors_total counter\n");
-
-    for (i = 0; i < TF_E_COUNT; i++) {
-        ngx_http_trifecta_json_printf(out,
-                                   "trifecta_errors_total{code=\"%s\"} %uA\n",
-                                   ngx_http_trifecta_error_codes[i],
-                                   m->errors[i]);
-    }
-
-    ngx_http_trifecta_workers(mcf, &workers, &redis, &pg);
-
-    ngx_memzero(&sum, sizeof(ngx_http_trifecta_slot_t));
-
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-        slot = &m->slots[i];
-
-        sum.redis_pending += slot->redis_pending;
-        sum.pg_pending += slot->pg_pending;
-    }
-
-    ngx_http_trifecta_metrics_gauge(out, "workers", "Workers of nginx",
-                                    workers);
-    ngx_http_trifecta_metrics_gauge(out, "redis_ready_workers",
-                                    "Workers that are connected to Redis",
-                                    redis);
-    ngx_http_trifecta_metrics_gauge(out, "pg_ready_workers",
-                                    "Workers that are connected to "
-                                    "PostgreSQL", pg);
-    ngx_http_trifecta_metrics_gauge(out, "redis_pending",
-                                    "Commands without an answer yet",
-                                    sum.redis_pending);
-    ngx_http_trifecta_metrics_gauge(out, "pg_pending",
-                                    "Queries without an answer yet",
-                                    sum.pg_pending);
 }

@@ -264,7 +264,7 @@ ngx_module_t  ngx_http_trifecta_module = {
     ngx_http_trifecta_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_trifecta_init_module,         /* init module */
     ngx_http_trifecta_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -436,6 +436,13 @@ ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_trifecta_auth_handler;
 
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_trifecta_log_handler;
+
     return NGX_OK;
 }
 
@@ -476,6 +483,7 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     slot = ngx_http_trifecta_slot(mcf);
     ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
     slot->pid = ngx_pid;
+    slot->started = ngx_time();
 
     worker->redis = ngx_http_trifecta_redis_create(cycle, mcf);
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);

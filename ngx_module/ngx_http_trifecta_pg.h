@@ -76,6 +76,10 @@ ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_version(
 const char *ngx_http_trifecta_pg_check(PGresult *res, u_char *buf,
     size_t size);
 
+/* As ngx_http_trifecta_redis_charge(). */
+void ngx_http_trifecta_pg_charge(ngx_http_trifecta_pg_query_t *query,
+    uint64_t *spent);
+
 void ngx_http_trifecta_pg_orphan(ngx_http_trifecta_pg_query_t *query);
 
 /* Why there is no connection, or NULL when it is ready. */

@@ -51,6 +51,7 @@ ngx_http_trifecta_pg_create_query(ngx_http_trifecta_pg_t *pg,
 
     query->statements = statements;
     query->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_PG_TIMEOUT;
+    query->started = ngx_http_trifecta_usec();
     query->handler = handler;
     query->data = data;
 
@@ -128,8 +129,20 @@ ngx_http_trifecta_pg_answer(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_query_t *query)
 {
     void                             *data;
+    uint64_t                          spent;
     PGresult                         *res;
     ngx_http_trifecta_pg_handler_pt   handler;
+
+    spent = ngx_http_trifecta_usec() - query->started;
+
+    if (query->sent && !query->own) {
+        ngx_http_trifecta_observe_store(
+                         &ngx_http_trifecta_metrics(pg->mcf)->pg_time, spent);
+    }
+
+    if (query->handler && query->spent) {
+        *query->spent += spent;
+    }
 
     handler = query->handler;
     data = query->data;
@@ -175,6 +188,8 @@ ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_query_t *query)
 {
     const ngx_http_trifecta_pg_statement_t  *st;
+
+    query->sent = 1;
 
     for (st = query->statements; st->sql; st++) {
         if (PQsendQueryParams(pg->conn, st->sql, st->nparams, NULL,
@@ -409,6 +424,16 @@ ngx_http_trifecta_pg_check(PGresult *res, u_char *buf, size_t size)
     *last = '\0';
 
     return (char *) buf;
+}
+
+
+void
+ngx_http_trifecta_pg_charge(ngx_http_trifecta_pg_query_t *query,
+    uint64_t *spent)
+{
+    if (query) {
+        query->spent = spent;
+    }
 }
 
 

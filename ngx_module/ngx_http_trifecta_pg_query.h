@@ -25,10 +25,13 @@ struct ngx_http_trifecta_pg_query_s {
     char                                    *params[
                                                NGX_HTTP_TRIFECTA_PG_PARAMS];
     ngx_msec_t                               deadline;
+    uint64_t                                 started;   /* us */
+    uint64_t                                *spent;
     ngx_http_trifecta_pg_handler_pt          handler;
     void                                    *data;
     PGresult                                *res;
     unsigned                                 own:1;     /* the check */
+    unsigned                                 sent:1;
     unsigned                                 failed:1;
 };
 

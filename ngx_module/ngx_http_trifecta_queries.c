@@ -332,6 +332,8 @@ ngx_http_trifecta_queries(ngx_http_request_t *r, ngx_str_t *id)
                                                params, 5,
                                                ngx_http_trifecta_queries_read,
                                                queries);
+    ngx_http_trifecta_pg_charge(queries->op.query, &ctx->store_time);
+
     if (queries->op.query == NULL) {
         return ngx_http_trifecta_queries_reply(r, queries, NULL);
     }

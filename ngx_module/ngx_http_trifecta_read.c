@@ -224,6 +224,8 @@ ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
                                                 params, 3,
                                                 ngx_http_trifecta_read_queried,
                                                 read);
+    ngx_http_trifecta_pg_charge(read->op.query, &ctx->store_time);
+
     if (read->op.query == NULL) {
         ngx_http_trifecta_read_row(read, NULL);
         return NGX_OK;

@@ -92,6 +92,13 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_meta(
     ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_handler_pt handler, void *data);
 
+/*
+ * Adds the us until the answer to *spent, unless the command is an orphan by
+ * then.  NULL is no command.
+ */
+void ngx_http_trifecta_redis_charge(ngx_http_trifecta_redis_cmd_t *cmd,
+    uint64_t *spent);
+
 void ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd);
 
 /* Why there is no connection, or NULL when it is ready. */

@@ -82,6 +82,7 @@ ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
 
     cmd->len = len;
     cmd->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
+    cmd->started = ngx_http_trifecta_usec();
 
     redis->ncmds++;
     redis->bytes += cmd->len;
@@ -108,8 +109,21 @@ ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_cmd_t *cmd, redisReply *reply)
 {
     void                                *data;
+    uint64_t                             spent;
     ngx_http_trifecta_redis_answer_t     answer;
     ngx_http_trifecta_redis_handler_pt   handler;
+
+    spent = ngx_http_trifecta_usec() - cmd->started;
+
+    if (cmd->sent && !cmd->own) {
+        ngx_http_trifecta_observe_store(
+                     &ngx_http_trifecta_metrics(redis->mcf)->redis_time,
+                     spent);
+    }
+
+    if (cmd->handler && cmd->spent) {
+        *cmd->spent += spent;
+    }
 
     answer.reply = reply;
     answer.sent = cmd->sent;
@@ -473,6 +487,16 @@ ngx_http_trifecta_redis_command(ngx_http_trifecta_redis_t *redis, int argc,
     ngx_http_trifecta_redis_rearm(redis);
 
     return cmd;
+}
+
+
+void
+ngx_http_trifecta_redis_charge(ngx_http_trifecta_redis_cmd_t *cmd,
+    uint64_t *spent)
+{
+    if (cmd) {
+        cmd->spent = spent;
+    }
 }
 
 

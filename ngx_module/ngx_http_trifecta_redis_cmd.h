@@ -25,6 +25,8 @@ struct ngx_http_trifecta_redis_cmd_s {
     size_t                               len;
     size_t                               written;
     ngx_msec_t                           deadline;
+    uint64_t                             started;   /* us */
+    uint64_t                            *spent;
     ngx_http_trifecta_redis_handler_pt   handler;
     void                                *data;
     unsigned                             own:1;     /* greeting or PING */

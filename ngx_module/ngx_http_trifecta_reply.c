@@ -70,29 +70,6 @@ ngx_http_trifecta_header_etag(ngx_http_request_t *r, ngx_str_t *etag)
 }
 
 
-static void
-ngx_http_trifecta_count_answer(ngx_http_request_t *r,
-    ngx_http_trifecta_ctx_t *ctx, ngx_uint_t status)
-{
-    ngx_http_trifecta_loc_conf_t   *tlcf;
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    if (ctx->counted || tlcf->mode == NGX_HTTP_TRIFECTA_ADMIN) {
-        return;
-    }
-
-    ctx->counted = 1;
-
-    ngx_http_trifecta_count(mcf, status < 400 ? NGX_HTTP_TRIFECTA_M_ANSWERS_2XX
-                                 : status < 500
-                                 ? NGX_HTTP_TRIFECTA_M_ANSWERS_4XX
-                                 : NGX_HTTP_TRIFECTA_M_ANSWERS_5XX);
-}
-
-
 /* What every answer has, whatever it says. */
 
 static ngx_int_t
@@ -353,6 +330,9 @@ ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
                   row->status, row->code, len, detail, &ctx->request_id);
 
     ngx_http_trifecta_count_error(mcf, code);
+
+    ctx->error.data = (u_char *) row->code;
+    ctx->error.len = ngx_strlen(row->code);
 
     ngx_http_trifecta_json_init(&j, r->pool, 1024);
 

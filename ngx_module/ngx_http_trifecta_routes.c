@@ -193,6 +193,49 @@ ngx_http_trifecta_admin_handler(ngx_http_request_t *r)
 }
 
 
+ngx_uint_t
+ngx_http_trifecta_route_index(ngx_http_request_t *r)
+{
+    ngx_str_t                         id;
+    ngx_uint_t                        i;
+    const ngx_http_trifecta_route_t  *route;
+
+    for (i = 0; ngx_http_trifecta_routes[i].path; i++) {
+        route = &ngx_http_trifecta_routes[i];
+
+        if (route->mode == NGX_HTTP_TRIFECTA_API
+            && (r->method & route->methods)
+            && ngx_http_trifecta_match(route->path, &r->uri, &id))
+        {
+            return i + 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_route_name(ngx_uint_t i, const char **method,
+    const char **path)
+{
+    const ngx_http_trifecta_route_t  *route;
+
+    if (i - 1 >= sizeof(ngx_http_trifecta_routes)
+                 / sizeof(ngx_http_trifecta_routes[0]) - 1)
+    {
+        return 0;
+    }
+
+    route = &ngx_http_trifecta_routes[i - 1];
+
+    *method = route->allow;
+    *path = route->path;
+
+    return route->mode == NGX_HTTP_TRIFECTA_API;
+}
+
+
 void
 ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op)
 {

@@ -34,6 +34,14 @@ void *ngx_http_trifecta_op_create(ngx_http_request_t *r, size_t size);
 /* What the stores owe is not wanted any more. */
 void ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op);
 
+/*
+ * The number of the row that the request's method and path match, from 1, or
+ * 0; and the names of a row of an API, 0 when there is no such row.
+ */
+ngx_uint_t ngx_http_trifecta_route_index(ngx_http_request_t *r);
+ngx_uint_t ngx_http_trifecta_route_name(ngx_uint_t i, const char **method,
+    const char **path);
+
 /* The path of a job's own resource, in the request's pool. */
 ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);

@@ -55,11 +55,7 @@ static ngx_int_t
 ngx_http_trifecta_unconfirmed(ngx_http_request_t *r,
     ngx_http_trifecta_submit_t *submit)
 {
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_UNCONFIRMED);
+    ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_UNCONFIRMED);
 
     if (ngx_http_trifecta_header(r, "Location", submit->path.data,
                                  submit->path.len)
@@ -80,11 +76,7 @@ ngx_http_trifecta_unconfirmed(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_trifecta_unavailable(ngx_http_request_t *r, const char *detail)
 {
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_DOWN);
+    ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_DOWN);
 
     return ngx_http_trifecta_error(r, TF_E_QUEUE_UNAVAILABLE, NULL, "%s",
                                    detail);
@@ -156,7 +148,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         }
 
         if (ngx_http_trifecta_resp_error(reply, "OOM")) {
-            ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_FULL);
+            ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_FULL);
             return ngx_http_trifecta_error(r, TF_E_QUEUE_FULL, NULL,
                                            "the queue's memory is full");
         }
@@ -172,7 +164,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         ms = ngx_http_trifecta_resp_int(reply->element[2]);
         live = ngx_http_trifecta_resp_int(reply->element[3]);
 
-        ngx_http_trifecta_count(mcf, ngx_http_trifecta_resp_is(reply, 0, "OK")
+        ngx_http_trifecta_outcome(r, ngx_http_trifecta_resp_is(reply, 0, "OK")
                                      ? NGX_HTTP_TRIFECTA_M_SUBMIT_OK
                                      : NGX_HTTP_TRIFECTA_M_SUBMIT_DUP);
 
@@ -180,14 +172,14 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "QFULL")) {
-        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_FULL);
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_FULL);
         return ngx_http_trifecta_error(r, TF_E_QUEUE_FULL, NULL,
                                        "%i jobs are open, which is the bound "
                                        "of the queue", mcf->max_jobs);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "TFULL")) {
-        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_TFULL);
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_TFULL);
         return ngx_http_trifecta_error(r, TF_E_TENANT_QUEUE_FULL, NULL,
                                        "%i jobs of this tenant are open, "
                                        "which is its bound",
@@ -378,6 +370,8 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
                                        argv, argvlen,
                                        NGX_HTTP_TRIFECTA_REDIS_RESEND,
                                        ngx_http_trifecta_submitted, submit);
+
+    ngx_http_trifecta_redis_charge(submit->op.cmd, &ctx->queue_time);
 
     if (submit->op.cmd == NULL) {
         return ngx_http_trifecta_unavailable(r, "the queue cannot be "

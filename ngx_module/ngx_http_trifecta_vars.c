@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_claims.h"
+#include "ngx_http_trifecta_routes.h"
 
 
 /*
@@ -10,6 +11,11 @@
  *   $trifecta_owner           > of the verified token
  *   $trifecta_claim_<name>   /
  *   $trifecta_job_id         once the job is known
+ *   $trifecta_route          method and path of the route that it matches
+ *   $trifecta_error          code of an error answer
+ *   $trifecta_outcome        what became of a submit
+ *   $trifecta_queue_time     seconds that Redis and PostgreSQL took for this
+ *   $trifecta_store_time     request, if they were asked
  *   $trifecta_trace_id       of the trace that the request belongs to
  *   $trifecta_traceparent    what to send along to continue that trace
  *
@@ -21,6 +27,10 @@
 static ngx_int_t ngx_http_trifecta_vars_get(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_trifecta_vars_trace(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_trifecta_vars_route(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_trifecta_vars_time(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_trifecta_vars_claim(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -46,6 +56,25 @@ static ngx_http_variable_t  ngx_http_trifecta_vars[] = {
 
     { ngx_string("trifecta_job_id"), NULL, ngx_http_trifecta_vars_get,
       offsetof(ngx_http_trifecta_ctx_t, job_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_route"), NULL, ngx_http_trifecta_vars_route, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_error"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, error),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_outcome"), NULL, ngx_http_trifecta_vars_get,
+      offsetof(ngx_http_trifecta_ctx_t, outcome),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_queue_time"), NULL, ngx_http_trifecta_vars_time,
+      offsetof(ngx_http_trifecta_ctx_t, queue_time),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("trifecta_store_time"), NULL, ngx_http_trifecta_vars_time,
+      offsetof(ngx_http_trifecta_ctx_t, store_time),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("trifecta_trace_id"), NULL, ngx_http_trifecta_vars_trace,
@@ -120,6 +149,77 @@ ngx_http_trifecta_vars_trace(ngx_http_request_t *r,
     }
 
     return ngx_http_trifecta_vars_get(r, v, data);
+}
+
+
+/* As the label of the metrics: empty where it is "other" there. */
+
+static ngx_int_t
+ngx_http_trifecta_vars_route(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    size_t                         len;
+    u_char                        *p;
+    const char                    *method, *path;
+    ngx_http_trifecta_loc_conf_t  *tlcf;
+
+    r = r->main;
+    tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (tlcf->mode != NGX_HTTP_TRIFECTA_API
+        || !ngx_http_trifecta_route_name(ngx_http_trifecta_route_index(r),
+                                         &method, &path))
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    len = ngx_strlen(method) + ngx_strlen(path) + 1;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(p, "%s %s", method, path);
+    ngx_http_trifecta_vars_set(v, p, len);
+
+    return NGX_OK;
+}
+
+
+/* us as seconds, which is how nginx writes its own times */
+
+static ngx_int_t
+ngx_http_trifecta_vars_time(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                   *p;
+    uint64_t                  us;
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    us = *(uint64_t *) ((u_char *) ctx + data);
+
+    if (us == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT64_LEN + sizeof(".000000"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_trifecta_vars_set(v, p, ngx_sprintf(p, "%uL.%06uL", us / 1000000,
+                                                 us % 1000000)
+                                     - p);
+
+    return NGX_OK;
 }
 
 

@@ -150,7 +150,7 @@ my %metric;
 
 my ($counters) = $module =~ /define NGX_HTTP_TRIFECTA_COUNTERS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_$_"} = 1 for $counters =~ /X\(\w+, "(\w+)"/g;
-$metric{"trifecta_$_"} = 1 for $module =~ /_gauge\(\w+, "(\w+)"/g;
+$metric{"trifecta_$_"} = 1 for $module =~ /_(?:gauge|head)\(\w+, "(\w+)"/g;
 
 ($counters) = $sidecar =~ /define TF_QUEUE_COUNTERS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_worker_${_}_total"} = 1 for $counters =~ /X\((\w+),/g;
@@ -159,7 +159,7 @@ $metric{"trifecta_worker_$_"} = 1 for $sidecar =~ /_gauge\(\w+, "(\w+)"/g;
 $metric{$_} = 1 for "$module$sidecar" =~ /# TYPE (trifecta_[a-z_]+) \w/g;
 
 my %documented = map { $_ => 1 }
-    $page{'operations.md'} =~ /^\| `(trifecta_\w+?)(?:\{\w+\})?` \| (?:counter|gauge) /mg;
+    $page{'operations.md'} =~ /^\| `(trifecta_\w+?)(?:\{[\w,]+\})?` \| (?:counter|gauge|histogram) /mg;
 
 cmp_ok(scalar keys %metric, '>', 20, 'metrics are found');
 none('operations.md has each metric', grep { !$documented{$_} } keys %metric);

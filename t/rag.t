@@ -230,6 +230,7 @@ subtest 'bad files' => sub {
     $t->write_file("$bad/deep.xml", '<a>' x 5000 . '</a>' x 5000);
     $t->write_file("$bad/line.txt", 'x' x (16 * 1024 * 1024 + 1));
     $t->write_file("$bad/long.txt", 'word ' x 200_000);
+    $t->write_file("$bad/words.txt", 'x' x 3500 . " and the odd gadget.\n");
     $t->write_file("$bad/picture.png", 'not read');
     $t->write_file("$bad/.hidden.md", 'The hidden word is abracadabra.');
     $t->write_file("$bad/sub/good.md", 'The good word is hocuspocus.');
@@ -241,7 +242,8 @@ subtest 'bad files' => sub {
 
     my ($status, $out, $err) = ingest($bad);
     is($status, 0, 'the rest is ingested');
-    like($out, qr/^3 files: 3 new/, 'what is good') or diag "$out$err";
+    like($out, qr/^4 files: 4 new/, 'what is good') or diag "$out$err";
+    unlike($err, qr/NOTICE/, 'a word of 3500 letters is no news');
 
     for (['binary.txt', 'NUL'], ['latin1.md', 'not valid UTF-8 at byte 3'],
          ['empty.md', 'no text'], ['broken.xml', 'not well-formed'],

@@ -54,7 +54,7 @@ static const tf_cli_option_t  tf_ingest_options[] = {
     { "groups", OPT_GROUPS, "A,B", "the groups of --visibility groups" },
     { "collection", OPT_COLLECTION, "C", "the collection (the folder's name)" },
     { "prune", OPT_PRUNE, NULL, "remove the owner's documents of --collection "
-      "that are\nnot in the folder" },
+      "that are not in the folder" },
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
     { NULL, 0, NULL, NULL }
 };
@@ -62,12 +62,12 @@ static const tf_cli_option_t  tf_ingest_options[] = {
 static const tf_cli_usage_t  tf_ingest_usage = {
     "ingest",
     "PATH...",
-    "Reads documents (.txt, .md, .xml) into the store: files, and folders with\n"
-    "all that is in them but hidden files.  Unchanged documents are skipped,\n"
-    "changed ones replaced, each in one transaction; what cannot be read is\n"
-    "named and skipped.  A document is known by its path in the folder, its\n"
-    "collection and its owner: folders of the same name that hold different\n"
-    "things need --collection.\n",
+    "Reads documents (.txt, .md, .xml) into the store: files, and folders\n"
+    "with all that is in them but hidden files.  Unchanged documents are\n"
+    "skipped, changed ones replaced, each in one transaction; what cannot be\n"
+    "read is named and skipped.  A document is known by its path in the\n"
+    "folder, its collection and its owner: folders of the same name that hold\n"
+    "different things need --collection.\n",
     tf_ingest_options,
     NULL,
     "  trifecta ingest docs/\n"

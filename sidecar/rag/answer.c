@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "llm/provider.h"
 #include "rag/answer.h"
+#include "rag/index.h"
 #include "rag/search.h"
 
 
@@ -114,6 +115,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
     if (rc == TF_PG_OK) {
+        tf_rag_quiet(pg);
         rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES,
                            &a->found);
     }

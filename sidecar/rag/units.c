@@ -23,7 +23,7 @@ static int tf_opens_sentence(const char *s, size_t len);
 
 
 #define tf_is_indent(c)  ((c) == ' ' || (c) == '\t')
-#define tf_is_blank(c)  ((c) == ' ' || (c) == '\n' || (c) == '\t' || (c) == '\r')
+#define tf_is_blank(c)  (tf_is_indent(c) || (c) == '\n' || (c) == '\r')
 #define tf_is_lower(c)  ((c) >= 'a' && (c) <= 'z')
 #define tf_is_upper(c)  ((c) >= 'A' && (c) <= 'Z')
 #define tf_is_digit(c)  ((c) >= '0' && (c) <= '9')

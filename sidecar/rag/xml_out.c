@@ -12,7 +12,8 @@ static void tf_xml_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
     size_t start, size_t end);
 
 
-#define tf_is_space(c)  ((c) == ' ' || (c) == '\n' || (c) == '\t' || (c) == '\r')
+#define tf_is_space(c)                                                        \
+    ((c) == ' ' || (c) == '\n' || (c) == '\t' || (c) == '\r')
 
 
 void

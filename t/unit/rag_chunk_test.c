@@ -70,7 +70,8 @@ test_one(void **state)
     cut("a.md", "# T\n\nOne. Two.\n\n- a\n- b\n\n## S\n\nThree.\n");
     assert_int_equal(n, 2);
     assert_int_equal(chunks[0].end - chunks[0].start, 18);
-    assert_memory_equal(text.data + chunks[0].start, "One. Two.\n\n- a\n- b", 18);
+    assert_memory_equal(text.data + chunks[0].start,
+                        "One. Two.\n\n- a\n- b", 18);
     assert_string_equal(text.sections[chunks[1].section], "S");
     done();
 }

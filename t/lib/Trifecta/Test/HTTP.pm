@@ -216,7 +216,7 @@ sub metrics {
     my ($self, $n) = @_;
     my $res = defined $n ? $self->sidecar_get($n, '/metrics')
                          : $self->admin('/metrics');
-    return { $res->{content} =~ /^([^#\s]\S*(?:\{[^}]*\})?) (\S+)$/mg };
+    return { $res->{content} =~ /^([^#\s{][^\s{]*(?:\{.*\})?) (\S+)$/mg };
 }
 
 
