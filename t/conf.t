@@ -38,6 +38,8 @@ sub adapt {
     $text =~ s{/var/log/nginx}{$etc/log}g;
     $text =~ s{/run/nginx\.pid}{$etc/nginx.pid}g;
     $text =~ s{^user .*}{}m if $> != 0;
+    # nginx -t does bind: not to a port that needs root or is somebody's
+    $text =~ s{(listen\s+(?:[\d.]+:)?)\d+}{$1 . $t->free_port}ge;
 
     return $text;
 }
