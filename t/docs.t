@@ -156,6 +156,10 @@ $metric{"trifecta_$_"} = 1 for $module =~ /_(?:gauge|head)\(\w+, "(\w+)"/g;
 $metric{"trifecta_worker_${_}_total"} = 1 for $counters =~ /X\((\w+),/g;
 $metric{"trifecta_worker_$_"} = 1 for $sidecar =~ /_gauge\(\w+, "(\w+)"/g;
 
+($counters) = $sidecar =~ /define TF_QUEUE_HISTOGRAMS\(X\)(.*?)\n\n/s;
+$metric{"trifecta_worker_$_"} = 1 for $counters =~ /X\(\w+, \w+, "(\w+)"/g;
+$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:queue|build)_\w+)",/g;
+
 $metric{$_} = 1 for "$module$sidecar" =~ /# TYPE (trifecta_[a-z_]+) \w/g;
 
 my %documented = map { $_ => 1 }

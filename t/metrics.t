@@ -157,5 +157,69 @@ is $t->metrics->{trifecta_reloads_total}, 1,
 $t->{opt}{trifecta}{trifecta_models} = 'test extractive';
 $t->write_conf;
 
+
+# the sidecar
+
+sub sidecar_text { $t->sidecar_get(0, '/metrics')->{content} }
+
+$t->wait_for(sub { $t->redis('XLEN', '{trifecta:0}:acc') == 0 }, 10);
+my $s = format_is_right(sidecar_text(), 'sidecar');
+
+is $s->{trifecta_queue_scrape_ok}, 1, 'Redis has told how the queue is';
+is $s->{trifecta_queue_live}, 0, 'no open job';
+is $s->{trifecta_queue_oldest_age_seconds}, '0.000', 'so none is old';
+is $s->{trifecta_queue_accept_log_lag}, 0, 'all is in PostgreSQL';
+is $s->{trifecta_queue_workers}, 1, 'one sidecar';
+is $s->{trifecta_worker_succeeded_total}, 12, 'it has run them all';
+is $s->{trifecta_worker_queue_wait_seconds_count}, 12,
+    'each_job_has_waited_once';
+cmp_ok $s->{trifecta_worker_job_duration_seconds_count}, '>=', 12,
+    'each attempt took a time';
+is $s->{trifecta_worker_job_turnaround_seconds_count}, 12,
+    'and each job as a whole';
+cmp_ok $s->{trifecta_worker_job_turnaround_seconds_sum}, '<', 600,
+    'of no absurd length';
+is $s->{'trifecta_worker_batch_jobs_sum{stage="complete"}'}, '12.000',
+    'the_batches_hold_every_job';
+is $s->{trifecta_worker_lost_total}, 0, 'no lease was lost';
+
+my @long = map { $t->ask('sleep=3000 say=late', model => 'test') } 1 .. 25;
+sleep 1.2;
+$s = format_is_right(sidecar_text(), 'sidecar at work');
+is $s->{trifecta_queue_live}, 25, 'open jobs';
+is $s->{'trifecta_queue_jobs{state="running"}'}, $s->{trifecta_worker_threads},
+    'those that run';
+is $s->{'trifecta_queue_jobs{state="ready"}'}, 16, 'those that are ready';
+is $s->{'trifecta_queue_jobs{state="parked"}'},
+    25 - 16 - $s->{trifecta_worker_threads}, 'and_those_that_are_parked';
+cmp_ok $s->{trifecta_queue_oldest_age_seconds}, '>=', 1, 'the oldest grows';
+
+# a store that is away never makes a scrape fail
+
+for my $how ('frozen', 'killed') {
+    $how eq 'frozen' ? $t->freeze('redis') : $t->kill('redis');
+    my $began = time;
+    my $page = $t->sidecar_get(0, '/metrics');
+    my $took = time - $began;
+    is $page->{status}, 200, "the_scrape_is_answered_while_redis_is_$how";
+    cmp_ok $took, '<', 2.5 * $slow, 'soon (bound: five times the deadlines)';
+    $s = format_is_right($page->{content}, "Redis is $how");
+    is $s->{trifecta_queue_scrape_ok}, 0, 'and says that it does not know';
+    ok !exists $s->{trifecta_queue_live}, 'and_does_not_say_nought_for_it';
+    cmp_ok $s->{trifecta_worker_claimed_total}, '>', 0, 'the rest is there';
+    $how eq 'frozen' ? $t->thaw('redis') : $t->start('redis');
+    $t->wait_for(sub { sidecar_text() =~ /^trifecta_queue_scrape_ok 1$/m },
+                 10);
+    like sidecar_text(), qr/^trifecta_queue_scrape_ok 1$/m,
+        'it knows again as soon as Redis is back';
+}
+
+# a function library of before
+
+$t->redis('FUNCTION', 'FLUSH', 'SYNC');
+$s = format_is_right(sidecar_text(), 'no library');
+is $s->{trifecta_queue_scrape_ok}, 0, 'a_missing_function_is_no_answer';
+$t->migrate;
+
 $t->finish;
 done_testing;

@@ -11,8 +11,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
-#include <trifecta/version.h>
-
+#include "api/metrics.h"
 #include "base/buf.h"
 #include "base/log.h"
 
@@ -23,19 +22,20 @@
 struct tf_health_s {
     struct MHD_Daemon  *daemon;
     tf_queue_t         *queue;
+    tf_redis_t          redis;      /* of the daemon's one thread */
 };
 
 typedef struct {
     const char  *path;
     const char  *type;
-    unsigned   (*fill)(tf_queue_t *queue, tf_buf_t *body);
+    unsigned   (*fill)(tf_health_t *health, tf_buf_t *body);
 } tf_health_route_t;
 
 
 static unsigned
-tf_health_livez(tf_queue_t *queue, tf_buf_t *body)
+tf_health_livez(tf_health_t *health, tf_buf_t *body)
 {
-    (void) queue;
+    (void) health;
 
     tf_buf_puts(body, "{\"status\":\"ok\"}\n");
 
@@ -44,14 +44,14 @@ tf_health_livez(tf_queue_t *queue, tf_buf_t *body)
 
 
 static unsigned
-tf_health_readyz(tf_queue_t *queue, tf_buf_t *body)
+tf_health_readyz(tf_health_t *health, tf_buf_t *body)
 {
     int                 ready;
     char               *text;
     json_t             *json;
     tf_queue_status_t   st;
 
-    tf_queue_status(queue, &st);
+    tf_queue_status(health->queue, &st);
 
     ready = st.store_up && st.redis_up && !st.draining;
 
@@ -70,46 +70,10 @@ tf_health_readyz(tf_queue_t *queue, tf_buf_t *body)
 }
 
 
-static void
-tf_health_gauge(tf_buf_t *body, const char *name, const char *what,
-    unsigned long value)
-{
-    tf_buf_printf(body, "# HELP trifecta_worker_%s %s\n"
-                  "# TYPE trifecta_worker_%s gauge\n"
-                  "trifecta_worker_%s %lu\n", name, what, name, name, value);
-}
-
-
 static unsigned
-tf_health_metrics(tf_queue_t *queue, tf_buf_t *body)
+tf_health_metrics(tf_health_t *health, tf_buf_t *body)
 {
-    tf_queue_status_t           st;
-    const tf_queue_counters_t  *c;
-
-    c = tf_queue_counters(queue);
-
-#define TF_HEALTH_COUNTER(name, what)                                         \
-    tf_buf_printf(body, "# HELP trifecta_worker_" #name "_total " what "\n"   \
-                  "# TYPE trifecta_worker_" #name "_total counter\n"          \
-                  "trifecta_worker_" #name "_total %lu\n",                    \
-                  atomic_load(&c->name));
-    TF_QUEUE_COUNTERS(TF_HEALTH_COUNTER)
-#undef TF_HEALTH_COUNTER
-
-    tf_queue_status(queue, &st);
-
-    tf_health_gauge(body, "held", "jobs held now", st.held);
-    tf_health_gauge(body, "threads", "jobs that may run at a time",
-                    st.threads);
-    tf_health_gauge(body, "postgresql_up", "whether PostgreSQL answers",
-                    (unsigned long) st.store_up);
-    tf_health_gauge(body, "redis_up", "whether Redis answers",
-                    (unsigned long) st.redis_up);
-    tf_health_gauge(body, "draining", "whether the process is leaving",
-                    (unsigned long) st.draining);
-    tf_buf_printf(body, "# HELP trifecta_build_info version of the program\n"
-                  "# TYPE trifecta_build_info gauge\n"
-                  "trifecta_build_info{version=\"" TF_VERSION "\"} 1\n");
+    tf_metrics_write(health->queue, &health->redis, body);
 
     return MHD_HTTP_OK;
 }
@@ -182,7 +146,7 @@ tf_health_request(void *data, struct MHD_Connection *conn, const char *url,
          i++)
     {
         if (strcmp(url, tf_health_routes[i].path) == 0) {
-            status = tf_health_routes[i].fill(health->queue, &body);
+            status = tf_health_routes[i].fill(health, &body);
             return tf_health_answer(conn, status, tf_health_routes[i].type,
                                     &body);
         }
@@ -279,6 +243,7 @@ tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
     }
 
     health->queue = queue;
+    tf_metrics_init(&health->redis, conf);
 
     health->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
                          NULL, tf_health_request, health,
@@ -305,6 +270,7 @@ tf_health_stop(tf_health_t *health)
 {
     if (health != NULL) {
         MHD_stop_daemon(health->daemon);
+        tf_redis_close(&health->redis);
         free(health);
     }
 }

@@ -228,6 +228,7 @@ tf_pool_begin(void *queue)
         n = tf_pool_take(q, &q->begin, b.jobs, TF_STORE_BATCH_MAX, 1000);
 
         if (n) {
+            tf_hist_add(&q->hist.begin, &tf_hist_size, n);
             tf_begin_batch(&b, n);
         }
 

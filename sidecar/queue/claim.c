@@ -72,6 +72,10 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply, size_t from)
             continue;
         }
 
+        if (job->lease == 1) {
+            tf_hist_add(&c->q->hist.wait, &tf_hist_ms, job->waited);
+        }
+
         tf_pool_hold(c->q, job);
         tf_pool_put(c->q, &c->q->begin, job);
         n++;

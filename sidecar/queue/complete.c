@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
 
@@ -88,12 +89,15 @@ tf_complete_wait(tf_completer_t *c, unsigned n, unsigned streak)
 static void
 tf_complete_done(tf_completer_t *c, unsigned n)
 {
+    int64_t              now;
     unsigned             i;
     tf_job_t            *job;
     tf_queue_counters_t *counters;
 
     counters = &c->q->counters;
     (void) atomic_fetch_add(&counters->batches, 1);
+    tf_hist_add(&c->q->hist.complete, &tf_hist_size, n);
+    now = tf_clock_ms();
 
     for (i = 0; i < n; i++) {
         job = c->jobs[i];
@@ -104,6 +108,8 @@ tf_complete_done(tf_completer_t *c, unsigned n)
             (void) atomic_fetch_add(job->state == TF_JOB_SUCCEEDED
                                     ? &counters->succeeded
                                     : &counters->failed, 1);
+            tf_hist_add(&c->q->hist.whole, &tf_hist_ms,
+                        now - (job->until - job->deadline + job->accepted));
             tf_pool_finish(c->q, job);
             break;
 

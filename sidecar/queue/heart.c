@@ -15,7 +15,7 @@ typedef struct {
 
 
 static void
-tf_heart_stop(tf_job_t *job, tf_stop_t stop)
+tf_heart_stop(tf_queue_t *q, tf_job_t *job, tf_stop_t stop)
 {
     int  none;
 
@@ -24,7 +24,9 @@ tf_heart_stop(tf_job_t *job, tf_stop_t stop)
     none = TF_STOP_NONE;
 
     if (stop == TF_STOP_LOST) {
-        atomic_store(&job->stop, stop);
+        if (atomic_exchange(&job->stop, stop) != TF_STOP_LOST) {
+            (void) atomic_fetch_add(&q->counters.lost, 1);
+        }
 
     } else {
         (void) atomic_compare_exchange_strong(&job->stop, &none, stop);
@@ -43,7 +45,7 @@ tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease, tf_stop_t stop)
         /* it may have been relet, or finished and come again, meanwhile */
 
         if (job->lease == lease && strcmp(job->id, id) == 0) {
-            tf_heart_stop(job, stop);
+            tf_heart_stop(q, job, stop);
             break;
         }
     }
@@ -80,7 +82,7 @@ tf_heart_list(tf_queue_t *q, tf_beat_t **beats, unsigned *size)
 
     for (job = q->held; job != NULL && n < *size; job = job->held_next) {
         if (now > job->until) {
-            tf_heart_stop(job, TF_STOP_DEADLINE);
+            tf_heart_stop(q, job, TF_STOP_DEADLINE);
             continue;
         }
 

@@ -81,6 +81,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     job->deadline = tf_reply_num(reply, 15);
     now = tf_reply_num(reply, 16);
     job->fails = (int) tf_reply_num(reply, 17);
+    job->waited = now - job->accepted;
     job->until = tf_clock_ms() + job->deadline - now;
     job->state = TF_JOB_RUNNING;
 

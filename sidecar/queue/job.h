@@ -82,6 +82,7 @@ struct tf_job_s {
     int64_t          accepted;      /* ms, by Redis' clock */
     int64_t          deadline;      /* ms, by Redis' clock */
     int64_t          until;         /* the deadline by tf_clock_ms() */
+    int64_t          waited;        /* ms, when it was handed out */
 
     int              attempt;       /* from PostgreSQL; 0 before begin */
     int              relet;         /* it was begun under a new lease once */

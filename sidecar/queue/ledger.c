@@ -291,6 +291,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
 
     freeReplyObject(reply);
     (void) atomic_fetch_add(&l->q->counters.ledgered, n);
+    tf_hist_add(&l->q->hist.ledger, &tf_hist_size, (int64_t) n);
 
     return 0;
 }

@@ -52,6 +52,7 @@ struct tf_queue_s {
     char                  why[512];
 
     tf_queue_counters_t   counters;
+    tf_queue_histograms_t hist;
 
     pthread_t             threads[7 + 256];
     unsigned              nthreads;

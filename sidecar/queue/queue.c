@@ -521,3 +521,10 @@ tf_queue_counters(tf_queue_t *q)
 {
     return &q->counters;
 }
+
+
+const tf_queue_histograms_t *
+tf_queue_histograms(tf_queue_t *q)
+{
+    return &q->hist;
+}

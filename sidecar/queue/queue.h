@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/conf.h"
+#include "base/hist.h"
 #include "queue/job.h"
 
 
@@ -52,6 +53,7 @@ typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
     X(failed,     "jobs stored as failed, cancelled or dead")                 \
     X(retried,    "attempts that failed and are made again later")            \
     X(released,   "jobs given back to the queue")                             \
+    X(lost,       "leases lost while their job was held")                     \
     X(dropped,    "jobs dropped because another attempt holds them")          \
     X(ledgered,   "accepted jobs written to PostgreSQL")                      \
     X(batches,    "transactions that stored ends of jobs")                    \
@@ -63,6 +65,30 @@ typedef struct {
     TF_QUEUE_COUNTERS(TF_QUEUE_COUNTER_FIELD)
 #undef TF_QUEUE_COUNTER_FIELD
 } tf_queue_counters_t;
+
+/*
+ * Histograms: X(field, unit of tf_hist_..., name, labels or "", what or "" for
+ * one more series of the same)
+ */
+
+#define TF_QUEUE_HISTOGRAMS(X)                                                \
+    X(wait, ms, "queue_wait_seconds", "",                                     \
+      "time from the acceptance of a job to its first claim")                 \
+    X(run, ms, "job_duration_seconds", "", "time that an attempt ran")        \
+    X(whole, ms, "job_turnaround_seconds", "",                                \
+      "time from the acceptance of a job to its stored end")                  \
+    X(begin, size, "batch_jobs", "stage=\"begin\"",                           \
+      "jobs in one call to a store")                                          \
+    X(complete, size, "batch_jobs", "stage=\"complete\"", "")                 \
+    X(back, size, "batch_jobs", "stage=\"return\"", "")                       \
+    X(ledger, size, "batch_jobs", "stage=\"ledger\"", "")
+
+typedef struct {
+#define TF_QUEUE_HISTOGRAM_FIELD(field, unit, name, labels, what)             \
+    tf_hist_t  field;
+    TF_QUEUE_HISTOGRAMS(TF_QUEUE_HISTOGRAM_FIELD)
+#undef TF_QUEUE_HISTOGRAM_FIELD
+} tf_queue_histograms_t;
 
 typedef struct {
     unsigned  held;             /* jobs in the pool now */
@@ -92,6 +118,7 @@ void tf_queue_free(tf_queue_t *queue);
 
 void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
 const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
+const tf_queue_histograms_t *tf_queue_histograms(tf_queue_t *queue);
 
 
 #endif /* TF_QUEUE_QUEUE_H */

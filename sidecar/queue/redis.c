@@ -101,6 +101,8 @@ tf_redis_init(tf_redis_t *redis, const tf_conf_t *conf, const char *prefix,
     redis->conf = conf;
     redis->prefix = prefix;
     redis->check = check;
+    redis->connect_ms = TF_REDIS_CONNECT_MS;
+    redis->command_ms = TF_REDIS_COMMAND_MS;
 }
 
 
@@ -275,7 +277,7 @@ tf_redis_connect(tf_redis_t *redis)
         return -1;
     }
 
-    deadline = tf_clock_ms() + TF_REDIS_CONNECT_MS;
+    deadline = tf_clock_ms() + redis->connect_ms;
 
     redis->ctx = redisConnectNonBlock(u.host, u.port);
     if (redis->ctx == NULL || redis->ctx->err) {
@@ -449,7 +451,7 @@ tf_redis_reply(tf_redis_t *redis, int timeout)
     }
 
     reply = tf_redis_next(redis, tf_clock_ms()
-                          + (timeout ? timeout : TF_REDIS_COMMAND_MS), &late);
+                          + (timeout ? timeout : redis->command_ms), &late);
 
     if (reply != NULL) {
         redis->pending--;

@@ -33,6 +33,8 @@ typedef struct {
     const tf_conf_t  *conf;
     const char       *prefix;       /* P of the shard */
     int               check;
+    int               connect_ms;   /* deadlines, if not told otherwise */
+    int               command_ms;
     int64_t           epoch;        /* of the last connect, with check */
     unsigned          pending;      /* replies that are still to come */
     char              err[512];
@@ -69,7 +71,7 @@ void tf_cmd_free(tf_cmd_t *cmd);
 int tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd);
 
 /*
- * The next reply, awaited for timeout ms (0: TF_REDIS_COMMAND_MS); the caller
+ * The next reply, awaited for timeout ms (0: command_ms); the caller
  * frees it.  NULL closes the connection.  An error reply is a reply.
  */
 redisReply *tf_redis_reply(tf_redis_t *redis, int timeout);

@@ -124,6 +124,11 @@ tf_pool_return(void *queue)
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->back, jobs, TF_RETURN_BATCH, 0);
+
+        if (n) {
+            tf_hist_add(&q->hist.back, &tf_hist_size, n);
+        }
+
         n = tf_return_batch(q, &redis, jobs, n);
 
         if (n == 0) {

@@ -29,6 +29,7 @@ void *
 tf_pool_run(void *queue)
 {
     int          stop;
+    int64_t      began;
     tf_run_t     rc;
     tf_job_t    *job;
     tf_queue_t  *q = queue;
@@ -43,7 +44,9 @@ tf_pool_run(void *queue)
         rc = TF_RUN_RELEASE;
 
         if (atomic_load(&job->stop) == TF_STOP_NONE) {
+            began = tf_clock_ms();
             rc = q->run(q->data, job);
+            tf_hist_add(&q->hist.run, &tf_hist_ms, tf_clock_ms() - began);
         }
 
         stop = atomic_load(&job->stop);
