@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 
 void
@@ -118,6 +119,23 @@ tf_pg_check_schema(tf_pg_t *pg)
 }
 
 
+/*
+ * What the server remarks, such as a word that is too long to be indexed, is
+ * nothing for stderr.
+ */
+
+static void
+tf_pg_notice(void *data, const PGresult *res)
+{
+    const char  *text;
+
+    (void) data;
+
+    text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    tf_log(TF_LOG_DEBUG, "PostgreSQL remarks: %s", text ? text : "");
+}
+
+
 tf_pg_status_t
 tf_pg_connect(tf_pg_t *pg)
 {
@@ -196,6 +214,10 @@ tf_pg_connect(tf_pg_t *pg)
 
     if (pg->conn == NULL) {
         return tf_pg_down(pg, "out of memory");
+    }
+
+    if (pg->role != TF_PG_ADMIN) {
+        (void) PQsetNoticeReceiver(pg->conn, tf_pg_notice, NULL);
     }
 
     st = PGRES_POLLING_WRITING;

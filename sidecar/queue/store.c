@@ -158,7 +158,10 @@ tf_store_dump(json_t *rows)
 {
     char  *text;
 
-    text = rows ? json_dumps(rows, JSON_COMPACT) : NULL;
+    /* 15 digits: a decimal fraction comes out as it went in */
+
+    text = rows ? json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(15))
+                : NULL;
     json_decref(rows);
 
     if (text == NULL) {

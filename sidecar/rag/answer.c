@@ -115,7 +115,6 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
     if (rc == TF_PG_OK) {
-        tf_rag_quiet(pg);
         rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES,
                            &a->found);
     }

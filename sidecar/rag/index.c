@@ -31,21 +31,6 @@ static tf_pg_status_t tf_rag_delta(tf_pg_t *pg, tf_rag_index_t *index,
 static tf_pg_status_t tf_rag_no_memory(tf_pg_t *pg);
 
 
-static void
-tf_rag_no_notice(void *arg, const PGresult *res)
-{
-    (void) arg;
-    (void) res;
-}
-
-
-void
-tf_rag_quiet(tf_pg_t *pg)
-{
-    (void) PQsetNoticeReceiver(pg->conn, tf_rag_no_notice, NULL);
-}
-
-
 tf_rag_index_t *
 tf_rag_index_make(const tf_text_t *text)
 {

@@ -42,12 +42,6 @@ typedef struct {
 } tf_rag_index_t;
 
 
-/*
- * A word of thousands of letters makes the store's text search remark that it
- * leaves it out; that is right, and nothing for stderr.  After a connect.
- */
-void tf_rag_quiet(tf_pg_t *pg);
-
 tf_rag_index_t *tf_rag_index_make(const tf_text_t *text);
 void tf_rag_index_free(tf_rag_index_t *index);
 

@@ -382,8 +382,6 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
         return rc;
     }
 
-    tf_rag_quiet(pg);
-
     if (target->lazy) {
         rc = tf_pg_exec(pg, 0, "SET LOCAL synchronous_commit = off");
         if (rc != TF_PG_OK) {
