@@ -84,6 +84,8 @@ typedef struct {
 typedef struct {
     ngx_uint_t                    mode;     /* NGX_HTTP_TRIFECTA_... */
     ngx_flag_t                    auth;     /* after merge: 1 for the API */
+    ngx_array_t                  *limits;   /* of limit.c */
+    ngx_array_t                  *fences;   /* of ngx_shm_zone_t * */
 } ngx_http_trifecta_loc_conf_t;
 
 
@@ -110,13 +112,15 @@ typedef struct {
     unsigned                      authenticated:1;  /* set by auth */
     unsigned                      content:1;    /* in the content phase */
     unsigned                      counted:1;    /* in the metrics */
+    unsigned                      fenced_address:1;
+    unsigned                      fenced_subject:1;
 } ngx_http_trifecta_ctx_t;
 
 
 extern ngx_module_t  ngx_http_trifecta_module;
 
 
-/* module.c */
+/* ctx.c */
 
 /*
  * The context of the main request of r; made when it is missing.  NULL only

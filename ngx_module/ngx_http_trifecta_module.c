@@ -1,9 +1,8 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_worker.h"
-
-#include <openssl/rand.h>
 
 
 static void *ngx_http_trifecta_create_main_conf(ngx_conf_t *cf);
@@ -198,6 +197,46 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       &ngx_http_trifecta_bounds },
 
     /*
+     * Syntax:   trifecta_limit name=policy key=user|tenant|route rate=rate
+     *               [burst=number];
+     * Default:  -
+     * Context:  http, server, location
+     *
+     * How many questions may be posted to the API, counted by Redis and so
+     * over all workers and servers.  The rate is 10r/s, 60r/m, 1000r/h or
+     * 5000r/d; burst is how many may come at once.  All policies of a
+     * location are checked before any is charged.  Inherited by locations
+     * that have none of their own.
+     */
+
+    { ngx_string("trifecta_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      ngx_http_trifecta_conf_limit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_fence zone=name:size key=address|subject rate=rate
+     *               [burst=number];
+     *           trifecta_fence zone=name;
+     * Default:  -
+     * Context:  http, server, location
+     *
+     * How many requests an address, or the subject of a token, may make on
+     * this server, counted in shared memory before anything else is done:
+     * an address before the token is looked at, a subject after that.  For
+     * any location.  The second form uses a zone again that is defined above.
+     */
+
+    { ngx_string("trifecta_fence"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_conf_fence,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
      * Syntax:   trifecta_jwt_issuer name iss=string alg=HS256|RS256 key=file
      *               [kid=string] [aud=string]
      *               tenant=name | tenant_claim=name tenants=name,...
@@ -351,6 +390,14 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->auth, prev->auth, 0);
 
+    if (conf->limits == NULL) {
+        conf->limits = prev->limits;
+    }
+
+    if (conf->fences == NULL) {
+        conf->fences = prev->fences;
+    }
+
     /* "if" and "limit_except" are the location itself, in another place */
 
     if (conf->mode == NGX_HTTP_TRIFECTA_NONE && clcf->handler == NULL
@@ -424,17 +471,28 @@ ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
 {
+    ngx_uint_t                  i;
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
 
+    /* nginx runs the handlers of a phase from the last to the first */
+
+    static const ngx_http_handler_pt  handlers[] = {
+        ngx_http_trifecta_fence_subject,
+        ngx_http_trifecta_auth_handler,
+        ngx_http_trifecta_fence_address
+    };
+
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
+    for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
 
-    *h = ngx_http_trifecta_auth_handler;
+        *h = handlers[i];
+    }
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
     if (h == NULL) {
@@ -517,78 +575,4 @@ ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
     ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
 
     mcf->worker = NULL;
-}
-
-
-/* Marks the context in the pool, where an internal redirect leaves it. */
-
-static void
-ngx_http_trifecta_ctx_cleanup(void *data)
-{
-}
-
-
-static ngx_int_t
-ngx_http_trifecta_new_request_id(ngx_http_request_t *r, ngx_str_t *id)
-{
-    u_char  *p, rnd[16];
-
-    if (RAND_bytes(rnd, sizeof(rnd)) != 1) {
-        return NGX_ERROR;
-    }
-
-    id->len = sizeof("req_") - 1 + 2 * sizeof(rnd);
-    id->data = ngx_pnalloc(r->pool, id->len);
-    if (id->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(id->data, "req_", sizeof("req_") - 1);
-    ngx_hex_dump(p, rnd, sizeof(rnd));
-
-    return NGX_OK;
-}
-
-
-ngx_http_trifecta_ctx_t *
-ngx_http_trifecta_get_ctx(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t       *cln;
-    ngx_http_trifecta_ctx_t  *ctx;
-
-    r = r->main;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_trifecta_module);
-
-    if (ctx) {
-        return ctx;
-    }
-
-    if (r->internal || r->filter_finalize) {
-
-        for (cln = r->pool->cleanup; cln; cln = cln->next) {
-            if (cln->handler == ngx_http_trifecta_ctx_cleanup) {
-                ctx = cln->data;
-                ngx_http_set_ctx(r, ctx, ngx_http_trifecta_module);
-                return ctx;
-            }
-        }
-    }
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_trifecta_ctx_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_trifecta_ctx_t));
-
-    if (ngx_http_trifecta_new_request_id(r, &ctx->request_id) != NGX_OK) {
-        return NULL;
-    }
-
-    cln->handler = ngx_http_trifecta_ctx_cleanup;
-    ngx_http_set_ctx(r, ctx, ngx_http_trifecta_module);
-
-    return ctx;
 }

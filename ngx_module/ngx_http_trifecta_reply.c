@@ -257,7 +257,7 @@ ngx_http_trifecta_retry_after(ngx_http_request_t *r, int64_t position)
 
 /*
  * Headers that belong to a code: what a client needs to know to come back
- * with a token, or at the right time.
+ * with a token, or at the right time.  A limit says itself how long it takes.
  */
 
 static ngx_int_t
@@ -281,7 +281,6 @@ ngx_http_trifecta_error_headers(ngx_http_request_t *r, tf_error_t code)
                                             "error_description=\"the token "
                                             "has expired\"");
 
-    case TF_E_RATE_LIMITED:
     case TF_E_QUEUE_UNAVAILABLE:
     case TF_E_STORE_UNAVAILABLE:
         return ngx_http_trifecta_header_lit(r, "Retry-After", "1");

@@ -1,5 +1,7 @@
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_idem.h"
+#include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_routes.h"
@@ -17,10 +19,14 @@
  * id, when its connection breaks before the reply.  A failure is
  *   503  when no byte of it has left: it did not happen
  *   504  when some have: nobody knows, and the Location says where to look
+ *
+ * What came before with the same Idempotency-Key is answered by idem.c, what
+ * is beyond a limit by limit.c.
  */
 
 #define NGX_HTTP_TRIFECTA_SHARDS     1
-#define NGX_HTTP_TRIFECTA_ARGS_MAX   40
+#define NGX_HTTP_TRIFECTA_ARGS_MAX   (44 + NGX_HTTP_TRIFECTA_LIMIT_ARGS)
+#define NGX_HTTP_TRIFECTA_ROUTE      "POST /api/v1/query"
 
 
 typedef struct {
@@ -83,29 +89,32 @@ ngx_http_trifecta_unavailable(ngx_http_request_t *r, const char *detail)
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_accepted(ngx_http_request_t *r,
-    ngx_http_trifecta_submit_t *submit, int64_t ms, int64_t position)
+ngx_int_t
+ngx_http_trifecta_accepted(ngx_http_request_t *r, const char *status,
+    int64_t ms, int64_t position)
 {
+    ngx_str_t                  path;
     ngx_http_trifecta_ctx_t   *ctx;
     ngx_http_trifecta_json_t   j;
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
+    if (ngx_http_trifecta_job_path(r, &ctx->job_id, &path) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     ngx_http_trifecta_json_init(&j, r->pool, 512);
 
     ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
     ngx_http_trifecta_json_str(&j, &ctx->job_id);
-    ngx_http_trifecta_json_lit(&j, ",\"status\":\"queued\",\"created_at\":");
+    ngx_http_trifecta_json_printf(&j, ",\"status\":\"%s\",\"created_at\":",
+                                  status);
     ngx_http_trifecta_json_time(&j, ms);
     ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
-    ngx_http_trifecta_json_str(&j, &submit->path);
-    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",
-                                  &submit->path);
+    ngx_http_trifecta_json_str(&j, &path);
+    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}", &path);
 
-    if (ngx_http_trifecta_header(r, "Location", submit->path.data,
-                                 submit->path.len)
-        != NGX_OK
+    if (ngx_http_trifecta_header(r, "Location", path.data, path.len) != NGX_OK
         || ngx_http_trifecta_retry_after(r, position) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -168,7 +177,30 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
                                      ? NGX_HTTP_TRIFECTA_M_SUBMIT_OK
                                      : NGX_HTTP_TRIFECTA_M_SUBMIT_DUP);
 
-        return ngx_http_trifecta_accepted(r, submit, ms, live - 1);
+        if (ngx_http_trifecta_limit_headers(r, reply, 5) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_trifecta_accepted(r, "queued", ms, live - 1);
+    }
+
+    if (ngx_http_trifecta_resp_is(reply, 0, "REPLAY")
+        && reply->elements >= 2
+        && reply->element[1]->type == REDIS_REPLY_STRING)
+    {
+        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_REPLAYED);
+        return ngx_http_trifecta_replay(r, reply->element[1]->str,
+                                        reply->element[1]->len);
+    }
+
+    if (ngx_http_trifecta_resp_is(reply, 0, "CONFLICT")) {
+        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_CONFLICT);
+        return ngx_http_trifecta_idem_conflict(r);
+    }
+
+    if (ngx_http_trifecta_resp_is(reply, 0, "LIMITED")) {
+        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_LIMITED);
+        return ngx_http_trifecta_limited(r, reply);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "QFULL")) {
@@ -207,13 +239,17 @@ ngx_http_trifecta_submitted(void *data,
 {
     ngx_http_trifecta_submit_t *submit = data;
 
+    ngx_int_t            rc;
     ngx_http_request_t  *r;
 
     r = submit->op.request;
     submit->op.cmd = NULL;
 
-    ngx_http_trifecta_finalize(r, ngx_http_trifecta_submit_answer(r, submit,
-                                                                  answer));
+    rc = ngx_http_trifecta_submit_answer(r, submit, answer);
+
+    if (rc != NGX_DONE) {
+        ngx_http_trifecta_finalize(r, rc);
+    }
 }
 
 
@@ -260,9 +296,11 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_ask_t *ask)
 {
     int                              argc;
+    ngx_int_t                        rc;
     char                             prefix[TF_KEY_PREFIX_MAX];
     u_char                           digest[SHA256_DIGEST_LENGTH];
     u_char                           fp[2 * SHA256_DIGEST_LENGTH];
+    u_char                           idem[NGX_HTTP_TRIFECTA_IDEM_LEN];
     u_char                           numbers[4][NGX_INT_T_LEN + 1];
     size_t                           argvlen[NGX_HTTP_TRIFECTA_ARGS_MAX];
     unsigned                         shard;
@@ -366,6 +404,24 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_number("max", 2, mcf->max_jobs);
     ngx_http_trifecta_number("tmax", 3, mcf->max_jobs_per_tenant);
 
+    rc = ngx_http_trifecta_idem_text(r, NGX_HTTP_TRIFECTA_ROUTE, idem);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_trifecta_pair("idem", idem, sizeof(idem));
+    }
+
+    rc = ngx_http_trifecta_limit_args(r, NGX_HTTP_TRIFECTA_ROUTE, argv + argc,
+                                      argvlen + argc);
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    argc += rc;
+
     submit->op.cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, argc,
                                        argv, argvlen,
                                        NGX_HTTP_TRIFECTA_REDIS_RESEND,
@@ -409,17 +465,18 @@ ngx_http_trifecta_submit_body(ngx_http_request_t *r, ngx_str_t *text)
 ngx_int_t
 ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id)
 {
+    ngx_int_t  rc;
+
     if (!ngx_http_trifecta_is_json(r)) {
         return ngx_http_trifecta_error(r, TF_E_UNSUPPORTED_MEDIA, NULL,
                                        "the body must be application/json in "
                                        "UTF-8, without a content encoding");
     }
 
-    if (ngx_http_trifecta_header_in(r, "idempotency-key") != NULL) {
-        return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE,
-                                       "Idempotency-Key",
-                                       "Idempotency-Key is not supported "
-                                       "yet");
+    rc = ngx_http_trifecta_idem_check(r);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     return ngx_http_trifecta_read_body(r, TF_QUERY_BODY_MAX,

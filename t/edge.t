@@ -166,9 +166,6 @@ my @bad = (
             400, 'invalid_value', $_] }
         qw(conversation_id collections metadata webhook_url
            max_output_tokens)),
-    ['Idempotency-Key, which is not there yet', { json => { query => 'x' },
-        headers => { 'Idempotency-Key' => 'k' } },
-        400, 'invalid_value', 'Idempotency-Key'],
     map({ ["the media type $_", { body => '{"query":"x"}',
             headers => { 'Content-Type' => $_ } },
             415, 'unsupported_media_type'] }

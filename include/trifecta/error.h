@@ -47,6 +47,9 @@
     X(UNSUPPORTED_MEDIA,  415, "unsupported_media_type",                      \
       "invalid_request_error", "unsupported-media-type",                      \
       "Unsupported media type")                                               \
+    X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused",                  \
+      "invalid_request_error", "idempotency-key-reused",                      \
+      "The Idempotency-Key was used before")                                  \
     X(RATE_LIMITED,       429, "rate_limit_exceeded", "rate_limit_error",     \
       "rate-limited",     "Rate limit exceeded")                              \
     X(TENANT_QUEUE_FULL,  429, "tenant_queue_full",  "rate_limit_error",      \

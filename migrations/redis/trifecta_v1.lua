@@ -213,8 +213,14 @@ local function limits_check(P, o, now)
 
         local tat = tonumber(redis.call('GET', l.key) or 0)
 
-        -- a clock that went back must not lock anybody out
-        l.tat = math.max(math.min(tat, now + l.window), now)
+        -- a clock that went back, or a policy that has other numbers now,
+        -- must not lock anybody out
+        if tat > now + l.window then
+            tat = now + l.window
+            redis.call('SET', l.key, tat, 'PX', math.ceil(l.window))
+        end
+
+        l.tat = math.max(tat, now)
         l.wait = math.ceil(l.tat + l.step - l.window - now)
         limits[i] = l
     end
