@@ -540,6 +540,36 @@ fcall('finish', 'w1', $id, 1, 'cancelled');
 ledger_all();
 nothing_is_left('a_cancelled_job_leaves_nothing_behind');
 
+# What was cancelled stays in the stream until a claim drops it; nobody may
+# hold up the whole server by cancelling a lot before one comes.
+
+fresh();
+(undef, $id) = submit();
+my @flood = map { (submit())[1] } 1 .. 15;
+
+for (1 .. 80) {
+    fcall('cancel', 't', 'o', $_) for @flood;
+    @flood = map { (submit())[1] } 1 .. 15;
+}
+fcall('cancel', 't', 'o', $_) for @flood;
+
+{
+    my $entries = $r->cmd('XLEN', "$P:r:1");
+    my $reply = fcall('claim', 'w1', 4, 0);
+
+    cmp_ok($entries - $r->cmd('XLEN', "$P:r:1"), '<=', 510,
+        'one_claim_drops_a_bounded_number_of_entries');
+    is_deeply($reply->[0], [],
+        'and does not say that there is nothing to wait for');
+    is($reply->[1][1], $id, 'what it found is handed out');
+
+    my $more = 10;
+    do { $reply = fcall('claim', 'w1', 4, 0) }
+        while !@{ $reply->[0] } && --$more;
+    is(scalar @{ $reply->[0] }, 3, 'the next ones drop the rest');
+    is($r->cmd('XLEN', "$P:r:1"), 1, 'all of it');
+}
+
 # the doorbell
 
 fresh();

@@ -40,6 +40,7 @@ local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
 local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
 local DEAD_MAX    = 1000      -- entries of P:dead
+local DROPS_MAX   = 500       -- entries that one claim drops
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true,
                    dead = true }
@@ -459,8 +460,8 @@ claim P worker n lowest_first(0|1)
   no longer theirs are dropped; a job past its deadline, or damaged, is ended
   as failed and left to the ledger.
 -> {{last id of r:0, of r:1, of r:2}, job...}
-   The last ids are there only when fewer than n came: what XREAD BLOCK may
-   wait behind without missing anything.
+   The last ids are there only when fewer than n came and there is no more:
+   what XREAD BLOCK may wait behind without missing anything.
    job = RUN id sid lease prio tenant owner groups scopes kind model payload
          request_id fp acc dl now fails trace
 --]]
@@ -470,6 +471,7 @@ local function claim(keys, args)
     local now = now_ms()
     local out = { {} }
     local from, to, step = 0, PRIORITIES - 1, 1
+    local dropped = 0
 
     redis.call('ZADD', P .. ':wk', now, w)
 
@@ -480,7 +482,7 @@ local function claim(keys, args)
     for prio = from, to, step do
         local stream = P .. ':r:' .. prio
 
-        while #out - 1 < n do
+        while #out - 1 < n and dropped < DROPS_MAX do
             local got = redis.call('XREADGROUP', 'GROUP', 'w', w, 'COUNT',
                                    n - (#out - 1), 'STREAMS', stream, '>')
             if not got then
@@ -490,6 +492,7 @@ local function claim(keys, args)
             for _, entry in ipairs(got[1][2]) do
                 local sid, id = entry[1], entry[2][2]
                 local job = id and job_get(P, id, unpack(SOUND))
+                dropped = dropped + 1
 
                 if not job or job.state ~= 'queued' or job.sid ~= sid then
                     redis.call('XACK', stream, 'w', sid)
@@ -507,6 +510,7 @@ local function claim(keys, args)
                 else
                     local T = P .. ':t:' .. job.tenant
 
+                    dropped = dropped - 1
                     out[#out + 1] = hand_over(P, w, id, sid, prio, now, 'RUN')
                     redis.call('ZADD', T .. ':run', now, id)
                     redis.call('ZREM', T .. ':ready', id)
@@ -516,7 +520,7 @@ local function claim(keys, args)
         end
     end
 
-    if #out - 1 < n then
+    if #out - 1 < n and dropped < DROPS_MAX then
         for prio = 0, PRIORITIES - 1 do
             local info = redis.call('XINFO', 'STREAM', P .. ':r:' .. prio)
 
