@@ -232,6 +232,7 @@ subtest 'bad files' => sub {
     $t->write_file("$bad/long.txt", 'word ' x 200_000);
     $t->write_file("$bad/words.txt", 'x' x 3500 . " and the odd gadget.\n");
     $t->write_file("$bad/picture.png", 'not read');
+    $t->write_file("$bad/red\e[31m\xc2\x9b2J\nskipped all: fine.md", '');
     $t->write_file("$bad/.hidden.md", 'The hidden word is abracadabra.');
     $t->write_file("$bad/sub/good.md", 'The good word is hocuspocus.');
     symlink '/etc/hostname', "$bad/outside.txt";
@@ -254,6 +255,10 @@ subtest 'bad files' => sub {
     {
         like($err, qr/^skipped \S*\/\Q$_->[0]\E: .*\Q$_->[1]\E/m, $_->[0]);
     }
+    unlike($err, qr/\e|\x{9b}|^skipped all/m,
+        'a_name_of_a_file_neither_steers_the_terminal_nor_makes_a_line');
+    like($err, qr/red\?\[31m\?\?2J\?skipped all: fine.md: has no text/,
+        'it is shown without its control characters');
     unlike($err . $out, qr/hidden/, 'hidden files are passed over');
     ok(abstains(answer('What is the hidden word abracadabra?')), 'unread');
     like(answer('What is the good word?')->{response}, qr/hocuspocus/, 'read');

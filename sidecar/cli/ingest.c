@@ -85,6 +85,7 @@ static int tf_ingest_prune(tf_ingest_run_t *run, const tf_files_t *files,
 static const char *tf_ingest_collection(const char *path, int folder,
     char *name, size_t len);
 static void tf_ingest_skipped(void *ctx, const char *path, const char *why);
+static const char *tf_ingest_name(char *name, const char *path);
 static void tf_ingest_progress(tf_ingest_run_t *run, const char *source);
 static void tf_ingest_line(tf_ingest_run_t *run);
 static void tf_ingest_summary(tf_ingest_run_t *run);
@@ -332,7 +333,7 @@ tf_ingest_collection(const char *path, int folder, char *name, size_t len)
 static int
 tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
 {
-    char         err[512];
+    char         err[512], name[PATH_MAX];
     size_t       i, chunks;
     tf_file_t   *file;
     tf_ingest_t  outcome;
@@ -364,12 +365,14 @@ tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
 
         case TF_INGEST_REFUSED:
             tf_ingest_line(run);
-            (void) fprintf(stderr, "skipped %s: %s\n", file->path, err);
+            (void) fprintf(stderr, "skipped %s: %s\n",
+                           tf_ingest_name(name, file->path), err);
             break;
 
         case TF_INGEST_FAILED:
             tf_ingest_line(run);
-            return tf_cli_error(&run->cli, "%s: %s", file->path, err);
+            return tf_cli_error(&run->cli, "%s: %s",
+                                tf_ingest_name(name, file->path), err);
 
         case TF_INGEST_SAME:
             run->kept += chunks;
@@ -435,9 +438,42 @@ tf_ingest_skipped(void *ctx, const char *path, const char *why)
 {
     tf_ingest_run_t  *run = ctx;
 
+    char  name[PATH_MAX];
+
     tf_ingest_line(run);
-    (void) fprintf(stderr, "skipped %s: %s\n", path, why);
+    (void) fprintf(stderr, "skipped %s: %s\n", tf_ingest_name(name, path),
+                   why);
     run->skipped++;
+}
+
+
+/*
+ * As it is shown: a name of a file is anything that its author liked, and may
+ * neither steer the terminal nor make a line of its own.
+ */
+
+static const char *
+tf_ingest_name(char *name, const char *path)
+{
+    size_t         i;
+    unsigned char  c;
+
+    for (i = 0; path[i] && i < PATH_MAX - 1; i++) {
+        c = (unsigned char) path[i];
+        name[i] = path[i];
+
+        if (c < 0x20 || c == 0x7f) {
+            name[i] = '?';
+
+        } else if (i && c >= 0x80 && c <= 0x9f && path[i - 1] == '\xc2') {
+            name[i - 1] = '?';      /* C1 control characters */
+            name[i] = '?';
+        }
+    }
+
+    name[i] = '\0';
+
+    return name;
 }
 
 
@@ -446,6 +482,7 @@ tf_ingest_skipped(void *ctx, const char *path, const char *why)
 static void
 tf_ingest_progress(tf_ingest_run_t *run, const char *source)
 {
+    char     name[PATH_MAX];
     int64_t  now;
 
     now = tf_clock_ms();
@@ -458,7 +495,8 @@ tf_ingest_progress(tf_ingest_run_t *run, const char *source)
 
     if (run->tty) {
         (void) fprintf(stderr, "\r\033[K%zu of %zu  %zu chunks  %.50s",
-                       run->done, run->total, run->chunks, source);
+                       run->done, run->total, run->chunks,
+                       tf_ingest_name(name, source));
         (void) fflush(stderr);
 
     } else {
