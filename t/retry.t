@@ -13,7 +13,6 @@ use Trifecta::Test;
 
 my $t = Trifecta::Test->new(start => 0, sidecar => {
     threads => 4, lease => '3s', heartbeat => '1s' });
-my $slow = $t->slow;
 my $P = '{trifecta:0}';
 my $n = 0;
 
@@ -49,7 +48,7 @@ sub row {
 
 sub ends {
     my ($id, $state, $seconds) = @_;
-    return $t->wait_for(sub { row($id) eq $state }, ($seconds // 10) * $slow);
+    return $t->wait_for(sub { row($id) eq $state }, $seconds // 10);
 }
 
 sub has_state {

@@ -13,7 +13,6 @@ use Trifecta::Test;
 
 my $t = Trifecta::Test->new(sidecars => 2, sidecar => {
     threads => 4, lease => '3s', heartbeat => '500ms' });
-my $slow = $t->slow;
 my $P = '{trifecta:0}';
 
 sub test_job {
@@ -29,7 +28,7 @@ sub state_of { $t->result($_[0])->{json}{status} // '?' }
 sub until_state {
     my ($id, $state, $seconds) = @_;
     return $t->wait_for(sub { state_of($id) eq $state },
-        ($seconds // 20) * $slow);
+        $seconds // 20);
 }
 
 sub ended_once {
@@ -152,7 +151,7 @@ ended_once('once', $running);
 # an emptied Redis takes no jobs and says so
 
 ok($t->wait_for(sub { $t->redis('ZCARD', "$P:live") == 0
-                      && $t->redis('XLEN', "$P:acc") == 0 }, 20 * $slow),
+                      && $t->redis('XLEN', "$P:acc") == 0 }, 20),
     'nothing is open');
 $t->redis('FLUSHALL');
 my $res = $t->post('/api/v1/query', { query => 'say=x', model => 'test' });

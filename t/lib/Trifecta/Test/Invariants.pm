@@ -132,7 +132,7 @@ sub idle_holds {
     my @left;
 
     $self->wait_for(sub { !(@left = $self->_not_idle) },
-                    ($opt{seconds} // 10) * $self->slow);
+                    $opt{seconds} // 10);
 
     my $ok = Test::More::ok(!@left, $name // 'idle: nothing is left');
     Test::More::diag($_) for @left > 20 ? @left[0 .. 19] : @left;
