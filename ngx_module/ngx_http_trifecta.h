@@ -86,6 +86,7 @@ typedef struct {
     ngx_flag_t                    auth;     /* after merge: 1 for the API */
     ngx_array_t                  *limits;   /* of limit.c */
     ngx_array_t                  *fences;   /* of ngx_shm_zone_t * */
+    ngx_array_t                  *require;  /* of require.c; NULL: nothing */
 } ngx_http_trifecta_loc_conf_t;
 
 
@@ -101,6 +102,8 @@ typedef struct {
     ngx_str_t                     groups_json;  /* JSON array, or empty */
     ngx_str_t                     scopes_json;  /* JSON array, or empty */
     json_t                       *claims;       /* of the verified token */
+    json_t                       *groups;       /* array of strings */
+    json_t                       *scopes;       /* array of strings */
 
     ngx_str_t                     job_id;       /* once it is known */
     ngx_str_t                     error;        /* code of the answer */
@@ -166,7 +169,7 @@ ngx_int_t ngx_http_trifecta_trace(ngx_http_request_t *r,
 ngx_int_t ngx_http_trifecta_auth_handler(ngx_http_request_t *r);
 
 
-/* keys.c: directive trifecta_jwt_issuer */
+/* issuer.c: directive trifecta_jwt_issuer */
 
 char *ngx_http_trifecta_jwt_issuer(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

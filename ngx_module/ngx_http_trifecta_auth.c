@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_jwt.h"
+#include "ngx_http_trifecta_require.h"
 
 
 /*
@@ -11,14 +12,19 @@
  *
  * The handler declines when all is well: NGX_OK would end the phase, and
  * with it limit_req and limit_conn.  Subrequests are part of a request that
- * was checked or needed no check.  An internal redirect comes here again;
- * the context says that it is done.
+ * was checked or needed no check.  An internal redirect comes here again:
+ * the context says that the token was verified, but what the new location
+ * requires of it is asked anew.
  */
 
 static tf_error_t ngx_http_trifecta_auth_bearer(ngx_http_request_t *r,
     ngx_str_t *token, const char **err);
+static ngx_int_t ngx_http_trifecta_auth_allow(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, ngx_array_t *list);
 static ngx_int_t ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
     ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id);
+static ngx_int_t ngx_http_trifecta_auth_hold(ngx_http_request_t *r,
+    json_t *json);
 static ngx_int_t ngx_http_trifecta_auth_list(ngx_http_request_t *r,
     ngx_str_t *text, const json_t *list);
 static void ngx_http_trifecta_auth_cleanup(void *data);
@@ -52,7 +58,7 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
     }
 
     if (ctx->authenticated) {
-        return NGX_DECLINED;
+        return ngx_http_trifecta_auth_allow(r, ctx, tlcf->require);
     }
 
     code = ngx_http_trifecta_auth_bearer(r, &token, &err);
@@ -73,7 +79,11 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
         rc = ngx_http_trifecta_auth_keep(r, ctx, &id);
         tf_jwt_release(&id);
 
-        return rc == NGX_OK ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        if (rc != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_trifecta_auth_allow(r, ctx, tlcf->require);
 
     case TF_JWT_EXPIRED:
         code = TF_E_TOKEN_EXPIRED;
@@ -163,36 +173,52 @@ ngx_http_trifecta_auth_bearer(ngx_http_request_t *r, ngx_str_t *token,
 }
 
 
+/* Who the caller is is known; whether that is enough for this location. */
+
+static ngx_int_t
+ngx_http_trifecta_auth_allow(ngx_http_request_t *r,
+    ngx_http_trifecta_ctx_t *ctx, ngx_array_t *list)
+{
+    ngx_str_t  *unmet;
+
+    unmet = ngx_http_trifecta_require_check(r, ctx, list);
+
+    if (unmet == NULL) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_trifecta_error(r, TF_E_FORBIDDEN, NULL,
+                                   "the token does not meet the requirement "
+                                   "\"%V\"", unmet);
+}
+
+
 /* The claims live as long as the request; nothing of it is done by halves. */
 
 static ngx_int_t
 ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
     ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id)
 {
-    ngx_str_t            owner, groups, scopes;
-    ngx_pool_cleanup_t  *cln;
+    ngx_str_t  owner, groups, scopes;
 
     owner.len = id->owner_len;
     owner.data = ngx_pnalloc(r->pool, owner.len);
 
     if (owner.data == NULL
         || ngx_http_trifecta_auth_list(r, &groups, id->groups) != NGX_OK
-        || ngx_http_trifecta_auth_list(r, &scopes, id->scopes) != NGX_OK)
+        || ngx_http_trifecta_auth_list(r, &scopes, id->scopes) != NGX_OK
+        || ngx_http_trifecta_auth_hold(r, id->claims) != NGX_OK
+        || ngx_http_trifecta_auth_hold(r, id->groups) != NGX_OK
+        || ngx_http_trifecta_auth_hold(r, id->scopes) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     ngx_memcpy(owner.data, id->owner, owner.len);
 
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_trifecta_auth_cleanup;
-    cln->data = json_incref(id->claims);
-
     ctx->claims = id->claims;
+    ctx->groups = id->groups;
+    ctx->scopes = id->scopes;
     ctx->owner = owner;
     ctx->groups_json = groups;
     ctx->scopes_json = scopes;
@@ -225,6 +251,23 @@ ngx_http_trifecta_auth_list(ngx_http_request_t *r, ngx_str_t *text,
     {
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_auth_hold(ngx_http_request_t *r, json_t *json)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_trifecta_auth_cleanup;
+    cln->data = json_incref(json);
 
     return NGX_OK;
 }

@@ -1,59 +1,13 @@
 #include "ngx_http_trifecta_json.h"
 
+#include <trifecta/json.h>
+
 
 static u_char *ngx_http_trifecta_json_reserve(ngx_http_trifecta_json_t *j,
     size_t len);
 static size_t ngx_http_trifecta_utf8_char(const u_char *p, const u_char *end,
     uint32_t *c);
 static ngx_uint_t ngx_http_trifecta_is_blank(uint32_t c);
-
-
-static const char *
-ngx_http_trifecta_json_too_deep(const u_char *data, size_t len)
-{
-    ngx_uint_t     depth, quoted;
-    const u_char  *p, *end;
-
-    depth = 0;
-    quoted = 0;
-
-    for (p = data, end = data + len; p < end; p++) {
-
-        if (quoted) {
-            if (*p == '\\') {
-                p++;
-
-            } else if (*p == '"') {
-                quoted = 0;
-            }
-
-            continue;
-        }
-
-        switch (*p) {
-
-        case '"':
-            quoted = 1;
-            break;
-
-        case '{':
-        case '[':
-            if (++depth > TF_JSON_DEPTH_MAX) {
-                return "the JSON is nested too deeply";
-            }
-            break;
-
-        case '}':
-        case ']':
-            if (depth) {
-                depth--;
-            }
-            break;
-        }
-    }
-
-    return NULL;
-}
 
 
 json_t *
@@ -68,9 +22,8 @@ ngx_http_trifecta_json_parse(const u_char *data, size_t len,
         return NULL;
     }
 
-    *err = ngx_http_trifecta_json_too_deep(data, len);
-
-    if (*err != NULL) {
+    if (tf_json_too_deep(data, len)) {
+        *err = "the JSON is nested too deeply";
         return NULL;
     }
 

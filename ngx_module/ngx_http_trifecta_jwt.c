@@ -1,5 +1,7 @@
 #include <string.h>
 
+#include <trifecta/json.h>
+
 #include "ngx_http_trifecta_claims.h"
 #include "ngx_http_trifecta_jwt.h"
 
@@ -25,7 +27,6 @@ static int tf_jwt_base64url(unsigned char *dst, size_t *dst_len,
     const unsigned char *src, size_t len);
 static tf_jwt_reason_t tf_jwt_json(json_t **json, const unsigned char *src,
     size_t len, tf_jwt_reason_t malformed);
-static int tf_jwt_depth(const unsigned char *data, size_t len);
 static tf_jwt_reason_t tf_jwt_header(tf_jwt_parts_t *parts);
 static int tf_jwt_is_typ(const char *typ, size_t len);
 static int tf_jwt_same_word(const char *a, size_t len, const char *b);
@@ -227,7 +228,7 @@ tf_jwt_json(json_t **json, const unsigned char *src, size_t len,
         return TF_JWT_R_BASE64;
     }
 
-    if (tf_jwt_depth(text, n) > TF_JSON_DEPTH_MAX) {
+    if (tf_json_too_deep(text, n)) {
         return malformed;
     }
 
@@ -241,56 +242,6 @@ tf_jwt_json(json_t **json, const unsigned char *src, size_t len,
     }
 
     return json_is_object(*json) ? TF_JWT_R_GOOD : malformed;
-}
-
-
-/* The deepest nesting in JSON text; jansson would recurse 2048 levels. */
-
-static int
-tf_jwt_depth(const unsigned char *data, size_t len)
-{
-    int     depth, max, quoted;
-    size_t  i;
-
-    depth = 0;
-    max = 0;
-    quoted = 0;
-
-    for (i = 0; i < len; i++) {
-
-        if (quoted) {
-            if (data[i] == '\\') {
-                i++;
-
-            } else if (data[i] == '"') {
-                quoted = 0;
-            }
-
-            continue;
-        }
-
-        switch (data[i]) {
-
-        case '"':
-            quoted = 1;
-            break;
-
-        case '{':
-        case '[':
-            depth++;
-            if (depth > max) {
-                max = depth;
-            }
-            break;
-
-        case '}':
-        case ']':
-            depth--;
-            break;
-        }
-    }
-
-    return max;
 }
 
 
@@ -431,7 +382,7 @@ tf_jwt_signature(const tf_jwt_parts_t *parts, const tf_jwt_issuer_t *issuer)
             continue;
         }
 
-        verdict = tf_jwa_verify(issuer->keys[i], parts->input,
+        verdict = tf_jwa_verify(issuer->keys[i], parts->alg, parts->input,
                                 parts->input_len, parts->sig, parts->sig_len);
 
         if (verdict == TF_JWA_OK) {

@@ -48,7 +48,7 @@
  */
 
 #define TF_JWT_MAX        8192              /* bytes of a token */
-#define TF_JWT_KEYS_MAX   8                 /* keys of one issuer */
+#define TF_JWT_KEYS_MAX   16                /* keys of one issuer */
 #define TF_JWT_DATE_MAX   253402300799      /* the last second of 9999 */
 #define TF_JWT_ISSUER_MAX 32                /* bytes of an issuer's name */
 

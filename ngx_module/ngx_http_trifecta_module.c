@@ -2,6 +2,7 @@
 #include "ngx_http_trifecta_conf.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_require.h"
 #include "ngx_http_trifecta_worker.h"
 
 
@@ -237,12 +238,12 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       NULL },
 
     /*
-     * Syntax:   trifecta_jwt_issuer name iss=string alg=HS256|RS256 key=file
-     *               [kid=string] [aud=string]
+     * Syntax:   trifecta_jwt_issuer name iss=string alg=name,...
+     *               key=file [kid=string] ... [aud=string]
      *               tenant=name | tenant_claim=name tenants=name,...
      *               [default_tenant=name];
-     *           trifecta_jwt_issuer name alg=HS256|RS256 key=file
-     *               [kid=string];
+     *           trifecta_jwt_issuer name alg=name,... key=file
+     *               [kid=string] ...;
      * Default:  -
      * Context:  http
      *
@@ -250,7 +251,7 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * together; what a token says about them only chooses among the keys
      * that are configured for its "iss".  The issuer is bound to one tenant,
      * or to a list that a claim must be in.  The owner of a job is
-     * "<name>:<sub>".  Can be given several times; the second form adds a key
+     * "<name>:<sub>".  Can be given several times; the second form adds keys
      * to an issuer that is configured above, so that keys can rotate.
      * Without aud= a token must not have an audience.
      */
@@ -260,6 +261,25 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       ngx_http_trifecta_jwt_issuer,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    /*
+     * Syntax:   trifecta_jwt_require claim=value,... | claim~regex ... | off;
+     * Default:  trifecta_jwt_require off;
+     * Context:  http, server, location
+     *
+     * What a verified token must say besides; 403 otherwise.  All that is
+     * required must hold, one of the values between commas is enough.  A
+     * location inherits what is required above only if it requires nothing
+     * itself.  It must check tokens, by trifecta_auth or "trifecta api".
+     */
+
+    { ngx_string("trifecta_jwt_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_loc_conf_t, require),
       NULL },
 
     /*
@@ -371,6 +391,7 @@ ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf)
     }
 
     lcf->auth = NGX_CONF_UNSET;
+    lcf->require = NGX_CONF_UNSET_PTR;
 
     return lcf;
 }
@@ -428,6 +449,19 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
         clcf->client_max_body_size = 0;
     }
+
+    /* a requirement that nobody asks for would be an open door */
+
+    if (conf->require != NGX_CONF_UNSET_PTR && conf->require != NULL
+        && !conf->auth && clcf->name.len)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "location \"%V\" has "
+                           "trifecta_jwt_require, but checks no token: add "
+                           "\"trifecta_auth on\"", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_merge_ptr_value(conf->require, prev->require, NULL);
 
     if (conf->mode != NGX_HTTP_TRIFECTA_NONE) {
         mcf->used = 1;

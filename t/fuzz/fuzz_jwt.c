@@ -1,6 +1,8 @@
 /* links: ngx_module/ngx_http_trifecta_jwt.c
           ngx_module/ngx_http_trifecta_claims.c
-          ngx_module/ngx_http_trifecta_jwa.c */
+          ngx_module/ngx_http_trifecta_jwa.c
+          ngx_module/ngx_http_trifecta_jwa_hmac.c
+          ngx_module/ngx_http_trifecta_jwa_pkey.c */
 
 /*
  * Any bytes as a token, twice: as they are, and as "header LF payload" that

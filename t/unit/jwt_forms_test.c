@@ -1,6 +1,8 @@
 /* links: ngx_module/ngx_http_trifecta_jwt.c
           ngx_module/ngx_http_trifecta_claims.c
-          ngx_module/ngx_http_trifecta_jwa.c */
+          ngx_module/ngx_http_trifecta_jwa.c
+          ngx_module/ngx_http_trifecta_jwa_hmac.c
+          ngx_module/ngx_http_trifecta_jwa_pkey.c */
 
 /*
  * What a token may look like: every accepted variant with the identity that

@@ -1,6 +1,8 @@
 /* links: ngx_module/ngx_http_trifecta_jwt.c
           ngx_module/ngx_http_trifecta_claims.c
-          ngx_module/ngx_http_trifecta_jwa.c */
+          ngx_module/ngx_http_trifecta_jwa.c
+          ngx_module/ngx_http_trifecta_jwa_hmac.c
+          ngx_module/ngx_http_trifecta_jwa_pkey.c */
 
 /*
  * Hostile tokens.  Each is one change away from a valid one, and each is
@@ -54,8 +56,12 @@ static const jwt_case_t  cases[] = {
     { "alg_in_lower_case", H, HEAD, "HS256", "hs256", TF_JWT_R_ALG, BAD },
     { "alg_with_a_space", H, HEAD, "HS256", "HS256 ", TF_JWT_R_ALG, BAD },
     { "alg_is_a_prefix", H, HEAD, "HS256", "HS25", TF_JWT_R_ALG, BAD },
-    { "alg_HS384", H, HEAD, "HS256", "HS384", TF_JWT_R_ALG, BAD },
-    { "alg_PS256", R, HEAD, "RS256", "PS256", TF_JWT_R_ALG, BAD },
+    { "alg_HS384", H, HEAD, "HS256", "HS384", TF_JWT_R_KEY, BAD },
+    { "alg_PS256", R, HEAD, "RS256", "PS256", TF_JWT_R_KEY, BAD },
+    { "alg_ES512", R, HEAD, "RS256", "ES512", TF_JWT_R_ALG, BAD },
+    { "alg_PS384", R, HEAD, "RS256", "PS384", TF_JWT_R_ALG, BAD },
+    { "alg_ES256K", R, HEAD, "RS256", "ES256K", TF_JWT_R_ALG, BAD },
+    { "alg_RS1", R, HEAD, "RS256", "RS1", TF_JWT_R_ALG, BAD },
     { "alg_missing", H, HEAD, "\"alg\":\"HS256\",", "", TF_JWT_R_ALG, BAD },
     { "alg_null", H, HEAD, "\"HS256\"", "null", TF_JWT_R_ALG, BAD },
     { "alg_number", H, HEAD, "\"HS256\"", "256", TF_JWT_R_ALG, BAD },
