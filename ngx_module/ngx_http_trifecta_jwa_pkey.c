@@ -254,7 +254,7 @@ tf_jwa_eddsa_check(const tf_jwa_use_t *use)
     memset(sig, 0, sizeof(sig));
     sig[0] = 1;
 
-    for (i = 0; i < 128; i++) {
+    for (i = 0; i < 64; i++) {
         if (tf_jwa_pkey_verify(use, &i, 1, sig, sizeof(sig)) == TF_JWA_OK) {
             return "its Ed25519 key is not a valid one";
         }

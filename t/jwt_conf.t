@@ -20,9 +20,17 @@ $t->write_file("$keys/short.key", 'x' x 31, 0600);
 $t->write_file("$keys/large.key", 'x' x 70000, 0600);
 $t->write_file("$keys/empty.key", '', 0600);
 $t->write_file("$keys/open.key", 'x' x 40, 0644);
-system("openssl genrsa -out '$keys/weak.key' 1024 2>/dev/null &&"
-       . " openssl rsa -in '$keys/weak.key' -pubout -out '$keys/weak.pub'"
-       . ' 2>/dev/null') == 0 or die "openssl failed\n";
+$t->write_file("$keys/long.key", 'x' x 64, 0600);
+
+for ([ weak => 'RSA -pkeyopt rsa_keygen_bits:1024' ],
+     [ ec => 'EC -pkeyopt ec_paramgen_curve:P-256' ],
+     [ ec384 => 'EC -pkeyopt ec_paramgen_curve:P-384' ], [ ed => 'ED25519' ])
+{
+    my ($name, $how) = @$_;
+    system("openssl genpkey -algorithm $how -out '$keys/$name.key'"
+           . " 2>/dev/null && openssl pkey -in '$keys/$name.key' -pubout"
+           . " -out '$keys/$name.pub'") == 0 or die "openssl failed\n";
+}
 
 
 # (exit status, output) of nginx -t with these issuers
@@ -51,7 +59,18 @@ for (
       . ' default_tenant=d' ],
     [ 'two issuers' => "a iss=i $hs tenant=t", "b iss=j $rs tenant=t" ],
     [ 'a second key' => "a iss=i $hs kid=1 tenant=t", "a $rs kid=2" ],
-    [ 'eight keys' => "a iss=i $hs tenant=t", ("a $hs") x 7 ],
+    [ 'sixteen keys' => "a iss=i $hs tenant=t", ("a $hs") x 15 ],
+    [ 'sixteen keys in one line' => 'a iss=i tenant=t alg=HS256'
+      . " key=$keys/jwt.hs256.key" x 16 ],
+    [ 'several keys with and without kid' => "a iss=i $rs kid=1"
+      . " key=$keys/rsa.pub kid=2 key=$keys/rsa.pub tenant=t" ],
+    [ 'several algorithms of one key' => 'a iss=i tenant=t'
+      . " alg=RS256,RS384,RS512,PS256 key=$keys/rsa.pub" ],
+    [ 'ES256' => "a iss=i tenant=t alg=ES256 key=$keys/ec.pub" ],
+    [ 'ES384' => "a iss=i tenant=t alg=ES384 key=$keys/ec384.pub" ],
+    [ 'EdDSA' => "a iss=i tenant=t alg=EdDSA key=$keys/ed.pub" ],
+    [ 'HS384' => "a iss=i tenant=t alg=HS384 key=$keys/jwt.hs256.key" ],
+    [ 'HS512' => "a iss=i tenant=t alg=HS256,HS512 key=$keys/long.key" ],
     [ 'a relative path' =>
       'a iss=i alg=HS256 key=../secrets/jwt.hs256.key tenant=t' ],
 )
@@ -72,7 +91,7 @@ for (
     [ 'no alg' => qr/needs alg= and key=/,
       "a iss=i key=$keys/jwt.hs256.key tenant=t" ],
     [ 'no key' => qr/needs alg= and key=/, 'a iss=i alg=HS256 tenant=t' ],
-    [ 'alg none' => qr/unknown "alg=none".*known are HS256, RS256/,
+    [ 'alg none' => qr/unknown "alg=none".*known are HS256, HS384, .*EdDSA/,
       "a iss=i alg=none key=$keys/jwt.hs256.key tenant=t" ],
     [ 'alg in lower case' => qr/unknown "alg=hs256"/,
       "a iss=i alg=hs256 key=$keys/jwt.hs256.key tenant=t" ],
@@ -109,8 +128,38 @@ for (
       "a iss=i $hs tenant=t", "a iss=i $rs" ],
     [ 'second key with a tenant' => qr/configured already.*not "tenant=u"/,
       "a iss=i $hs tenant=t", "a $rs tenant=u" ],
-    [ 'nine keys' => qr/more than 8 keys/,
-      "a iss=i $hs tenant=t", ("a $hs") x 8 ],
+    [ 'seventeen keys' => qr/more than 16 keys/,
+      "a iss=i $hs tenant=t", ("a $hs") x 16 ],
+    [ 'seventeen keys in one line' => qr/more than 16 keys/,
+      'a iss=i tenant=t alg=HS256' . " key=$keys/jwt.hs256.key" x 17 ],
+    [ 'kid before its key' => qr/"kid=" must follow the "key="/,
+      "a iss=i kid=1 $hs tenant=t" ],
+    [ 'two kid of one key' => qr/"kid=" stands twice/,
+      "a iss=i $hs kid=1 kid=2 key=$keys/jwt.hs256.key tenant=t" ],
+    [ 'second key of a line is wrong' =>
+      qr/nothing\.key" failed \(2:/,
+      "a iss=i $hs key=$keys/nothing.key tenant=t" ],
+    [ 'algorithm twice' => qr/"alg=" of issuer "a" names RS256 twice/,
+      "a iss=i alg=RS256,PS256,RS256 key=$keys/rsa.pub tenant=t" ],
+    [ 'empty algorithm in the list' => qr/unknown "alg="/,
+      "a iss=i alg=RS256,,PS256 key=$keys/rsa.pub tenant=t" ],
+    [ 'none in the list' => qr/unknown "alg=none"/,
+      "a iss=i alg=RS256,none key=$keys/rsa.pub tenant=t" ],
+    [ 'list of two kinds of key' => qr/is no ES256 key: .*not on the curve/,
+      "a iss=i alg=RS256,ES256 key=$keys/rsa.pub tenant=t" ],
+    [ 'list of secret and public key' => qr/is no HS256 key: .*no secret/,
+      "a iss=i alg=RS256,HS256 key=$keys/rsa.pub tenant=t" ],
+    [ 'list with a secret that is short for one' =>
+      qr/is no HS512 key: .*shorter than 64 bytes/,
+      "a iss=i alg=HS256,HS512 key=$keys/jwt.hs256.key tenant=t" ],
+    [ 'P-256 for ES384' => qr/is no ES384 key: .*not on the curve P-384/,
+      "a iss=i alg=ES384 key=$keys/ec.pub tenant=t" ],
+    [ 'P-384 for ES256' => qr/is no ES256 key: .*not on the curve P-256/,
+      "a iss=i alg=ES256 key=$keys/ec384.pub tenant=t" ],
+    [ 'RSA for EdDSA' => qr/is no EdDSA key: .*not Ed25519/,
+      "a iss=i alg=EdDSA key=$keys/rsa.pub tenant=t" ],
+    [ 'RSA of 1024 bits for PS256' => qr/shorter than 2048 bits/,
+      "a iss=i alg=PS256 key=$keys/weak.pub tenant=t" ],
     [ 'no such file' => qr/nothing\.key" failed \(2:/,
       "a iss=i alg=HS256 key=$keys/nothing.key tenant=t" ],
     [ 'folder' => qr/is no file/, "a iss=i alg=HS256 key=$keys tenant=t" ],
@@ -133,11 +182,6 @@ for (
 )
 {
     my ($name, $message, @lines) = @$_;
-
-    if ($name eq 'elliptic key') {
-        system("openssl pkey -in '$keys/tls.key' -pubout"
-               . " -out '$keys/ec.pub'") == 0 or die "openssl failed\n";
-    }
 
     my ($status, $out) = check(@lines);
     is $status, 1, "$name: refused";
