@@ -188,9 +188,9 @@ public_text_is_no_secret(void **state)
 static void
 rsa_rows_need_an_rsa_public_key(void **state)
 {
-    char           *pem, *private, *weak, *odd, *ec, *ed, *pss, *one;
+    char           *pem, *private, *weak, *odd, *ec, *ed, *pss, *one, *huge;
     size_t          i;
-    unsigned char   n[256];
+    unsigned char   n[2049];
     const char     *alg;
     static const char  *algs[] = { "RS256", "RS384", "RS512", "PS256" };
 
@@ -210,7 +210,10 @@ rsa_rows_need_an_rsa_public_key(void **state)
     /* with e = 1 every text is its own signature */
 
     assert_int_equal(jwt_unbase64url(n, RFC_A2_N), 256);
-    one = pem_and_free(jwt_rsa_from(n, sizeof(n), 1));
+    one = pem_and_free(jwt_rsa_from(n, 256, 1));
+
+    memset(n, 0x5b, sizeof(n));
+    huge = pem_and_free(jwt_rsa_from(n, sizeof(n), 65537));
 
     for (i = 0; i < sizeof(algs) / sizeof(algs[0]); i++) {
         alg = algs[i];
@@ -222,6 +225,7 @@ rsa_rows_need_an_rsa_public_key(void **state)
         refuse(alg, private, strlen(private), "private key");
         refuse(alg, weak, strlen(weak), "shorter than 2048");
         refuse(alg, odd, strlen(odd), "shorter than 2048");
+        refuse(alg, huge, strlen(huge), "longer than 16384");
         refuse(alg, ec, strlen(ec), "not RSA");
         refuse(alg, ed, strlen(ed), "not RSA");
         refuse(alg, pss, strlen(pss), "not RSA");
