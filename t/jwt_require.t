@@ -62,6 +62,7 @@ my %locations = (
     regex    => 'trifecta_jwt_require email~@acme\.example$;',
     caseless => 'trifecta_jwt_require email~*@ACME\.example$;',
     scopes   => 'trifecta_jwt_require scopes~^write:;',
+    blank    => 'trifecta_jwt_require levels~^$;',
     name     => 'trifecta_jwt_require https://acme.example/tier=gold;',
     none     => '',
 );
@@ -230,6 +231,9 @@ my @cases = (
       'email~*@ACME\.example$' ],
     [ 'scopes', { scope => 'read write:docs' }, 1 ],
     [ 'scopes', { scope => 'read overwrite:docs' }, 0, 'scopes~^write:' ],
+
+    [ 'blank', { levels => ['x', ''] }, 1 ],
+    [ 'blank', { levels => [1, undef, $true] }, 0, 'levels~^$' ],
 
     [ 'name', { $tier => 'gold' }, 1 ],
     [ 'name', { $tier => 'silver' }, 0, "$tier=gold" ],
