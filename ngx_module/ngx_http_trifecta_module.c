@@ -247,12 +247,10 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * Default:  -
      * Context:  http
      *
-     * Accepts the tokens of one issuer.  The key and the algorithm belong
-     * together; what a token says about them only chooses among the keys
-     * that are configured for its "iss".  The issuer is bound to one tenant,
-     * or to a list that a claim must be in.  The owner of a job is
-     * "<name>:<sub>".  Can be given several times; the second form adds keys
-     * to an issuer that is configured above, so that keys can rotate.
+     * Accepts the tokens of one issuer, which is bound to one tenant, or to a
+     * list that a claim must be in.  What a token says only chooses among the
+     * keys and algorithms of its "iss".  The owner of a job is "<name>:<sub>".
+     * The second form adds keys to an issuer that is configured above.
      * Without aud= a token must not have an audience.
      */
 
@@ -268,10 +266,9 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * Default:  trifecta_jwt_require off;
      * Context:  http, server, location
      *
-     * What a verified token must say besides; 403 otherwise.  All that is
-     * required must hold, one of the values between commas is enough.  A
-     * location inherits what is required above only if it requires nothing
-     * itself.  It must check tokens, by trifecta_auth or "trifecta api".
+     * What a verified token must say besides, or 403.  All must hold, one of
+     * the values between commas is enough.  Inherited by locations that have
+     * none of their own.
      */
 
     { ngx_string("trifecta_jwt_require"),
@@ -450,18 +447,9 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->client_max_body_size = 0;
     }
 
-    /* a requirement that nobody asks for would be an open door */
-
-    if (conf->require != NGX_CONF_UNSET_PTR && conf->require != NULL
-        && !conf->auth && clcf->name.len)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "location \"%V\" has "
-                           "trifecta_jwt_require, but checks no token: add "
-                           "\"trifecta_auth on\"", &clcf->name);
+    if (ngx_http_trifecta_require_merge(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
-
-    ngx_conf_merge_ptr_value(conf->require, prev->require, NULL);
 
     if (conf->mode != NGX_HTTP_TRIFECTA_NONE) {
         mcf->used = 1;

@@ -233,6 +233,33 @@ ngx_http_trifecta_require_regex(ngx_conf_t *cf,
 }
 
 
+char *
+ngx_http_trifecta_require_merge(ngx_conf_t *cf,
+    ngx_http_trifecta_loc_conf_t *prev, ngx_http_trifecta_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (conf->require == NGX_CONF_UNSET_PTR) {
+        ngx_conf_merge_ptr_value(conf->require, prev->require, NULL);
+        return NGX_CONF_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* what has no name is a server, which may require for its locations */
+
+    if (conf->require != NULL && !conf->auth && clcf->name.len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "location \"%V\" has trifecta_jwt_require, but "
+                           "checks no token: add \"trifecta_auth on\"",
+                           &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_str_t *
 ngx_http_trifecta_require_check(ngx_http_request_t *r,
     ngx_http_trifecta_ctx_t *ctx, ngx_array_t *list)

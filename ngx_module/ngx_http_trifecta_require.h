@@ -33,6 +33,14 @@ char *ngx_http_trifecta_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
+ * Merges the lists of two levels.  A location whose own requirements nobody
+ * would ask for, because it checks no token, is an open door: an error.
+ */
+
+char *ngx_http_trifecta_require_merge(ngx_conf_t *cf,
+    ngx_http_trifecta_loc_conf_t *prev, ngx_http_trifecta_loc_conf_t *conf);
+
+/*
  * The text of the first requirement that the identity in the context does not
  * meet; NULL if it meets all.
  */
