@@ -46,6 +46,7 @@
 #define NGX_HTTP_TRIFECTA_NONE   0      /* what a location is */
 #define NGX_HTTP_TRIFECTA_API    1
 #define NGX_HTTP_TRIFECTA_ADMIN  2
+#define NGX_HTTP_TRIFECTA_STATUS 3
 
 
 typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
@@ -140,10 +141,11 @@ ngx_int_t ngx_http_trifecta_read_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *content, size_t max);
 
 
-/* routes.c: the content handlers of the two kinds of location */
+/* routes.c and status.c: the content handlers of the kinds of location */
 
 ngx_int_t ngx_http_trifecta_api_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_trifecta_admin_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_trifecta_status_handler(ngx_http_request_t *r);
 
 
 /* reply.c */

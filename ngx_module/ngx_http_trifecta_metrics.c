@@ -203,7 +203,9 @@ ngx_http_trifecta_count_answer(ngx_http_request_t *r,
 
     tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
 
-    if (ctx->counted || tlcf->mode == NGX_HTTP_TRIFECTA_ADMIN) {
+    if (ctx->counted || tlcf->mode == NGX_HTTP_TRIFECTA_ADMIN
+        || tlcf->mode == NGX_HTTP_TRIFECTA_STATUS)
+    {
         return;
     }
 

@@ -18,6 +18,22 @@ static ngx_int_t ngx_http_trifecta_init_process(ngx_cycle_t *cycle);
 static void ngx_http_trifecta_exit_process(ngx_cycle_t *cycle);
 
 
+/* What a location can be. */
+
+typedef struct {
+    const char           *word;
+    ngx_uint_t            mode;
+    ngx_http_handler_pt   handler;
+} ngx_http_trifecta_location_t;
+
+static const ngx_http_trifecta_location_t  ngx_http_trifecta_locations[] = {
+    { "api", NGX_HTTP_TRIFECTA_API, ngx_http_trifecta_api_handler },
+    { "admin", NGX_HTTP_TRIFECTA_ADMIN, ngx_http_trifecta_admin_handler },
+    { "status", NGX_HTTP_TRIFECTA_STATUS, ngx_http_trifecta_status_handler },
+    { NULL, 0, NULL }
+};
+
+
 static ngx_conf_num_bounds_t  ngx_http_trifecta_bounds = {
     ngx_conf_check_num_bounds, 1, 10000000
 };
@@ -26,14 +42,14 @@ static ngx_conf_num_bounds_t  ngx_http_trifecta_bounds = {
 static ngx_command_t  ngx_http_trifecta_commands[] = {
 
     /*
-     * Syntax:   trifecta api | admin;
+     * Syntax:   trifecta api | admin | status;
      * Default:  -
      * Context:  location
      *
      * Makes the location answer requests itself.  "api" is the HTTP interface
      * for clients: every request needs a verified token.  "admin" is
-     * /livez, /readyz and /metrics: give it a listener of its own that
-     * clients cannot reach.  Locations inside do not inherit it.
+     * /livez, /readyz and /metrics, "status" one page that says how all of it
+     * is: give them a listener of their own that clients cannot reach.  Locations inside do not inherit it.
      */
 
     { ngx_string("trifecta"),
@@ -400,8 +416,9 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_trifecta_loc_conf_t *prev = parent;
     ngx_http_trifecta_loc_conf_t *conf = child;
 
-    ngx_http_core_loc_conf_t       *clcf;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_core_loc_conf_t            *clcf;
+    ngx_http_trifecta_main_conf_t       *mcf;
+    const ngx_http_trifecta_location_t  *kind;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_trifecta_module);
@@ -423,10 +440,11 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     {
         conf->mode = prev->mode;
 
-        clcf->handler = (prev->mode == NGX_HTTP_TRIFECTA_API)
-                        ? ngx_http_trifecta_api_handler
-                        : (prev->mode == NGX_HTTP_TRIFECTA_ADMIN)
-                        ? ngx_http_trifecta_admin_handler : NULL;
+        for (kind = ngx_http_trifecta_locations; kind->word; kind++) {
+            if (kind->mode == prev->mode) {
+                clcf->handler = kind->handler;
+            }
+        }
     }
 
     if (conf->mode == NGX_HTTP_TRIFECTA_API) {
@@ -464,8 +482,9 @@ ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_trifecta_loc_conf_t *lcf = conf;
 
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t                           *value;
+    ngx_http_core_loc_conf_t            *clcf;
+    const ngx_http_trifecta_location_t  *kind;
 
     if (lcf->mode != NGX_HTTP_TRIFECTA_NONE) {
         return "is duplicate";
@@ -474,19 +493,16 @@ ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (ngx_strcmp(value[1].data, "api") == 0) {
-        lcf->mode = NGX_HTTP_TRIFECTA_API;
-        clcf->handler = ngx_http_trifecta_api_handler;
+    for (kind = ngx_http_trifecta_locations; kind->word; kind++) {
 
-    } else if (ngx_strcmp(value[1].data, "admin") == 0) {
-        lcf->mode = NGX_HTTP_TRIFECTA_ADMIN;
-        clcf->handler = ngx_http_trifecta_admin_handler;
-
-    } else {
-        return "must be \"api\" or \"admin\"";
+        if (ngx_strcmp(value[1].data, kind->word) == 0) {
+            lcf->mode = kind->mode;
+            clcf->handler = kind->handler;
+            return NGX_CONF_OK;
+        }
     }
 
-    return NGX_CONF_OK;
+    return "must be \"api\", \"admin\" or \"status\"";
 }
 
 

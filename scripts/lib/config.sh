@@ -177,6 +177,10 @@ http {
         location / {
             trifecta admin;
         }
+
+        location = /status {
+            trifecta status;
+        }
     }
 }
 EOF

@@ -207,6 +207,10 @@ $locations
         location / {
             trifecta admin;
         }
+
+        location = /status {
+            trifecta status;
+        }
     }
 }
 END
