@@ -86,6 +86,7 @@ typedef struct {
     ngx_uint_t                    mode;     /* NGX_HTTP_TRIFECTA_... */
     ngx_flag_t                    auth;     /* after merge: 1 for the API */
     ngx_array_t                  *limits;   /* of limit.c */
+    ngx_uint_t                    limit_failure;
     ngx_array_t                  *fences;   /* of ngx_shm_zone_t * */
     ngx_array_t                  *require;  /* of require.c; NULL: nothing */
 } ngx_http_trifecta_loc_conf_t;
@@ -118,6 +119,7 @@ typedef struct {
     unsigned                      counted:1;    /* in the metrics */
     unsigned                      fenced_address:1;
     unsigned                      fenced_subject:1;
+    unsigned                      limited:1;    /* and let through */
 } ngx_http_trifecta_ctx_t;
 
 

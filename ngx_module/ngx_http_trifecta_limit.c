@@ -135,7 +135,7 @@ ngx_http_trifecta_limit_name(ngx_str_t *name)
 }
 
 
-/* name=policy key=user|tenant|route rate=60r/m [burst=n] */
+/* off, or name=policy key=user|tenant|route rate=60r/m [burst=n] */
 
 char *
 ngx_http_trifecta_conf_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -154,6 +154,22 @@ ngx_http_trifecta_conf_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(&rate, sizeof(ngx_http_trifecta_rate_t));
 
     value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (lcf->limits) {
+            return "off stands beside a policy";
+        }
+
+        lcf->limits = ngx_array_create(cf->pool, 1,
+                                       sizeof(ngx_http_trifecta_limit_t));
+
+        return lcf->limits ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    if (lcf->limits && lcf->limits->nelts == 0) {
+        return "stands beside \"trifecta_limit off\"";
+    }
 
     for (i = 1; i < cf->args->nelts; i++) {
 
@@ -256,7 +272,7 @@ ngx_http_trifecta_conf_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 static size_t
 ngx_http_trifecta_limit_who(ngx_http_request_t *r,
-    ngx_http_trifecta_limit_t *limit, const char *route, u_char *p)
+    ngx_http_trifecta_limit_t *limit, ngx_str_t *route, u_char *p)
 {
     u_char                   *start;
     ngx_http_trifecta_ctx_t  *ctx;
@@ -275,7 +291,7 @@ ngx_http_trifecta_limit_who(ngx_http_request_t *r,
         break;
 
     default: /* ngx_http_trifecta_limit_route */
-        p = ngx_sprintf(p, "r:%s", route);
+        p = ngx_sprintf(p, "r:%V", route);
         break;
     }
 
@@ -284,7 +300,7 @@ ngx_http_trifecta_limit_who(ngx_http_request_t *r,
 
 
 ngx_int_t
-ngx_http_trifecta_limit_args(ngx_http_request_t *r, const char *route,
+ngx_http_trifecta_limit_args(ngx_http_request_t *r, ngx_str_t *route,
     const char **argv, size_t *argvlen)
 {
     size_t                         size;
@@ -297,13 +313,13 @@ ngx_http_trifecta_limit_args(ngx_http_request_t *r, const char *route,
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
 
-    if (lcf->limits == NULL) {
+    if (lcf->limits == NULL || lcf->limits->nelts == 0) {
         return 0;
     }
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
-    size = ctx->tenant.len + ctx->owner.len + ngx_strlen(route)
+    size = ctx->tenant.len + ctx->owner.len + route->len
            + 4 * sizeof("lim8k") + 2 * NGX_INT_T_LEN + 16;
 
     p = ngx_pnalloc(r->pool, size * (lcf->limits->nelts + 1));

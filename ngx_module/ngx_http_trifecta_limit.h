@@ -11,7 +11,8 @@
  *
  * "trifecta_limit" (limit.c) is a policy that Redis counts: it travels with
  * a submit, which checks all policies and charges all of them or none, so it
- * holds over all workers and servers, and what is refused costs nothing.
+ * holds over all workers and servers, and what is refused costs nothing.  In
+ * a location that makes no jobs it is asked alone (limit_phase.c).
  *
  * "trifecta_fence" (fence.c) stands in front, in shared memory of one server:
  * a bucket for each address, asked before any token is looked at, or for each
@@ -28,6 +29,9 @@
 #define NGX_HTTP_TRIFECTA_LIMIT_NAME   32       /* bytes */
 #define NGX_HTTP_TRIFECTA_RATE_MAX     1000000
 #define NGX_HTTP_TRIFECTA_WINDOW_MAX   31622400 /* s, to fill an empty burst */
+
+#define NGX_HTTP_TRIFECTA_LIMIT_CLOSED  0       /* when Redis is away */
+#define NGX_HTTP_TRIFECTA_LIMIT_OPEN    1
 
 typedef struct {
     ngx_uint_t   n;
@@ -55,23 +59,24 @@ char *ngx_http_trifecta_conf_limit(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_trifecta_conf_fence(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* Handlers of the PREACCESS phase, before and after the token's check. */
+/* Handlers of the PREACCESS phase: the first one before the token's check. */
 ngx_int_t ngx_http_trifecta_fence_address(ngx_http_request_t *r);
 ngx_int_t ngx_http_trifecta_fence_subject(ngx_http_request_t *r);
+ngx_int_t ngx_http_trifecta_limit_phase(ngx_http_request_t *r);
 
 
 /*
- * Appends the arguments of submit for the policies of the request's location,
+ * Appends the arguments of submit, or of limit, for the policies of the request's location,
  * at most NGX_HTTP_TRIFECTA_LIMIT_ARGS; how many, or NGX_ERROR.
  */
 ngx_int_t ngx_http_trifecta_limit_args(ngx_http_request_t *r,
-    const char *route, const char **argv, size_t *argvlen);
+    ngx_str_t *route, const char **argv, size_t *argvlen);
 
-/* RateLimit headers from what submit says from element "from" on. */
+/* RateLimit headers from what the function says from element "from" on. */
 ngx_int_t ngx_http_trifecta_limit_headers(ngx_http_request_t *r,
     redisReply *reply, size_t from);
 
-/* The 429 for an answer LIMITED of submit. */
+/* The 429 for its answer LIMITED. */
 ngx_int_t ngx_http_trifecta_limited(ngx_http_request_t *r,
     redisReply *reply);
 

@@ -14,8 +14,6 @@ static char *ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent,
 static ngx_int_t ngx_http_trifecta_postconfiguration(ngx_conf_t *cf);
 static char *ngx_http_trifecta_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static ngx_int_t ngx_http_trifecta_init_process(ngx_cycle_t *cycle);
-static void ngx_http_trifecta_exit_process(ngx_cycle_t *cycle);
 
 
 /* What a location can be. */
@@ -36,6 +34,13 @@ static const ngx_http_trifecta_location_t  ngx_http_trifecta_locations[] = {
 
 static ngx_conf_num_bounds_t  ngx_http_trifecta_bounds = {
     ngx_conf_check_num_bounds, 1, 10000000
+};
+
+
+static ngx_conf_enum_t  ngx_http_trifecta_limit_failures[] = {
+    { ngx_string("closed"), NGX_HTTP_TRIFECTA_LIMIT_CLOSED },
+    { ngx_string("open"), NGX_HTTP_TRIFECTA_LIMIT_OPEN },
+    { ngx_null_string, 0 }
 };
 
 
@@ -216,22 +221,41 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
     /*
      * Syntax:   trifecta_limit name=policy key=user|tenant|route rate=rate
      *               [burst=number];
-     * Default:  -
+     *           trifecta_limit off;
+     * Default:  trifecta_limit off;
      * Context:  http, server, location
      *
      * How many questions may be posted to the API, counted by Redis and so
-     * over all workers and servers.  The rate is 10r/s, 60r/m, 1000r/h or
-     * 5000r/d; burst is how many may come at once.  All policies of a
+     * over all workers and servers; in another location with "trifecta_auth
+     * on", how many requests it may get.  The rate is 10r/s, 60r/m, 1000r/h
+     * or 5000r/d; burst is how many may come at once.  All policies of a
      * location are checked before any is charged.  Inherited by locations
      * that have none of their own.
      */
 
     { ngx_string("trifecta_limit"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_trifecta_conf_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    /*
+     * Syntax:   trifecta_limit_failure closed | open;
+     * Default:  trifecta_limit_failure closed;
+     * Context:  http, server, location
+     *
+     * What becomes of a request whose limits cannot be checked because Redis
+     * is away, in a location that makes no jobs: it is answered 503, or goes
+     * on uncounted.  A question needs Redis in any case.
+     */
+
+    { ngx_string("trifecta_limit_failure"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_loc_conf_t, limit_failure),
+      &ngx_http_trifecta_limit_failures },
 
     /*
      * Syntax:   trifecta_fence zone=name:size key=address|subject rate=rate
@@ -405,6 +429,7 @@ ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf)
 
     lcf->auth = NGX_CONF_UNSET;
     lcf->require = NGX_CONF_UNSET_PTR;
+    lcf->limit_failure = NGX_CONF_UNSET_UINT;
 
     return lcf;
 }
@@ -424,6 +449,9 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_trifecta_module);
 
     ngx_conf_merge_value(conf->auth, prev->auth, 0);
+
+    ngx_conf_merge_uint_value(conf->limit_failure, prev->limit_failure,
+                              NGX_HTTP_TRIFECTA_LIMIT_CLOSED);
 
     if (conf->limits == NULL) {
         conf->limits = prev->limits;
@@ -469,7 +497,9 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    if (conf->mode != NGX_HTTP_TRIFECTA_NONE) {
+    if (conf->mode != NGX_HTTP_TRIFECTA_NONE
+        || (conf->auth && conf->limits && conf->limits->nelts))
+    {
         mcf->used = 1;
     }
 
@@ -516,6 +546,7 @@ ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
     /* nginx runs the handlers of a phase from the last to the first */
 
     static const ngx_http_handler_pt  handlers[] = {
+        ngx_http_trifecta_limit_phase,
         ngx_http_trifecta_fence_subject,
         ngx_http_trifecta_auth_handler,
         ngx_http_trifecta_fence_address
@@ -540,77 +571,4 @@ ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
     *h = ngx_http_trifecta_log_handler;
 
     return NGX_OK;
-}
-
-
-static ngx_http_trifecta_main_conf_t *
-ngx_http_trifecta_cycle_conf(ngx_cycle_t *cycle)
-{
-    if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
-        return NULL;    /* no http{} */
-    }
-
-    return ngx_http_cycle_get_module_main_conf(cycle,
-                                               ngx_http_trifecta_module);
-}
-
-
-static ngx_int_t
-ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
-{
-    ngx_http_trifecta_slot_t       *slot;
-    ngx_http_trifecta_worker_t     *worker;
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_trifecta_cycle_conf(cycle);
-
-    if (mcf == NULL || !mcf->used
-        || (ngx_process != NGX_PROCESS_WORKER
-            && ngx_process != NGX_PROCESS_SINGLE))
-    {
-        return NGX_OK;
-    }
-
-    worker = ngx_pcalloc(cycle->pool, sizeof(ngx_http_trifecta_worker_t));
-    if (worker == NULL) {
-        return NGX_ERROR;
-    }
-
-    slot = ngx_http_trifecta_slot(mcf);
-    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
-    slot->pid = ngx_pid;
-    slot->started = ngx_time();
-
-    worker->redis = ngx_http_trifecta_redis_create(cycle, mcf);
-    worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
-
-    if (worker->redis == NULL || worker->pg == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcf->worker = worker;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
-{
-    ngx_http_trifecta_slot_t       *slot;
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_trifecta_cycle_conf(cycle);
-
-    if (mcf == NULL || mcf->worker == NULL) {
-        return;
-    }
-
-    ngx_http_trifecta_redis_destroy(mcf->worker->redis);
-    ngx_http_trifecta_pg_destroy(mcf->worker->pg);
-
-    slot = ngx_http_trifecta_slot(mcf);
-    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
-
-    mcf->worker = NULL;
 }

@@ -53,6 +53,8 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
 ngx_int_t ngx_http_trifecta_accepted(ngx_http_request_t *r,
     const char *status, int64_t ms, int64_t position);
 
+#define NGX_HTTP_TRIFECTA_SHARDS  1
+
 /* The key prefix of a shard, as the one key of a function. */
 void ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard);
 

@@ -24,7 +24,6 @@
  * is beyond a limit by limit.c.
  */
 
-#define NGX_HTTP_TRIFECTA_SHARDS     1
 #define NGX_HTTP_TRIFECTA_ARGS_MAX   (44 + NGX_HTTP_TRIFECTA_LIMIT_ARGS)
 #define NGX_HTTP_TRIFECTA_ROUTE      "POST /api/v1/query"
 
@@ -304,7 +303,7 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     u_char                           numbers[4][NGX_INT_T_LEN + 1];
     size_t                           argvlen[NGX_HTTP_TRIFECTA_ARGS_MAX];
     unsigned                         shard;
-    ngx_str_t                       *first;
+    ngx_str_t                       *first, route;
     const char                      *argv[NGX_HTTP_TRIFECTA_ARGS_MAX];
     ngx_http_trifecta_ctx_t         *ctx;
     ngx_http_trifecta_json_t         payload;
@@ -414,7 +413,9 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
         ngx_http_trifecta_pair("idem", idem, sizeof(idem));
     }
 
-    rc = ngx_http_trifecta_limit_args(r, NGX_HTTP_TRIFECTA_ROUTE, argv + argc,
+    ngx_str_set(&route, NGX_HTTP_TRIFECTA_ROUTE);
+
+    rc = ngx_http_trifecta_limit_args(r, &route, argv + argc,
                                       argvlen + argc);
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -19,6 +19,10 @@ struct ngx_http_trifecta_worker_s {
 };
 
 
+ngx_int_t ngx_http_trifecta_init_process(ngx_cycle_t *cycle);
+void ngx_http_trifecta_exit_process(ngx_cycle_t *cycle);
+
+
 /* How long to wait after so many failures in a row: 50 ms .. 5 s, jittered. */
 
 static ngx_inline ngx_msec_t

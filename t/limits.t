@@ -236,6 +236,112 @@ ok $t->wait_for(sub { ask()->{status} == 202 }, 10),
 }
 
 
+# A location that only proxies
+
+my $up = $t->free_port;
+$t->{opt}{http} = <<"END";
+    server {
+        listen 127.0.0.1:$up;
+        location / { return 200 "\$request_method \$content_length\n"; }
+    }
+END
+
+my $proxied = "trifecta_limit name=inherited key=user rate=100r/d;
+        trifecta_auth on;
+        location /quota/ {
+            trifecta_limit name=quota key=user rate=3r/d;
+            trifecta_limit name=place key=route rate=5r/d;
+            proxy_pass http://127.0.0.1:$up; }
+        location /open/ {
+            trifecta_limit name=open key=user rate=1r/d;
+            trifecta_limit_failure open;
+            proxy_pass http://127.0.0.1:$up; }
+        location /off/ {
+            trifecta_limit off;
+            proxy_pass http://127.0.0.1:$up; }
+        location /inherits/ {
+            proxy_pass http://127.0.0.1:$up; }
+        location /redirects/ {
+            root $t->{dir}/conf;
+            try_files /nothing /inherits/there; }
+        location /public/ {
+            trifecta_auth off;
+            proxy_pass http://127.0.0.1:$up; }
+";
+server($proxied);
+{
+    my @got = map { $t->get('/quota/x', token => user('p')) } 1 .. 4;
+    is_deeply [map { $_->{status} } @got], [200, 200, 200, 429],
+        'a_location_that_only_proxies_is_limited';
+    is $got[0]{content}, "GET \n", 'by nginx in front of its upstream';
+    is $got[1]{headers}{ratelimit} =~ s/t=\d+/t=/gr,
+        '"quota";r=1;t=, "place";r=3;t=', 'RateLimit';
+    is $got[3]{code}, 'rate_limit_exceeded', 'a problem';
+    like $got[3]{json}{detail}, qr/"quota"/, 'that names the policy';
+    is $t->get('/quota/x', token => $_)->{status}, 401, 'no token, no count'
+        for undef, 'x.y.z';
+
+    my $res = $t->post('/quota/x', 'z' x 300_000, token => user('q'));
+    is $res->{content}, "POST 300000\n", 'a_body_goes_through_whole';
+    is $t->post('/quota/x', 'z' x 300_000, token => user('q'))->{status},
+        200, 'two';
+    $res = $t->post('/quota/x', 'z' x 300_000, token => user('q'));
+    is "$res->{status} $res->{code}", '429 rate_limit_exceeded',
+        'and a body that is refused';
+    like $res->{json}{detail}, qr/"place".*route/, 'the route is used up';
+
+    ok !$t->get('/off/')->{headers}{ratelimit}, 'trifecta_limit off';
+    ok !$t->get('/public/')->{headers}{ratelimit},
+        'who is not known is not counted';
+    like $t->get('/inherits/', token => user('r'))->{headers}{ratelimit},
+        qr/"inherited";r=99;/, 'inherited policies hold';
+    like $t->get('/redirects/x', token => user('r'))->{headers}{ratelimit},
+        qr/^"inherited";r=98;t=\d+$/, 'an_internal_redirect_is_counted_once';
+    like ask(token => user('r'))->{headers}{ratelimit},
+        qr/"inherited";r=97;/, 'together with questions';
+
+    is $t->get('/open/', token => user('o'))->{status}, 200, 'one';
+    is $t->get('/open/', token => user('o'))->{status}, 429, 'one only';
+
+    # while Redis owes the answers, clients go away
+
+    my $get = "GET /inherits/ HTTP/1.1\r\nHost: localhost\r\n"
+        . 'Authorization: Bearer ' . user('s') . "\r\n\r\n";
+    my @pids = sort $t->workers;
+    sleep 1.2;
+    $t->freeze('redis');
+    for (1 .. 10) {
+        my $sock = $t->socket or next;
+        print {$sock} $get;
+        sleep 0.02;
+        close $sock;
+    }
+    my $closed = $t->get('/quota/', token => user('t'));
+    is says($closed), '503 queue_unavailable',
+        'redis_frozen_limits_fail_closed';
+    cmp_ok $closed->{time}, '<', 10 * $slow, 'in time';
+    ok $closed->{headers}{'retry-after'}, 'with Retry-After';
+    is $t->get('/open/', token => user('o'))->{status}, 200,
+        'or_open_where_it_is_said';
+    $t->thaw('redis');
+    ok ready(), 'Redis is back';
+    is_deeply [sort $t->workers], \@pids, 'the workers are the same';
+    is $t->get('/open/', token => user('o'))->{status}, 429,
+        'and it counts again';
+
+    $t->kill('redis');
+    sleep 0.2;
+    is says($t->get('/quota/', token => user('t'))), '503 queue_unavailable',
+        'redis_down_limits_fail_closed';
+    is $t->get('/open/', token => user('o'))->{status}, 200, 'or open';
+    is $t->get('/off/')->{status}, 200, 'or are none';
+    is says(ask()), '503 queue_unavailable', 'a question is 503 in any case';
+    $t->start('redis');
+    ok ready(), 'Redis is back';
+}
+$t->{opt}{http} = '';
+
+
 # The fence: by address, before the token
 
 server($realip . 'trifecta_fence zone=front:1m key=address rate=5r/h;');
@@ -378,6 +484,9 @@ server("$realip trifecta_fence zone=a:1m key=address rate=6r/d;
         ['name=a key=user rate=1r/d burst=400', qr/more than a year/],
         ['name=a key=user rate=1r/s nonsense', qr/invalid parameter "non/],
         ['name=a key=user rate=1r/s rate=2r/s', qr/invalid parameter "rate/],
+        ['off nonsense', qr/invalid parameter "off/],
+        ['off; trifecta_limit name=a key=user rate=1r/s', qr/stands beside/],
+        ['name=a key=user rate=1r/s; trifecta_limit off', qr/stands beside/],
         ['name=a key=user rate=1r/s; trifecta_limit name=a key=tenant'
             . ' rate=1r/s', qr/same name/])
     {

@@ -467,6 +467,16 @@ sleep 0.12;
 is((submit(lim(['user', 'a', 2, 200])))[0][0], 'OK', 'after_that_wait');
 cmp_ok($r->cmd('PTTL', "$P:lim:user:a"), '<=', 200, 'and nothing stays');
 
+my %two = (nlim => 2, lim1 => 'a', lim1k => 'x', lim1q => 3, lim1w => 60000,
+           lim2 => 'b', lim2k => 'y', lim2q => 2, lim2w => 60000);
+my $log = $r->cmd('XLEN', "$P:acc");
+is_deeply([@{ fcall('limit', %two) }[0, 1, 4, 6, 9]], ['OK', 'a', 2, 'b', 1],
+    'limit charges without a job');
+fcall('limit', %two);
+is_deeply([@{ fcall('limit', %two) }[0, 2, 6, 11]], ['LIMITED', 'b', 1, 0],
+    'limit_charges_all_policies_or_none');
+is($r->cmd('XLEN', "$P:acc"), $log, 'and makes nothing else');
+
 # delayed jobs and retries
 
 fresh();

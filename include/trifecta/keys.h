@@ -49,6 +49,7 @@
 #define TF_FN(verb)         "trifecta_" verb "_v" TF_REDIS_SCHEMA_STR
 
 #define TF_FN_SUBMIT        TF_FN("submit")
+#define TF_FN_LIMIT         TF_FN("limit")
 #define TF_FN_LOOK          TF_FN("look")
 #define TF_FN_CLAIM         TF_FN("claim")
 #define TF_FN_STARTED       TF_FN("started")

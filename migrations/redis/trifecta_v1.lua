@@ -248,6 +248,60 @@ local function limits_say(out, limits, now, charged)
 end
 
 
+-- Charges all policies, or none: then the second value is the answer.
+
+local function limits_charge(P, o, now)
+    local limits = limits_check(P, o, now)
+    local late
+
+    for _, l in ipairs(limits) do
+        if l.wait > 0 and (not late or l.wait > late.wait) then
+            late = l
+        end
+    end
+
+    if late then
+        return limits, limits_say({ 'LIMITED', late.wait, late.name }, limits,
+                                  now)
+    end
+
+    for _, l in ipairs(limits) do
+        redis.call('SET', l.key, l.tat + l.step, 'PX',
+                   math.ceil(l.tat + l.step - now))
+    end
+
+    return limits
+end
+
+
+-- Fields and their values as a table.
+
+local function options(args)
+    local o = {}
+
+    for i = 1, #args, 2 do
+        o[args[i]] = args[i + 1]
+    end
+
+    return o
+end
+
+
+--[[
+limit P (field value)...
+  nlim lim<i> lim<i>k lim<i>q lim<i>w   as in submit
+-> OK limits...                          all are charged
+   LIMITED wait(ms) policy limits...     none is
+--]]
+
+local function limit(keys, args)
+    local now = now_ms()
+    local limits, limited = limits_charge(keys[1], options(args), now)
+
+    return limited or limits_say({ 'OK' }, limits, now, true)
+end
+
+
 --[[
 submit P (field value)...
   id tenant owner groups scopes kind model prio payload request_id fp
@@ -274,11 +328,7 @@ optional:
 
 local function submit(keys, args)
     local P = keys[1]
-    local o = {}
-
-    for i = 1, #args, 2 do
-        o[args[i]] = args[i + 1]
-    end
+    local o = options(args)
 
     local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused')
 
@@ -330,22 +380,10 @@ local function submit(keys, args)
     end
 
     local now = now_ms()
-    local limits = limits_check(P, o, now)
-    local late
+    local limits, limited = limits_charge(P, o, now)
 
-    for _, l in ipairs(limits) do
-        if l.wait > 0 and (not late or l.wait > late.wait) then
-            late = l
-        end
-    end
-
-    if late then
-        return limits_say({ 'LIMITED', late.wait, late.name }, limits, now)
-    end
-
-    for _, l in ipairs(limits) do
-        redis.call('SET', l.key, l.tat + l.step, 'PX',
-                   math.ceil(l.tat + l.step - now))
+    if limited then
+        return limited
     end
 
     local delay = tonumber(o.delay or 0)
@@ -1029,6 +1067,7 @@ local function register(name, fn, flags)
 end
 
 register('submit',    submit,    {})
+register('limit',     limit,     {})
 register('look',      look,      { 'no-writes' })
 register('claim',     claim,     { 'allow-oom' })
 register('started',   started,   { 'allow-oom' })

@@ -1,0 +1,197 @@
+#include "ngx_http_trifecta_limit.h"
+#include "ngx_http_trifecta_reply.h"
+#include "ngx_http_trifecta_routes.h"
+#include "ngx_http_trifecta_worker.h"
+
+
+/*
+ * "trifecta_limit" in a location that does not make jobs, one that proxies
+ * for example: after its token was verified a request waits in the PREACCESS
+ * phase until Redis has counted it, and then goes on through the phases.
+ *
+ * When Redis cannot be asked, "trifecta_limit_failure" says whether the
+ * request is refused or goes on uncounted.  The command is not sent again on
+ * another connection: it might count twice.
+ */
+
+typedef struct {
+    ngx_http_trifecta_op_t   op;
+} ngx_http_trifecta_limit_op_t;
+
+
+/* NGX_DECLINED: on to the next handler; else the value of an error. */
+
+static ngx_int_t
+ngx_http_trifecta_limit_failed(ngx_http_request_t *r, redisReply *reply)
+{
+    ngx_http_trifecta_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "trifecta: Redis refused to count: %*s",
+                      (size_t) reply->len, reply->str);
+    }
+
+    if (lcf->limit_failure == NGX_HTTP_TRIFECTA_LIMIT_OPEN) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "trifecta: Redis does not count, the request goes on");
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_trifecta_error(r, TF_E_QUEUE_UNAVAILABLE, NULL,
+                                   "the limits of this location cannot be "
+                                   "checked");
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_limit_answer(ngx_http_request_t *r, redisReply *reply)
+{
+    if (reply && ngx_http_trifecta_resp_is(reply, 0, "OK")) {
+
+        if (ngx_http_trifecta_limit_headers(r, reply, 1) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return NGX_DECLINED;
+    }
+
+    if (reply && ngx_http_trifecta_resp_is(reply, 0, "LIMITED")) {
+        return ngx_http_trifecta_limited(r, reply);
+    }
+
+    return ngx_http_trifecta_limit_failed(r, reply);
+}
+
+
+static void
+ngx_http_trifecta_limit_counted(void *data,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    ngx_http_trifecta_limit_op_t *limit = data;
+
+    ngx_int_t                 rc;
+    ngx_connection_t         *c;
+    ngx_http_request_t       *r;
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    r = limit->op.request;
+    c = r->connection;
+    limit->op.cmd = NULL;
+
+    ngx_http_set_log_request(c->log, r);
+
+    rc = ngx_http_trifecta_limit_answer(r, answer->reply);
+
+    if (rc == NGX_DECLINED) {
+
+        /* this handler is asked again, and has nothing more to say */
+
+        ctx = ngx_http_trifecta_get_ctx(r);
+        ctx->limited = 1;
+
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_core_run_phases;
+
+        if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
+            ngx_http_core_run_phases(r);
+
+        } else {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        }
+
+    } else if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_limit_command(ngx_http_request_t *r,
+    ngx_http_trifecta_limit_op_t *limit)
+{
+    char                            prefix[TF_KEY_PREFIX_MAX];
+    size_t                          len[4 + NGX_HTTP_TRIFECTA_LIMIT_ARGS];
+    ngx_int_t                       n;
+    ngx_uint_t                      i;
+    const char                     *argv[4 + NGX_HTTP_TRIFECTA_LIMIT_ARGS];
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_http_trifecta_prefix(prefix, tf_shard_of((char *) ctx->tenant.data,
+                                                 ctx->tenant.len,
+                                                 NGX_HTTP_TRIFECTA_SHARDS));
+    argv[0] = "FCALL";
+    argv[1] = TF_FN_LIMIT;
+    argv[2] = "1";
+    argv[3] = prefix;
+
+    for (i = 0; i < 4; i++) {
+        len[i] = ngx_strlen(argv[i]);
+    }
+
+    n = ngx_http_trifecta_limit_args(r, &clcf->name, argv + 4, len + 4);
+
+    if (n == NGX_ERROR) {
+        return NULL;
+    }
+
+    return ngx_http_trifecta_redis_command(mcf->worker->redis, 4 + (int) n,
+                                           argv, len, 0,
+                                           ngx_http_trifecta_limit_counted,
+                                           limit);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_limit_phase(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_ctx_t       *ctx;
+    ngx_http_trifecta_loc_conf_t  *lcf;
+    ngx_http_trifecta_limit_op_t  *limit;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
+
+    if (lcf->limits == NULL || lcf->limits->nelts == 0
+        || lcf->mode != NGX_HTTP_TRIFECTA_NONE || r != r->main)
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (!ctx->authenticated || ctx->limited) {
+        return NGX_DECLINED;
+    }
+
+    limit = ngx_http_trifecta_op_create(r,
+                                        sizeof(ngx_http_trifecta_limit_op_t));
+    if (limit == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    limit->op.cmd = ngx_http_trifecta_limit_command(r, limit);
+
+    if (limit->op.cmd == NULL) {
+        ctx->limited = 1;
+        return ngx_http_trifecta_limit_failed(r, NULL);
+    }
+
+    if (ngx_http_trifecta_wait(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_AGAIN;
+}

@@ -1,0 +1,75 @@
+#include "ngx_http_trifecta_worker.h"
+#include "ngx_http_trifecta_metrics.h"
+
+
+static ngx_http_trifecta_main_conf_t *
+ngx_http_trifecta_cycle_conf(ngx_cycle_t *cycle)
+{
+    if (ngx_get_conf(cycle->conf_ctx, ngx_http_module) == NULL) {
+        return NULL;    /* no http{} */
+    }
+
+    return ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_trifecta_module);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_trifecta_slot_t       *slot;
+    ngx_http_trifecta_worker_t     *worker;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_trifecta_cycle_conf(cycle);
+
+    if (mcf == NULL || !mcf->used
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    worker = ngx_pcalloc(cycle->pool, sizeof(ngx_http_trifecta_worker_t));
+    if (worker == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot = ngx_http_trifecta_slot(mcf);
+    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+    slot->pid = ngx_pid;
+    slot->started = ngx_time();
+
+    worker->redis = ngx_http_trifecta_redis_create(cycle, mcf);
+    worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
+
+    if (worker->redis == NULL || worker->pg == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->worker = worker;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_trifecta_slot_t       *slot;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_trifecta_cycle_conf(cycle);
+
+    if (mcf == NULL || mcf->worker == NULL) {
+        return;
+    }
+
+    ngx_http_trifecta_redis_destroy(mcf->worker->redis);
+    ngx_http_trifecta_pg_destroy(mcf->worker->pg);
+
+    slot = ngx_http_trifecta_slot(mcf);
+    ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));
+
+    mcf->worker = NULL;
+}
