@@ -77,7 +77,19 @@ is_deeply [grep { ($route{$_} // '') eq 'ADMIN' xor !ref $row{$_} }
     'pages_without_a_token_are_the_operators_only';
 
 
+# A location is one of these: whose routes are above, or one page that needs no
+# token and is tried at the end.
+
+my $kinds = slurp("$root/ngx_module/ngx_http_trifecta_module.c");
+($kinds) = $kinds =~ /_locations\[\] = \{(.*?)\n\};/s;
+is_deeply [sort(($kinds // '') =~ /\{ "(\w+)"/g)], [qw(admin api status)],
+    'each_kind_of_location_is_known_here';
+
+
+my $status_port = Trifecta::Test->free_port;
 my $t = Trifecta::Test->new(sidecars => 0,
+    http => "server { listen 127.0.0.1:$status_port;"
+            . " location / { trifecta status; } }",
     server => 'trifecta_jwt_require scope=ask;');
 my $P = '{trifecta:0}';
 my $canary = 'canary-' . join '', map { ('a' .. 'z')[rand 26] } 1 .. 24;
@@ -226,6 +238,16 @@ for my $name (sort grep { !ref $row{$_} } keys %row) {
     is_deeply [map { call($_, $method, $path)->{status} }
                @nobody, @stranger, 'owner'],
         [401, 401, 401, 403, 404, 404, 404], '  and not among clients';
+}
+
+for my $method (@methods) {
+    my $res = $t->request($method, '/', token => undef,
+        url => "http://127.0.0.1:$status_port/api/v1/query/$id");
+    is $res->{status}, $method =~ /GET|HEAD/ ? 200 : 405,
+        "$method of the status page";
+    is index($res->{content} // '', $canary), -1,
+        '  tells nothing of a job';
+    unlike $res->{content} // '', qr/alice|default/, '  nor of an owner';
 }
 
 for my $name (sort grep { ref $row{$_} } keys %row) {
