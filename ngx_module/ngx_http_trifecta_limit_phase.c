@@ -73,40 +73,31 @@ ngx_http_trifecta_limit_counted(void *data,
     ngx_http_trifecta_limit_op_t *limit = data;
 
     ngx_int_t                 rc;
-    ngx_connection_t         *c;
     ngx_http_request_t       *r;
     ngx_http_trifecta_ctx_t  *ctx;
 
     r = limit->op.request;
-    c = r->connection;
     limit->op.cmd = NULL;
 
-    ngx_http_set_log_request(c->log, r);
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    /* an error is finalized from here, as one of the content phase is */
+
+    ctx->content = 1;
 
     rc = ngx_http_trifecta_limit_answer(r, answer->reply);
 
-    if (rc == NGX_DECLINED) {
-
-        /* this handler is asked again, and has nothing more to say */
-
-        ctx = ngx_http_trifecta_get_ctx(r);
-        ctx->limited = 1;
-
-        r->read_event_handler = ngx_http_block_reading;
-        r->write_event_handler = ngx_http_core_run_phases;
-
-        if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
-            ngx_http_core_run_phases(r);
-
-        } else {
-            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        }
-
-    } else if (rc != NGX_DONE) {
-        ngx_http_finalize_request(r, rc);
+    if (rc != NGX_DECLINED) {
+        ngx_http_trifecta_finalize(r, rc);
+        return;
     }
 
-    ngx_http_run_posted_requests(c);
+    /* the handler is asked again, and has nothing more to say */
+
+    ctx->content = 0;
+    ctx->limited = 1;
+
+    ngx_http_trifecta_resume(r);
 }
 
 

@@ -387,6 +387,28 @@ ngx_http_trifecta_finalize(ngx_http_request_t *r, ngx_int_t rc)
 }
 
 
+void
+ngx_http_trifecta_resume(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_http_trifecta_finalize(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_http_set_log_request(c->log, r);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
 ngx_int_t
 ngx_http_trifecta_wait(ngx_http_request_t *r)
 {

@@ -56,6 +56,12 @@ ngx_int_t ngx_http_trifecta_header(ngx_http_request_t *r, const char *name,
 void ngx_http_trifecta_finalize(ngx_http_request_t *r, ngx_int_t rc);
 
 /*
+ * Lets a request go on through the phases that a handler of a phase has held
+ * up with ngx_http_trifecta_wait() and NGX_AGAIN; the handler is called again.
+ */
+void ngx_http_trifecta_resume(ngx_http_request_t *r);
+
+/*
  * Makes the client's abort visible while the request waits for a store: the
  * request's cleanups run then.  For content handlers, after the body.
  */
