@@ -60,6 +60,8 @@ typedef struct {
     ngx_array_t                  *models;           /* of ngx_str_t */
     ngx_int_t                     max_jobs;
     ngx_int_t                     max_jobs_per_tenant;
+    ngx_int_t                     max_waiters;      /* of a worker */
+    ngx_msec_t                    wait_fallback;
 
     tf_id_keys_t                  id_keys;
     ngx_str_t                     id_key_file;
@@ -113,6 +115,7 @@ typedef struct {
     uint64_t                      queue_time;   /* us spent on Redis */
     uint64_t                      store_time;   /* us spent on PostgreSQL */
     void                         *body;         /* of body.c, while it reads */
+    void                         *poll;         /* of poll.c, while it waits */
 
     unsigned                      authenticated:1;  /* set by auth */
     unsigned                      content:1;    /* in the content phase */

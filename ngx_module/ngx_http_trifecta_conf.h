@@ -23,4 +23,13 @@ char *ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
+/* location.c: what a location is, and its configuration */
+
+void *ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+char *ngx_http_trifecta_conf_location(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
 #endif /* NGX_HTTP_TRIFECTA_CONF_H_INCLUDED */

@@ -1,7 +1,7 @@
 #include "ngx_http_trifecta_idem.h"
+#include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_reply.h"
-#include "ngx_http_trifecta_result.h"
 
 #include <openssl/sha.h>
 
@@ -104,39 +104,15 @@ ngx_http_trifecta_idem_conflict(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_replay_reply(ngx_http_trifecta_read_t *read)
-{
-    if (read->seen != ngx_http_trifecta_seen_open) {
-        return ngx_http_trifecta_result_reply(read);
-    }
-
-    return ngx_http_trifecta_accepted(read->op.request,
-                                   ngx_http_trifecta_state_word(read->state),
-                                   read->accepted, read->position);
-}
-
-
-static void
-ngx_http_trifecta_replay_read(ngx_http_trifecta_read_t *read)
-{
-    ngx_http_trifecta_finalize(read->op.request,
-                               ngx_http_trifecta_replay_reply(read));
-}
-
-
 ngx_int_t
 ngx_http_trifecta_replay(ngx_http_request_t *r, const char *id, size_t len)
 {
-    tf_id_t                    tid;
-    ngx_http_trifecta_ctx_t   *ctx;
-    ngx_http_trifecta_read_t  *read;
+    tf_id_t                   tid;
+    ngx_http_trifecta_ctx_t  *ctx;
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
-    read = ngx_http_trifecta_op_create(r, sizeof(ngx_http_trifecta_read_t));
-
-    if (read == NULL || tf_id_parse(&tid, id, len) != 0
+    if (tf_id_parse(&tid, id, len) != 0
         || ngx_http_trifecta_header_lit(r, "Idempotency-Replayed", "true")
            != NGX_OK)
     {
@@ -147,8 +123,5 @@ ngx_http_trifecta_replay(ngx_http_request_t *r, const char *id, size_t len)
 
     tf_id_format((char *) ctx->job_id.data, &tid);
 
-    read->done = ngx_http_trifecta_replay_read;
-
-    return ngx_http_trifecta_read(read) == NGX_OK
-           ? ngx_http_trifecta_replay_reply(read) : NGX_DONE;
+    return ngx_http_trifecta_accepted_before(r);
 }

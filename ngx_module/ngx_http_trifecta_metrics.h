@@ -114,6 +114,8 @@ typedef struct {
     ngx_atomic_t                    waiters;    /* requests that wait */
     ngx_atomic_t                    redis_ready;
     ngx_atomic_t                    pg_ready;
+    ngx_atomic_t                    subscriber_ready;
+    ngx_atomic_t                    channels;   /* jobs they wait for */
     ngx_atomic_t                    redis_pending;
     ngx_atomic_t                    pg_pending;
 } ngx_http_trifecta_slot_t;

@@ -251,6 +251,8 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
         slot = &m->slots[i];
 
         sum.waiters += slot->waiters;
+        sum.channels += slot->channels;
+        sum.subscriber_ready += slot->subscriber_ready;
         sum.redis_pending += slot->redis_pending;
         sum.pg_pending += slot->pg_pending;
     }
@@ -272,6 +274,12 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metrics_gauge(out, "waiters",
                                     "Requests that wait for the end of a "
                                     "job", sum.waiters);
+    ngx_http_trifecta_metrics_gauge(out, "subscriptions",
+                                    "Jobs that requests wait for",
+                                    sum.channels);
+    ngx_http_trifecta_metrics_gauge(out, "subscriber_ready_workers",
+                                    "Workers that hear Redis' messages",
+                                    sum.subscriber_ready);
     ngx_http_trifecta_metrics_connections(out);
 
     ngx_http_trifecta_metrics_gauge(out, "start_time_seconds",

@@ -122,11 +122,16 @@ ngx_http_trifecta_redis_greeted(void *data,
     redis->active_at = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_NOTICE, redis->log, 0,
-                  "trifecta: connected to Redis at %V",
-                  &redis->mcf->redis_addrs[redis->addr].name);
+                  "trifecta: connected to Redis at %V%s",
+                  &redis->mcf->redis_addrs[redis->addr].name,
+                  redis->owner ? " for messages" : "");
 
     ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_CONNECTS);
-    ngx_http_trifecta_slot(redis->mcf)->redis_ready = 1;
+
+    if (redis->owner == NULL) {
+        ngx_http_trifecta_slot(redis->mcf)->redis_ready = 1;
+    }
+
     ngx_http_trifecta_metrics(redis->mcf)->redis_ready_at = ngx_current_msec;
 }
 
@@ -187,6 +192,10 @@ ngx_http_trifecta_redis_read_handler(ngx_event_t *rev)
     if (was == ngx_http_trifecta_redis_greeting
         && redis->state == ngx_http_trifecta_redis_ready)
     {
+        if (redis->owner) {
+            redis->owner->ready(redis->data);
+        }
+
         ngx_http_trifecta_redis_release(redis);
         ngx_add_timer(&redis->idle, NGX_HTTP_TRIFECTA_REDIS_IDLE);
     }
@@ -305,7 +314,9 @@ ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
         ngx_del_timer(&redis->idle);
     }
 
-    ngx_http_trifecta_slot(redis->mcf)->redis_ready = 0;
+    if (redis->owner == NULL) {
+        ngx_http_trifecta_slot(redis->mcf)->redis_ready = 0;
+    }
 }
 
 
@@ -336,8 +347,9 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
     level = (redis->fails <= 1) ? NGX_LOG_ERR : NGX_LOG_INFO;
 
     ngx_log_error(level, redis->log, 0,
-                  "trifecta: Redis at %V is not available: %s",
-                  &redis->mcf->redis_addrs[redis->addr].name, redis->reason);
+                  "trifecta: Redis at %V is not available%s: %s",
+                  &redis->mcf->redis_addrs[redis->addr].name,
+                  redis->owner ? " for messages" : "", redis->reason);
 
     ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_ERRORS);
 
@@ -354,6 +366,10 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
 
     ngx_http_trifecta_redis_doom(redis, &doomed);
     ngx_http_trifecta_redis_rearm(redis);
+
+    if (redis->owner) {
+        redis->owner->lost(redis->data);
+    }
 }
 
 
@@ -425,7 +441,8 @@ ngx_http_trifecta_redis_timer(ngx_http_trifecta_redis_t *redis,
 
 ngx_http_trifecta_redis_t *
 ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf)
+    ngx_http_trifecta_main_conf_t *mcf,
+    const ngx_http_trifecta_redis_owner_t *owner, void *data)
 {
     ngx_http_trifecta_redis_t  *redis;
 
@@ -435,6 +452,8 @@ ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
     }
 
     redis->mcf = mcf;
+    redis->owner = owner;
+    redis->data = data;
     redis->log = cycle->log;
     redis->fd = (ngx_socket_t) -1;
 

@@ -7,8 +7,9 @@
 
 
 /*
- * One connection to Redis a worker.  nginx owns the socket; hiredis formats
- * commands and parses replies, and touches nothing else.
+ * A connection to Redis.  A worker has two: one for the commands of requests,
+ * and the subscriber's (subscriber.h).  nginx owns the socket; hiredis
+ * formats commands and parses replies, and touches nothing else.
  *
  *   down ──> connecting ──> greeting ──> ready
  *     ^          │              │          │
@@ -73,9 +74,28 @@ typedef void (*ngx_http_trifecta_redis_handler_pt)(void *data,
     ngx_http_trifecta_redis_answer_t *answer);
 
 
-/* Both are called at the start and the end of a worker. */
+/*
+ * What somebody who owns a connection of his own is told: that it is ready
+ * for his commands, that it is gone or an attempt has failed, and what Redis
+ * sends without being asked.  push and the handlers of commands run inside
+ * the loop of the reader, so they must not end the connection.
+ */
+
+typedef struct {
+    void                          (*ready)(void *data);
+    void                          (*lost)(void *data);
+    void                          (*push)(void *data, redisReply *reply);
+} ngx_http_trifecta_redis_owner_t;
+
+
+/*
+ * Both are called at the start and the end of a worker.  The owner is NULL
+ * for the connection that requests use.  lost may be called from within
+ * create.
+ */
 ngx_http_trifecta_redis_t *ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf);
+    ngx_http_trifecta_main_conf_t *mcf,
+    const ngx_http_trifecta_redis_owner_t *owner, void *data);
 void ngx_http_trifecta_redis_destroy(ngx_http_trifecta_redis_t *redis);
 
 /*

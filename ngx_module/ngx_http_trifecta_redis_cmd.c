@@ -41,7 +41,9 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
         }
     }
 
-    ngx_http_trifecta_slot(redis->mcf)->redis_pending = redis->ncmds;
+    if (redis->owner == NULL) {
+        ngx_http_trifecta_slot(redis->mcf)->redis_pending = redis->ncmds;
+    }
 
     if (!found) {
         if (redis->deadline.timer_set) {
@@ -301,6 +303,12 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
             return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
         }
 
+        if (redis->owner && ngx_http_trifecta_resp_is(reply, 0, "smessage")) {
+            redis->owner->push(redis->data, reply);
+            freeReplyObject(reply);
+            continue;
+        }
+
         if (ngx_queue_empty(&redis->sent)) {
             freeReplyObject(reply);
             *err = "a reply without a command";
@@ -429,7 +437,7 @@ ngx_http_trifecta_redis_expire(ngx_http_trifecta_redis_t *redis,
  * back: then a request need not be refused.
  */
 
-static void
+void
 ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis)
 {
     ngx_msec_t  ready_at;

@@ -6,9 +6,9 @@
 
 
 /*
- * What the two files of the Redis connection share: redis.c moves the
- * connection from state to state, redis_cmd.c moves commands through the
- * three queues.
+ * What the two files of a Redis connection share with each other and with
+ * the owner of one: redis.c moves the connection from state to state,
+ * redis_cmd.c moves commands through the three queues.
  */
 
 typedef enum {
@@ -29,7 +29,7 @@ struct ngx_http_trifecta_redis_cmd_s {
     uint64_t                            *spent;
     ngx_http_trifecta_redis_handler_pt   handler;
     void                                *data;
-    unsigned                             own:1;     /* greeting or PING */
+    unsigned                             own:1;     /* of no request */
     unsigned                             resend:1;
     unsigned                             retried:1;
     unsigned                             sent:1;
@@ -44,6 +44,9 @@ struct ngx_http_trifecta_redis_s {
     ngx_connection_t                    *connection;
     ngx_log_t                           *log;
     ngx_socket_t                         fd;        /* -1 */
+
+    const ngx_http_trifecta_redis_owner_t  *owner;  /* or NULL */
+    void                                *data;      /* of the owner */
 
     ngx_http_trifecta_resp_t             resp;
     ngx_http_trifecta_redis_state_e      state;
@@ -75,10 +78,17 @@ void ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis);
 /* The deadline timer runs for the oldest command; call it after any change. */
 void ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis);
 
-/* Queues a command of the connection's own: greeting or PING. */
+/*
+ * Queues a command of the connection's own, or of its owner, while there is a
+ * connection; it leaves with the next ngx_http_trifecta_redis_write().  It is
+ * never sent again, and the data of its handler is the connection.
+ */
 ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own(
     ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
     ngx_http_trifecta_redis_handler_pt handler);
+
+/* Another worker may have found the server back: then try now. */
+void ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis);
 
 /* Writes what is in the queue "out"; NGX_ERROR when the socket fails. */
 ngx_int_t ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis);

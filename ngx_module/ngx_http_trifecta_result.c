@@ -121,13 +121,15 @@ ngx_http_trifecta_result_known(ngx_http_request_t *r, ngx_str_t *etag)
 
 
 static ngx_int_t
-ngx_http_trifecta_result_job(ngx_http_trifecta_read_t *read)
+ngx_http_trifecta_result_job(ngx_http_trifecta_poll_t *poll)
 {
     ngx_str_t                       etag;
     ngx_http_request_t             *r;
     ngx_http_trifecta_json_t        j;
+    ngx_http_trifecta_read_t       *read;
     ngx_http_trifecta_main_conf_t  *mcf;
 
+    read = &poll->read;
     r = read->op.request;
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
@@ -136,8 +138,9 @@ ngx_http_trifecta_result_job(ngx_http_trifecta_read_t *read)
 
     ngx_http_trifecta_result_body(read, &j);
 
-    if (read->seen == ngx_http_trifecta_seen_open
-        && ngx_http_trifecta_retry_after(r, read->position) != NGX_OK)
+    if (ngx_http_trifecta_poll_headers(poll) != NGX_OK
+        || (read->seen == ngx_http_trifecta_seen_open
+            && ngx_http_trifecta_retry_after(r, read->position) != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -162,17 +165,17 @@ ngx_http_trifecta_result_job(ngx_http_trifecta_read_t *read)
 
 
 ngx_int_t
-ngx_http_trifecta_result_reply(ngx_http_trifecta_read_t *read)
+ngx_http_trifecta_result_reply(ngx_http_trifecta_poll_t *poll)
 {
     ngx_http_request_t  *r;
 
-    r = read->op.request;
+    r = poll->read.op.request;
 
-    switch (read->seen) {
+    switch (poll->read.seen) {
 
     case ngx_http_trifecta_seen_open:
     case ngx_http_trifecta_seen_ended:
-        return ngx_http_trifecta_result_job(read);
+        return ngx_http_trifecta_result_job(poll);
 
     case ngx_http_trifecta_seen_gone:
         return ngx_http_trifecta_gone(r, "the job was accepted once and is "
@@ -193,11 +196,49 @@ ngx_http_trifecta_result_reply(ngx_http_trifecta_read_t *read)
 }
 
 
-static void
-ngx_http_trifecta_result_read(ngx_http_trifecta_read_t *read)
+/*
+ * What a client waits for: the end, or, if it says what it has, any state
+ * that is another.  An ended job never changes again, so what its client has
+ * is enough, too.
+ */
+
+static ngx_uint_t
+ngx_http_trifecta_result_enough(ngx_http_trifecta_poll_t *poll)
 {
-    ngx_http_trifecta_finalize(read->op.request,
-                               ngx_http_trifecta_result_reply(read));
+    ngx_str_t                  etag;
+    ngx_http_request_t        *r;
+    ngx_http_trifecta_json_t   j;
+    ngx_http_trifecta_read_t  *read;
+
+    read = &poll->read;
+    r = read->op.request;
+
+    switch (read->seen) {
+
+    case ngx_http_trifecta_seen_open:
+        break;
+
+    case ngx_http_trifecta_seen_ended:
+    case ngx_http_trifecta_seen_gone:
+    case ngx_http_trifecta_seen_deleted:
+        return 1;
+
+    default:
+        return 0;
+    }
+
+    if (!poll->waiter.every
+        || (poll->known && poll->state == read->state
+            && poll->stopping == read->stopping))
+    {
+        return 0;
+    }
+
+    ngx_http_trifecta_result_body(read, &j);
+
+    etag = ngx_http_trifecta_etag(r, &j);
+
+    return !ngx_http_trifecta_result_known(r, &etag);
 }
 
 
@@ -206,18 +247,26 @@ ngx_http_trifecta_result_read(ngx_http_trifecta_read_t *read)
 static ngx_int_t
 ngx_http_trifecta_result_start(ngx_http_request_t *r, ngx_uint_t cancelled)
 {
-    ngx_http_trifecta_read_t  *read;
+    ngx_http_trifecta_poll_t  *poll;
 
-    read = ngx_http_trifecta_op_create(r, sizeof(ngx_http_trifecta_read_t));
-    if (read == NULL) {
+    poll = ngx_http_trifecta_poll_create(r);
+    if (poll == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    read->done = ngx_http_trifecta_result_read;
-    read->cancelled = cancelled;
+    poll->enough = ngx_http_trifecta_result_enough;
+    poll->answer = ngx_http_trifecta_result_reply;
 
-    return ngx_http_trifecta_read(read) == NGX_OK
-           ? ngx_http_trifecta_result_reply(read) : NGX_DONE;
+    if (cancelled) {
+        poll->read.cancelled = 1;
+        poll->wait = -1;
+
+    } else {
+        poll->waiter.every = (ngx_http_trifecta_header_in(r, "if-none-match")
+                              != NULL);
+    }
+
+    return ngx_http_trifecta_poll_start(poll);
 }
 
 

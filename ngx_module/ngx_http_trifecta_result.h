@@ -2,13 +2,14 @@
 #define NGX_HTTP_TRIFECTA_RESULT_H_INCLUDED
 
 
-#include "ngx_http_trifecta_read.h"
+#include "ngx_http_trifecta_poll.h"
 
 
 /*
- * Answers with what was read of a job: 200 with the job, 410, or 503.
+ * Answers with what was read of a job: 200 with the job (304 for a GET whose
+ * client has it), 410, or 503.
  */
-ngx_int_t ngx_http_trifecta_result_reply(ngx_http_trifecta_read_t *read);
+ngx_int_t ngx_http_trifecta_result_reply(ngx_http_trifecta_poll_t *poll);
 
 
 #endif /* NGX_HTTP_TRIFECTA_RESULT_H_INCLUDED */

@@ -46,13 +46,6 @@ ngx_uint_t ngx_http_trifecta_route_name(ngx_uint_t i, const char **method,
 ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
-/*
- * submit.c: 202 for the job of the context, which has this state and was
- * accepted at that time; position says how many jobs are in front of it.
- */
-ngx_int_t ngx_http_trifecta_accepted(ngx_http_request_t *r,
-    const char *status, int64_t ms, int64_t position);
-
 #define NGX_HTTP_TRIFECTA_SHARDS  1
 
 /* The key prefix of a shard, as the one key of a function. */

@@ -1,3 +1,4 @@
+#include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_idem.h"
@@ -88,42 +89,6 @@ ngx_http_trifecta_unavailable(ngx_http_request_t *r, const char *detail)
 }
 
 
-ngx_int_t
-ngx_http_trifecta_accepted(ngx_http_request_t *r, const char *status,
-    int64_t ms, int64_t position)
-{
-    ngx_str_t                  path;
-    ngx_http_trifecta_ctx_t   *ctx;
-    ngx_http_trifecta_json_t   j;
-
-    ctx = ngx_http_trifecta_get_ctx(r);
-
-    if (ngx_http_trifecta_job_path(r, &ctx->job_id, &path) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_http_trifecta_json_init(&j, r->pool, 512);
-
-    ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
-    ngx_http_trifecta_json_str(&j, &ctx->job_id);
-    ngx_http_trifecta_json_printf(&j, ",\"status\":\"%s\",\"created_at\":",
-                                  status);
-    ngx_http_trifecta_json_time(&j, ms);
-    ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
-    ngx_http_trifecta_json_str(&j, &path);
-    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}", &path);
-
-    if (ngx_http_trifecta_header(r, "Location", path.data, path.len) != NGX_OK
-        || ngx_http_trifecta_retry_after(r, position) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_trifecta_reply(r, NGX_HTTP_ACCEPTED, "application/json",
-                                   &j);
-}
-
-
 static ngx_int_t
 ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
     ngx_http_trifecta_submit_t *submit,
@@ -180,7 +145,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        return ngx_http_trifecta_accepted(r, "queued", ms, live - 1);
+        return ngx_http_trifecta_accepted(r, ms, live - 1);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "REPLAY")

@@ -72,7 +72,7 @@ sub say_state { $t->redis('HSET', "$P:j:$_[0]", 'state', $_[1]) }
     my $before = $t->snapshot_of_queue;
     my $res = $t->post($Q, { query => "What is \x{e9}?", user_id => 'alice',
                              stream => JSON::PP::false, whatever => [1] },
-        headers => { 'X-Request-Id' => 'mine', Prefer => 'wait=5' });
+        headers => { 'X-Request-Id' => 'mine', Prefer => 'respond-async' });
     my $id = $res->{json}{query_id} // '';
 
     is $res->{status}, 202, 'a_good_question_is_accepted'

@@ -588,9 +588,23 @@ $heard = $t->redis_client;
 $heard->send('SSUBSCRIBE', "$P:c:$id");
 $heard->reply;
 claim('w1', 1);
-fcall('finish', 'w1', $id, 1, 'succeeded');
-is_deeply($heard->reply, ['smessage', "$P:c:$id", 'succeeded'],
-    'the_doorbell_rings_when_a_job_ends');
+is_deeply($heard->reply, ['smessage', "$P:c:$id", 'running'],
+    'the_doorbell_rings_when_a_job_begins');
+fcall('release', 'w1', $id, 1);
+is($heard->reply->[2], 'queued', 'when it goes back');
+claim('w1', 1);
+is($heard->reply->[2], 'running', 'and begins again');
+fcall('retry', 'w1', $id, 2, 0);
+is($heard->reply->[2], 'queued', 'when it is put off');
+fcall('pump', 10);
+claim('w1', 1);
+$heard->reply;
+fcall('cancel', 't', 'o', $id);
+is($heard->reply->[2], 'running', 'when it is told to stop');
+fcall('finish', 'w1', $id, 3, 'succeeded');
+is($heard->reply->[2], 'succeeded', 'the_doorbell_rings_when_a_job_ends');
+fcall('delete', 't', 'o', $id);
+is($heard->reply->[2], 'deleted', 'and when it is deleted');
 
 # delete
 

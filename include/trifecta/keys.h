@@ -32,7 +32,7 @@
  *
  * and the sharded channels
  *
- *   P:c:<id>            doorbell of a job: rings with the state it ended in
+ *   P:c:<id>            doorbell of a job: rings with each new state
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
  *   P:inv               ids of deleted jobs, for caches
  *

@@ -146,15 +146,22 @@ local function leave(P, id, tenant, prio, sid, sub)
 end
 
 
--- The end of an open job, as far as Redis is concerned.  Who waits for it
--- hears the doorbell; what it became, they read.
+-- Who waits for a job hears its doorbell, with the state that it is in now;
+-- what became of it, they read.
+
+local function ring(P, id, state)
+    redis.call('SPUBLISH', P .. ':c:' .. id, state)
+end
+
+
+-- The end of an open job, as far as Redis is concerned.
 
 local function ended(P, id, tenant, state)
     redis.call('ZREM', P .. ':live', id)
     redis.call('ZREM', P .. ':t:' .. tenant .. ':live', id)
     redis.call('HSET', job_key(P, id), 'state', state)
     redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
-    redis.call('SPUBLISH', P .. ':c:' .. id, state)
+    ring(P, id, state)
 end
 
 
@@ -553,6 +560,7 @@ local function claim(keys, args)
                     redis.call('ZADD', T .. ':run', now, id)
                     redis.call('ZREM', T .. ':ready', id)
                     promote(P, job.tenant)
+                    ring(P, id, 'running')
                 end
             end
         end
@@ -672,6 +680,7 @@ local function retry(keys, args)
     leave(P, id, job.tenant, job.prio, job.sid, 'run')
     redis.call('HINCRBY', job_key(P, id), 'fails', 1)
     put_off(P, id, due)
+    ring(P, id, 'queued')
 
     return { 'OK', due }
 end
@@ -710,6 +719,7 @@ local function stop(P, id, job)
         redis.call('HSET', job_key(P, id), 'cancel', 1)
         redis.call('SPUBLISH', P .. ':w:' .. job.worker,
                    'cancel ' .. id .. ' ' .. job.lease)
+        ring(P, id, 'running')
         return 'SIGNALLED'
     end
 
@@ -799,6 +809,7 @@ local function delete(keys, args)
     redis.call('PERSIST', job_key(P, id))
     redis.call('XADD', P .. ':acc', '*', 'op', 'delete', 'id', id)
     redis.call('SPUBLISH', P .. ':inv', id)
+    ring(P, id, 'deleted')
 
     return { 'DELETED' }
 end
@@ -818,6 +829,7 @@ local function release(keys, args)
     leave(P, id, job.tenant, job.prio, job.sid, 'run')
     redis.call('HDEL', job_key(P, id), 'worker', 'sid')
     enqueue(P, id, job.tenant, tonumber(job.prio), tonumber(job.acc))
+    ring(P, id, 'queued')
 
     return { 'OK' }
 end

@@ -1,0 +1,174 @@
+#include "ngx_http_trifecta_accepted.h"
+#include "ngx_http_trifecta_reply.h"
+#include "ngx_http_trifecta_result.h"
+
+
+typedef struct {
+    const char  *status;
+    int64_t      ms;
+    int64_t      position;
+    ngx_str_t    path;
+    unsigned     before:1;
+} ngx_http_trifecta_accepted_t;
+
+
+static ngx_int_t
+ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
+{
+    ngx_http_request_t            *r;
+    ngx_http_trifecta_ctx_t       *ctx;
+    ngx_http_trifecta_json_t       j;
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    r = poll->read.op.request;
+    accepted = poll->data;
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    ngx_http_trifecta_json_init(&j, r->pool, 512);
+
+    ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
+    ngx_http_trifecta_json_str(&j, &ctx->job_id);
+    ngx_http_trifecta_json_printf(&j, ",\"status\":\"%s\",\"created_at\":",
+                                  accepted->status);
+    ngx_http_trifecta_json_time(&j, accepted->ms);
+    ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
+    ngx_http_trifecta_json_str(&j, &accepted->path);
+    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",
+                                  &accepted->path);
+
+    if (ngx_http_trifecta_poll_headers(poll) != NGX_OK
+        || ngx_http_trifecta_header(r, "Location", accepted->path.data,
+                                    accepted->path.len)
+           != NGX_OK
+        || ngx_http_trifecta_retry_after(r, accepted->position) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_trifecta_reply(r, NGX_HTTP_ACCEPTED, "application/json",
+                                   &j);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_accepted_answer(ngx_http_trifecta_poll_t *poll)
+{
+    ngx_http_trifecta_read_t      *read;
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    read = &poll->read;
+    accepted = poll->data;
+
+    switch (read->seen) {
+
+    case ngx_http_trifecta_seen_ended:
+
+        /* the body is that of the job, not of what was posted to */
+
+        if (ngx_http_trifecta_header(read->op.request, "Content-Location",
+                                     accepted->path.data, accepted->path.len)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_trifecta_result_reply(poll);
+
+    case ngx_http_trifecta_seen_open:
+        accepted->status = ngx_http_trifecta_state_word(read->state);
+        accepted->ms = read->accepted;
+        accepted->position = read->position;
+        break;
+
+    default:
+        if (accepted->before) {
+            return ngx_http_trifecta_result_reply(poll);
+        }
+    }
+
+    return ngx_http_trifecta_accepted_reply(poll);
+}
+
+
+static ngx_uint_t
+ngx_http_trifecta_accepted_enough(ngx_http_trifecta_poll_t *poll)
+{
+    return poll->read.seen == ngx_http_trifecta_seen_ended
+           || poll->read.seen == ngx_http_trifecta_seen_gone
+           || poll->read.seen == ngx_http_trifecta_seen_deleted;
+}
+
+
+static ngx_http_trifecta_poll_t *
+ngx_http_trifecta_accepted_create(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_ctx_t       *ctx;
+    ngx_http_trifecta_poll_t      *poll;
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    poll = ngx_http_trifecta_poll_create(r);
+    accepted = ngx_pcalloc(r->pool, sizeof(ngx_http_trifecta_accepted_t));
+
+    if (poll == NULL || accepted == NULL
+        || ngx_http_trifecta_job_path(r, &ctx->job_id, &accepted->path)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    accepted->status = ngx_http_trifecta_state_word(TF_JOB_QUEUED);
+
+    poll->enough = ngx_http_trifecta_accepted_enough;
+    poll->answer = ngx_http_trifecta_accepted_answer;
+    poll->data = accepted;
+
+    return poll;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_accepted(ngx_http_request_t *r, int64_t ms,
+    int64_t position)
+{
+    ngx_http_trifecta_poll_t      *poll;
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    poll = ngx_http_trifecta_accepted_create(r);
+    if (poll == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    accepted = poll->data;
+    accepted->ms = ms;
+    accepted->position = position;
+
+    if (poll->wait > 0) {
+        return ngx_http_trifecta_poll_start(poll);
+    }
+
+    /* there is nothing to read: it is queued */
+
+    poll->applied = (poll->wait == 0);
+
+    return ngx_http_trifecta_accepted_reply(poll);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_accepted_before(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_poll_t      *poll;
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    poll = ngx_http_trifecta_accepted_create(r);
+    if (poll == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    accepted = poll->data;
+    accepted->before = 1;
+
+    return ngx_http_trifecta_poll_start(poll);
+}

@@ -1,0 +1,255 @@
+#include "ngx_http_trifecta_channels.h"
+#include "ngx_http_trifecta_metrics.h"
+
+
+#define NGX_HTTP_TRIFECTA_PORTION  128      /* waiters called in one go */
+#define NGX_HTTP_TRIFECTA_PAUSE    5        /* ms, before the next portion */
+
+
+void
+ngx_http_trifecta_waiter_due(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_waiter_t *waiter)
+{
+    waiter->asked = 0;
+
+    if (waiter->called) {
+        return;
+    }
+
+    waiter->called = 1;
+    ngx_queue_insert_tail(&sub->due, &waiter->due);
+
+    if (!sub->call.posted && !sub->call.timer_set) {
+        ngx_post_event(&sub->call, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_trifecta_subscriber_call(ngx_event_t *ev)
+{
+    ngx_uint_t                       n;
+    ngx_queue_t                     *q;
+    ngx_http_trifecta_waiter_t      *waiter;
+    ngx_http_trifecta_subscriber_t  *sub;
+
+    sub = ev->data;
+
+    for (n = 0; n < NGX_HTTP_TRIFECTA_PORTION; n++) {
+
+        if (ngx_queue_empty(&sub->due)) {
+            return;
+        }
+
+        q = ngx_queue_head(&sub->due);
+        ngx_queue_remove(q);
+
+        waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, due);
+        waiter->called = 0;
+
+        /* it may leave, and others with it */
+
+        waiter->handler(waiter->data, ngx_http_trifecta_ring_read);
+    }
+
+    if (!ngx_queue_empty(&sub->due)) {
+        ngx_add_timer(ev, NGX_HTTP_TRIFECTA_PAUSE);
+    }
+}
+
+
+void
+ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel, ngx_uint_t end)
+{
+    ngx_queue_t                 *q;
+    ngx_http_trifecta_waiter_t  *waiter;
+
+    for (q = ngx_queue_head(&channel->waiters);
+         q != ngx_queue_sentinel(&channel->waiters);
+         q = ngx_queue_next(q))
+    {
+        waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, queue);
+
+        if (end || waiter->every) {
+            ngx_http_trifecta_waiter_due(sub, waiter);
+        }
+    }
+}
+
+
+ngx_http_trifecta_channel_t *
+ngx_http_trifecta_channel_find(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name)
+{
+    return (ngx_http_trifecta_channel_t *)
+               ngx_str_rbtree_lookup(&sub->channels, name,
+                                     ngx_crc32_short(name->data, name->len));
+}
+
+
+ngx_http_trifecta_channel_t *
+ngx_http_trifecta_channel_next(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel)
+{
+    ngx_rbtree_node_t  *node;
+
+    if (channel) {
+        node = ngx_rbtree_next(&sub->channels, &channel->node.node);
+
+    } else if (sub->channels.root == &sub->sentinel) {
+        node = NULL;
+
+    } else {
+        node = ngx_rbtree_min(sub->channels.root, &sub->sentinel);
+    }
+
+    return (ngx_http_trifecta_channel_t *) node;
+}
+
+
+void
+ngx_http_trifecta_channel_ask(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel)
+{
+    if (ngx_http_trifecta_subscriber_send(sub, "SSUBSCRIBE",
+                                       &channel->node.str,
+                                       ngx_http_trifecta_subscriber_confirmed)
+        == NGX_OK)
+    {
+        channel->asked = sub->asked;
+    }
+}
+
+
+static void
+ngx_http_trifecta_channel_leave(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel)
+{
+    ngx_rbtree_delete(&sub->channels, &channel->node.node);
+
+    if (channel->asked) {
+        (void) ngx_http_trifecta_subscriber_send(sub, "SUNSUBSCRIBE",
+                                                 &channel->node.str, NULL);
+    }
+
+    ngx_http_trifecta_slot(sub->mcf)->channels--;
+
+    ngx_free(channel);
+}
+
+
+static ngx_http_trifecta_channel_t *
+ngx_http_trifecta_channel_create(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name)
+{
+    ngx_http_trifecta_channel_t  *channel;
+
+    channel = ngx_calloc(sizeof(ngx_http_trifecta_channel_t) + name->len,
+                         sub->log);
+    if (channel == NULL) {
+        return NULL;
+    }
+
+    ngx_queue_init(&channel->waiters);
+    ngx_memcpy(channel->name, name->data, name->len);
+
+    channel->node.str.data = channel->name;
+    channel->node.str.len = name->len;
+    channel->node.node.key = ngx_crc32_short(name->data, name->len);
+
+    ngx_rbtree_insert(&sub->channels, &channel->node.node);
+    ngx_http_trifecta_slot(sub->mcf)->channels++;
+
+    return channel;
+}
+
+
+static ngx_uint_t
+ngx_http_trifecta_subscriber_connected(ngx_http_trifecta_subscriber_t *sub)
+{
+    return sub->redis->state == ngx_http_trifecta_redis_ready;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
+    unsigned shard, ngx_str_t *id, ngx_http_trifecta_waiter_t *waiter)
+{
+    u_char                        buf[TF_KEY_PREFIX_MAX + 3 + TF_ID_TEXT_LEN];
+    ngx_str_t                     name;
+    ngx_http_trifecta_channel_t  *channel;
+
+    if (sub->leaving || ngx_exiting
+        || sub->nwaiters >= (ngx_uint_t) sub->mcf->max_waiters)
+    {
+        return NGX_DECLINED;
+    }
+
+    name.data = buf;
+    name.len = ngx_snprintf(buf, sizeof(buf), "{trifecta:%ud}:c:%V",
+                            shard, id)
+               - buf;
+
+    ngx_http_trifecta_redis_hint(sub->redis);
+
+    channel = ngx_http_trifecta_channel_find(sub, &name);
+
+    if (channel == NULL) {
+
+        channel = ngx_http_trifecta_channel_create(sub, &name);
+        if (channel == NULL) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_http_trifecta_subscriber_connected(sub)) {
+            ngx_http_trifecta_channel_ask(sub, channel);
+        }
+    }
+
+    waiter->channel = channel;
+    waiter->called = 0;
+    ngx_queue_insert_tail(&channel->waiters, &waiter->queue);
+    ngx_queue_insert_tail(&sub->waiters, &waiter->all);
+
+    sub->nwaiters++;
+    ngx_http_trifecta_slot(sub->mcf)->waiters = sub->nwaiters;
+
+    /* without a connection, after a failed attempt, nothing will come soon */
+
+    waiter->asked = !channel->heard
+                    && (ngx_http_trifecta_subscriber_connected(sub)
+                        || sub->redis->fails == 0);
+
+    return waiter->asked ? NGX_AGAIN : NGX_OK;
+}
+
+
+void
+ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_waiter_t *waiter)
+{
+    ngx_http_trifecta_channel_t  *channel;
+
+    channel = waiter->channel;
+
+    if (channel == NULL) {
+        return;
+    }
+
+    waiter->channel = NULL;
+    ngx_queue_remove(&waiter->queue);
+    ngx_queue_remove(&waiter->all);
+
+    if (waiter->called) {
+        waiter->called = 0;
+        ngx_queue_remove(&waiter->due);
+    }
+
+    sub->nwaiters--;
+    ngx_http_trifecta_slot(sub->mcf)->waiters = sub->nwaiters;
+
+    if (ngx_queue_empty(&channel->waiters)) {
+        ngx_http_trifecta_channel_leave(sub, channel);
+    }
+}

@@ -1,0 +1,83 @@
+#ifndef NGX_HTTP_TRIFECTA_CHANNELS_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_CHANNELS_H_INCLUDED
+
+
+#include "ngx_http_trifecta_redis_cmd.h"
+#include "ngx_http_trifecta_subscriber.h"
+
+
+/*
+ * What the two files of the subscriber share: subscriber.c is what happens on
+ * its connection and at the worker's end, channels.c are the channels and
+ * their waiters.
+ */
+
+/*
+ * A channel is asked for once on a connection as long as it exists; "asked"
+ * is which one of the connection's SSUBSCRIBE that was.  Redis answers them
+ * in order, so the answer with the same number is the channel's own, and not
+ * that of one of the same name that was left before.
+ */
+
+struct ngx_http_trifecta_channel_s {
+    ngx_str_node_t                   node;
+    ngx_queue_t                      waiters;
+    ngx_uint_t                       asked;     /* 0: not on this connection */
+    unsigned                         heard:1;   /* Redis has confirmed it */
+    u_char                           name[1];
+};
+
+
+/* A debug build of nginx takes the data of an event for a connection. */
+
+struct ngx_http_trifecta_subscriber_s {
+    ngx_http_trifecta_main_conf_t   *mcf;
+    ngx_http_trifecta_redis_t       *redis;
+    ngx_log_t                       *log;
+    ngx_socket_t                     fd;        /* -1 */
+
+    ngx_rbtree_t                     channels;
+    ngx_rbtree_node_t                sentinel;
+    ngx_uint_t                       asked;     /* SSUBSCRIBE sent */
+    ngx_uint_t                       answered;
+
+    ngx_queue_t                      waiters;
+    ngx_uint_t                       nwaiters;
+    ngx_queue_t                      due;
+    ngx_event_t                      call;
+
+    ngx_str_t                        inv;       /* name of the channel */
+    u_char                           inv_name[TF_KEY_PREFIX_MAX + 4];
+    ngx_http_trifecta_deletions_t   *deletions;
+
+    ngx_connection_t                *bell;      /* rings when nginx leaves */
+    unsigned                         up:1;
+    unsigned                         leaving:1;
+};
+
+
+/* Sends SSUBSCRIBE or, without a handler, SUNSUBSCRIBE. */
+ngx_int_t ngx_http_trifecta_subscriber_send(
+    ngx_http_trifecta_subscriber_t *sub, const char *command, ngx_str_t *name,
+    ngx_http_trifecta_redis_handler_pt handler);
+void ngx_http_trifecta_subscriber_confirmed(void *data,
+    ngx_http_trifecta_redis_answer_t *answer);
+
+/* The handler of the event that calls those who are due. */
+void ngx_http_trifecta_subscriber_call(ngx_event_t *ev);
+void ngx_http_trifecta_waiter_due(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_waiter_t *waiter);
+
+/* All of a channel, or those who want to hear of more than the end. */
+void ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel, ngx_uint_t end);
+
+ngx_http_trifecta_channel_t *ngx_http_trifecta_channel_find(
+    ngx_http_trifecta_subscriber_t *sub, ngx_str_t *name);
+ngx_http_trifecta_channel_t *ngx_http_trifecta_channel_next(
+    ngx_http_trifecta_subscriber_t *sub, ngx_http_trifecta_channel_t *channel);
+void ngx_http_trifecta_channel_ask(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel);
+
+
+#endif /* NGX_HTTP_TRIFECTA_CHANNELS_H_INCLUDED */

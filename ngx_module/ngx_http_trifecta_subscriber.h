@@ -1,0 +1,109 @@
+#ifndef NGX_HTTP_TRIFECTA_SUBSCRIBER_H_INCLUDED
+#define NGX_HTTP_TRIFECTA_SUBSCRIBER_H_INCLUDED
+
+
+#include "ngx_http_trifecta.h"
+
+
+/*
+ * What Redis tells a worker without being asked: the doorbells of jobs, and
+ * which jobs were deleted.
+ *
+ * One connection a worker.  It is subscribed to P:inv all the time and to
+ * P:c:<id>, the doorbell of a job, while somebody waits for that job; a
+ * hundred waiters of one job are one subscription.  The function library
+ * rings a doorbell with the new state of the job, which is a hint and no
+ * truth: a waiter reads.
+ *
+ *   join ──> asked ──> (Redis confirms) ──> heard ──> leave
+ *              ^                              │
+ *              └──── the connection broke ────┘
+ *
+ * A waiter that joins a channel that is confirmed may read at once.  Else it
+ * is called when Redis confirms: only then can no ring be missed between its
+ * reading and its sleep.  A connection that breaks loses messages; so when it
+ * is back every channel is asked for again, and every waiter is called once
+ * when its channel is confirmed.  When the connection breaks every waiter is
+ * called, too, and one that joins while Redis cannot be reached may read at
+ * once: a reading that fails tells it to look by itself now and then.
+ *
+ * Waiters are called in portions, so that a doorbell that thousands listen to
+ * does not flood the command connection.
+ *
+ * A worker that begins to leave calls every waiter with "leaving", once, and
+ * takes no more.
+ */
+
+typedef struct ngx_http_trifecta_subscriber_s  ngx_http_trifecta_subscriber_t;
+typedef struct ngx_http_trifecta_channel_s     ngx_http_trifecta_channel_t;
+typedef struct ngx_http_trifecta_waiter_s      ngx_http_trifecta_waiter_t;
+typedef struct ngx_http_trifecta_deletions_s   ngx_http_trifecta_deletions_t;
+
+typedef enum {
+    ngx_http_trifecta_ring_read,        /* read: something may be new */
+    ngx_http_trifecta_ring_leaving      /* the worker leaves: answer */
+} ngx_http_trifecta_ring_e;
+
+typedef void (*ngx_http_trifecta_waiter_pt)(void *data,
+    ngx_http_trifecta_ring_e ring);
+
+
+/*
+ * A waiter lies in the memory of whoever waits.  He sets the first three
+ * members and leaves before the memory goes.
+ */
+
+struct ngx_http_trifecta_waiter_s {
+    ngx_http_trifecta_waiter_pt       handler;
+    void                             *data;
+    unsigned                          every:1;  /* not only the end */
+
+    unsigned                          asked:1;  /* is owed a first call */
+    unsigned                          called:1; /* is in the queue "due" */
+    ngx_http_trifecta_channel_t      *channel;  /* or NULL */
+    ngx_queue_t                       queue;    /* of the channel */
+    ngx_queue_t                       due;      /* to be called */
+    ngx_queue_t                       all;
+};
+
+
+/*
+ * A cache that wants to know what was deleted.  id is NULL when messages may
+ * have been missed: everything may have been.
+ */
+
+struct ngx_http_trifecta_deletions_s {
+    void                            (*handler)(void *data, ngx_str_t *id);
+    void                             *data;
+    ngx_http_trifecta_deletions_t    *next;
+};
+
+
+ngx_http_trifecta_subscriber_t *ngx_http_trifecta_subscriber_create(
+    ngx_cycle_t *cycle, ngx_http_trifecta_main_conf_t *mcf);
+void ngx_http_trifecta_subscriber_destroy(ngx_http_trifecta_subscriber_t *sub);
+
+/*
+ * NGX_OK: read now.  NGX_AGAIN: the handler is called when it is time to
+ * read.  NGX_DECLINED: the worker has too many waiters or leaves; the waiter
+ * has not joined.  The handler is never called from within.
+ */
+ngx_int_t ngx_http_trifecta_subscriber_join(
+    ngx_http_trifecta_subscriber_t *sub, unsigned shard, ngx_str_t *id,
+    ngx_http_trifecta_waiter_t *waiter);
+
+/* May be called at any time, also by one that has not joined. */
+void ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_waiter_t *waiter);
+
+/* Whether this worker hears of deletions; without that no cache is right. */
+ngx_uint_t ngx_http_trifecta_subscriber_up(
+    ngx_http_trifecta_subscriber_t *sub);
+
+/* The structure stays the caller's, and must outlive the subscriber. */
+void ngx_http_trifecta_subscriber_deletions(
+    ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_deletions_t *deletions);
+
+
+#endif /* NGX_HTTP_TRIFECTA_SUBSCRIBER_H_INCLUDED */
