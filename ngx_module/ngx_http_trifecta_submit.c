@@ -152,18 +152,18 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         && reply->elements >= 2
         && reply->element[1]->type == REDIS_REPLY_STRING)
     {
-        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_REPLAYED);
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_REPLAYED);
         return ngx_http_trifecta_replay(r, reply->element[1]->str,
                                         reply->element[1]->len);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "CONFLICT")) {
-        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_CONFLICT);
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_CONFLICT);
         return ngx_http_trifecta_idem_conflict(r);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "LIMITED")) {
-        ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_SUBMIT_LIMITED);
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_LIMITED);
         return ngx_http_trifecta_limited(r, reply);
     }
 

@@ -75,6 +75,16 @@ $line = line_of($res->{headers}{'x-request-id'});
 is_deeply [@$line{qw(status error tenant owner)}],
     ['401', 'invalid_token', '', ''], 'a_refused_token_names_nobody';
 
+# the same question again, with a key
+
+for (['say=key', 'accepted'], ['say=key', 'replayed'], ['say=x', 'conflict']) {
+    $res = $t->post('/api/v1/query', { query => $_->[0], model => 'test' },
+                    headers => { 'Idempotency-Key' => 'k1' },
+                    token => $t->token(tenant => 'acme'));
+    is line_of($res->{headers}{'x-request-id'})->{outcome}, $_->[1],
+        "an outcome: $_->[1]";
+}
+
 # what comes from outside
 
 my $owner = qq(a"b\\c\x{e9}\x{1f600}','","status":"200);

@@ -27,7 +27,8 @@ is($rc, 0, '--help');
 is($err, '', 'says nothing on stderr');
 my @commands = $out =~ /^  ([a-z]+) {2,}\S/mg;
 is_deeply([sort @commands],
-    [qw(ask doctor ingest migrate models serve token)], 'lists the commands');
+    [qw(ask doctor ingest jobs migrate models serve token)],
+    'lists the commands');
 
 for my $command (@commands) {
     ($rc, $out, $err) = $t->run($command, '--help');

@@ -999,7 +999,8 @@ stats P                    (no-writes)
      workers               seen within the last minute
      epoch paused(0|1) now
   It costs the same however many jobs there are.  Entries of the streams
-  whose job was cancelled count as ready until claim drops them.
+  whose job was cancelled wait there until claim drops them: as long as a
+  tenant has parked jobs, too, as many of those are taken for ready.
 --]]
 
 local function stats(keys, args)
@@ -1022,6 +1023,8 @@ local function stats(keys, args)
         running = running + pending
         ready = ready + redis.call('XLEN', stream) - pending
     end
+
+    ready = math.max(math.min(ready, live - running - delayed), 0)
 
     local first = redis.call('ZRANGE', P .. ':live', 0, 0, 'WITHSCORES')[2]
 
