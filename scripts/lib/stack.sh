@@ -75,23 +75,28 @@ proc_read()
 
 
 # proc_start NAME CHECKSUM COMMAND...
+#
+# The file is written before the program runs: whatever happens to this shell
+# or to the disk, what runs is in a file.
 
 proc_start()
 {
-    local  name=$1 sum=$2 pid
+    local  name=$1 sum=$2 ready
 
     shift 2
 
     # descriptor 9 is the lock; nobody may inherit it
-    (
-        cd /
-        exec setsid "$@" < /dev/null >> "$RUN/log/$name.log" 2>&1 9>&-
-    ) &
-    pid=$!
-    disown "$pid" 2>/dev/null || true
+    ready=$(
+        {
+            cd /
+            proc_stat "$BASHPID"
+            echo "$BASHPID $P_START $sum" > "$RUN/pid/$name" || exit 1
+            echo yes
+            exec setsid "$@" < /dev/null >> "$RUN/log/$name.log" 2>&1 9>&-
+        } &
+    )
 
-    proc_stat "$pid" || P_START=0
-    echo "$pid $P_START $sum" > "$RUN/pid/$name"
+    [ -n "$ready" ] || die "cannot write $RUN/pid/$name"
 }
 
 
