@@ -224,6 +224,16 @@ ok !-e $env{TRIFECTA_RUNTIME}, 'so is the runtime folder';
 ($status) = script('down');
 is $status, 0, 'down again: exit 0';
 
+for my $wrong ([ TRIFECTA_PORT => '22x' ], [ TRIFECTA_PORT => 99999 ],
+               [ TRIFECTA_PORT => 12345, TRIFECTA_ADMIN_PORT => 12345 ])
+{
+    local %ENV = (%ENV, @$wrong);
+    my $out = qx("$root/scripts/up" 2>&1);
+    isnt $?, 0, "@$wrong: an error";
+    like $out, qr/ is (no port|wanted for two things)$/m, 'which is named';
+    is slurp("$run/ports"), $ports, 'a_mistaken_port_is_not_remembered';
+}
+
 ($status) = script('up');
 is $status, 0, 'up after down: exit 0';
 is slurp("$run/ports"), $ports, 'ports survive';
