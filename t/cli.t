@@ -276,6 +276,12 @@ like($err, qr/410 gone: gone\n.*ask again/s, 'says so');
 is($rc, 1, 'a dead job');
 like($err, qr/ended as dead/, 'without an error member');
 my $start = time;
+($rc, $out, $err) = ask_at([$accepted, ([200,
+    "Preference-Applied: wait=10\r\n", '{"status":"running"}']) x 3,
+    $json->encode({ status => 'succeeded', response => 'late' })]);
+is("$rc $out", "0 late\n", 'a server that says it waits');
+cmp_ok(time - $start, '>', 2.5, 'and_does_not_is_not_asked_in_a_loop');
+$start = time;
 $t->freeze('nginx');
 ($rc, $out, $err) = $t->run('ask', '--timeout', '1500ms', 'q');
 $t->thaw('nginx');

@@ -603,6 +603,29 @@ ok heard(), 'the worker hears Redis';
     is $res->{status}, 200, 'a question is answered in one request';
     like $res->{json}{response}, qr/hello/, 'by the sidecar';
     ok $w->quiet(5), 'nothing is left';
+
+    my $gets = sub { scalar(() = $t->read_file("$t->{dir}/log/access.log")
+                                  =~ m{"GET $Q/}g) };
+    my $before = $gets->();
+    my ($rc, $out) = $t->run('ask', '--model', 'test', 'sleep=2500 say=hi');
+    is $rc, 0, 'trifecta ask';
+    like $out, qr/hi/, 'has its answer';
+    $t->wait_for(sub { $gets->() > $before }, 2);
+    is $gets->() - $before, 1, 'by_one_GET_that_waits';
+
+    configure(max_waiters => 1);
+    my $id = $t->ask('sleep=20000', model => 'test');
+    my $one = $w->get($id, 60);
+    waiting(1);
+    $before = $gets->();
+    ($rc, $out) = $t->run('ask', '--model', 'test', 'sleep=1500 say=hi');
+    is $rc, 0, 'without a place to wait';
+    like $out, qr/hi/, 'it has its answer, too';
+    $t->wait_for(sub { $gets->() > $before + 1 }, 2);
+    cmp_ok $gets->() - $before, '>', 1, 'by_several';
+    cmp_ok $gets->() - $before, '<', 6, 'as far apart as Retry-After says';
+    $t->request('POST', "$Q/$id/cancel");
+    $w->take($one, 15);
 }
 
 kill 'TERM', $proxy;

@@ -16,14 +16,19 @@
 
 
 /*
- * Asks a question as any client would: POST through nginx, then poll as the
- * answers' Retry-After says.  While it is under way a terminal sees where it
- * stands.
+ * Asks a question as any client would: POST through nginx, then GET with a
+ * wait, again and again.  An answer that did not wait (its worker has too
+ * many waiters, or leaves) says with Retry-After when to come back.  While it
+ * is under way a terminal sees where it stands.
+ *
+ * The POST itself does not wait: once there is an id, nothing is lost when a
+ * connection breaks.
  */
 
 #define TF_ASK_PATH      "/api/v1/query"
 #define TF_ASK_CALL_MS   10000
 #define TF_ASK_LEAST_MS  1000           /* what a call gets in any case */
+#define TF_ASK_WAIT_S    10             /* what a server may wait */
 #define TF_ASK_TIMEOUT   3              /* exit code: no answer in time */
 
 static const tf_cli_option_t  tf_ask_options[] = {
@@ -58,6 +63,7 @@ typedef struct {
     int               progress;     /* stderr is a terminal */
     tf_http_t         http;
     tf_buf_t          url;          /* of the job */
+    char              shown[24];    /* where it stands */
     unsigned          turn;
 } tf_ask_t;
 
@@ -70,6 +76,16 @@ tf_ask_progress(tf_ask_t *ask, const char *state)
                        "|/-\\"[ask->turn++ % 4], state,
                        (double) (tf_clock_ms() - ask->begun) / 1000);
     }
+}
+
+
+static void
+tf_ask_tick(void *arg)
+{
+    tf_ask_t  *ask;
+
+    ask = arg;
+    tf_ask_progress(ask, ask->shown);
 }
 
 
@@ -162,12 +178,26 @@ tf_ask_url(tf_ask_t *ask, const char *path)
 static long
 tf_ask_left(const tf_ask_t *ask)
 {
-    int64_t  left;
+    int64_t  left, most;
 
     left = ask->begun + ask->timeout - tf_clock_ms();
+    most = TF_ASK_CALL_MS + ask->http.wait * 1000;
 
     return left < TF_ASK_LEAST_MS ? TF_ASK_LEAST_MS
-           : left > TF_ASK_CALL_MS ? TF_ASK_CALL_MS : (long) left;
+           : left > most ? (long) most : (long) left;
+}
+
+
+/* How long the server may wait, in s, so that its answer comes in time. */
+
+static int
+tf_ask_may_wait(const tf_ask_t *ask)
+{
+    int64_t  left;
+
+    left = (ask->begun + ask->timeout - tf_clock_ms()) / 1000 - 1;
+
+    return left < 0 ? 0 : left > TF_ASK_WAIT_S ? TF_ASK_WAIT_S : (int) left;
 }
 
 
@@ -214,7 +244,7 @@ tf_ask_submit(tf_ask_t *ask)
                             "UTF-8");
     }
 
-    tf_ask_progress(ask, "sending");
+    tf_ask_tick(ask);
     result = tf_http_call(&ask->http, ask->url.data, body, tf_ask_left(ask));
     free(body);
 
@@ -275,11 +305,12 @@ tf_ask_ended(tf_ask_t *ask, json_t *root)
 /* Waits as long as the last answer said, showing that time goes by. */
 
 static void
-tf_ask_wait(tf_ask_t *ask, const char *state, int64_t deadline)
+tf_ask_wait(tf_ask_t *ask)
 {
-    int64_t          until;
+    int64_t          until, deadline;
     struct timespec  ts;
 
+    deadline = ask->begun + ask->timeout;
     until = tf_clock_ms()
             + (ask->http.retry_after < 1 ? 1 : ask->http.retry_after) * 1000;
     if (until > deadline) {
@@ -290,7 +321,7 @@ tf_ask_wait(tf_ask_t *ask, const char *state, int64_t deadline)
     ts.tv_nsec = 100 * 1000000L;
 
     while (tf_clock_ms() < until) {
-        tf_ask_progress(ask, state);
+        tf_ask_tick(ask);
         (void) nanosleep(&ts, NULL);
     }
 }
@@ -300,17 +331,21 @@ static int
 tf_ask_poll(tf_ask_t *ask)
 {
     int                rc;
-    char               shown[24];
     json_t            *root;
-    int64_t            deadline;
+    int64_t            deadline, sent;
     const char        *state;
     tf_http_result_t   result;
 
     deadline = ask->begun + ask->timeout;
-    (void) snprintf(shown, sizeof(shown), "queued");
+    (void) snprintf(ask->shown, sizeof(ask->shown), "queued");
+
+    if (ask->http.status != 202) {
+        tf_ask_wait(ask);       /* perhaps it is still on its way */
+    }
 
     while (tf_clock_ms() < deadline) {
-        tf_ask_wait(ask, shown, deadline);
+        sent = tf_clock_ms();
+        ask->http.wait = tf_ask_may_wait(ask);
 
         result = tf_http_call(&ask->http, ask->url.data, NULL,
                               tf_ask_left(ask));
@@ -335,8 +370,17 @@ tf_ask_poll(tf_ask_t *ask)
                 return rc;
             }
 
-            (void) snprintf(shown, sizeof(shown), "%s", state);
+            (void) snprintf(ask->shown, sizeof(ask->shown), "%s", state);
             json_decref(root);
+
+            /* whoever says that he waits, and does not, is not believed */
+
+            if (!ask->http.waited
+                || tf_clock_ms() - sent < ask->http.wait * 500)
+            {
+                tf_ask_wait(ask);
+            }
+
             continue;
         }
 
@@ -349,7 +393,9 @@ tf_ask_poll(tf_ask_t *ask)
                                         : tf_ask_unreached(ask, result);
         }
 
-        (void) snprintf(shown, sizeof(shown), "no answer, trying again");
+        (void) snprintf(ask->shown, sizeof(ask->shown),
+                        "no answer, trying again");
+        tf_ask_wait(ask);
     }
 
     tf_ask_progress_end(ask);
@@ -376,10 +422,14 @@ tf_ask_run(tf_ask_t *ask)
     }
 
     ask->begun = tf_clock_ms();
+    (void) snprintf(ask->shown, sizeof(ask->shown), "sending");
 
     if (tf_http_init(&ask->http, ask->conf->ca, ask->conf->token) != 0) {
         return tf_cli_error(ask->cli, "%s", ask->http.err);
     }
+
+    ask->http.tick = tf_ask_tick;
+    ask->http.tick_arg = ask;
 
     status = tf_ask_submit(ask);
     if (status == TF_CLI_OK) {

@@ -91,6 +91,13 @@ tf_http_on_header(char *data, size_t size, size_t n, void *arg)
     }
 
     len = size * n;
+    value = tf_http_header(data, &len, "Preference-Applied");
+
+    if (value != NULL && len >= 5 && strncasecmp(value, "wait=", 5) == 0) {
+        http->waited = 1;
+    }
+
+    len = size * n;
     value = tf_http_header(data, &len, "Location");
 
     if (value != NULL) {
@@ -99,6 +106,27 @@ tf_http_on_header(char *data, size_t size, size_t n, void *arg)
     }
 
     return size * n;
+}
+
+
+static int
+tf_http_on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow,
+    curl_off_t ultotal, curl_off_t ulnow)
+{
+    tf_http_t  *http;
+
+    (void) dltotal;
+    (void) dlnow;
+    (void) ultotal;
+    (void) ulnow;
+
+    http = arg;
+
+    if (http->tick != NULL) {
+        http->tick(http->tick_arg);
+    }
+
+    return 0;
 }
 
 
@@ -219,6 +247,10 @@ tf_http_init(tf_http_t *http, const char *ca, const char *token)
          || curl_easy_setopt(curl, CURLOPT_WRITEDATA, http)
          || curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, tf_http_on_header)
          || curl_easy_setopt(curl, CURLOPT_HEADERDATA, http)
+         || curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L)
+         || curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION,
+                             tf_http_on_progress)
+         || curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http)
          || (ca[0] && curl_easy_setopt(curl, CURLOPT_CAINFO, ca));
 
     if (rc) {
@@ -293,13 +325,15 @@ tf_http_result(tf_http_t *http, CURLcode code, const char *detail)
 tf_http_result_t
 tf_http_call(tf_http_t *http, const char *url, const char *json, long timeout)
 {
-    int        rc;
-    char       detail[CURL_ERROR_SIZE];
-    CURL      *curl;
-    CURLcode   code;
+    int                 rc;
+    char                detail[CURL_ERROR_SIZE], line[32];
+    CURL               *curl;
+    CURLcode            code;
+    struct curl_slist   prefer;
 
     http->status = 0;
     http->retry_after = -1;
+    http->waited = 0;
     http->type[0] = '\0';
     http->err[0] = '\0';
     tf_buf_reset(&http->location);
@@ -325,14 +359,29 @@ tf_http_call(tf_http_t *http, const char *url, const char *json, long timeout)
         rc = rc || curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     }
 
-    if (rc) {
-        (void) snprintf(http->err, sizeof(http->err), "out of memory");
-        return TF_HTTP_FAILED;
+    if (http->wait > 0) {
+        (void) snprintf(line, sizeof(line), "Prefer: wait=%d", http->wait);
+
+        prefer.data = line;
+        prefer.next = http->headers;
+
+        rc = rc || curl_easy_setopt(curl, CURLOPT_HTTPHEADER, &prefer);
     }
 
-    code = curl_easy_perform(curl);
+    if (rc) {
+        (void) snprintf(http->err, sizeof(http->err), "out of memory");
+        code = CURLE_OUT_OF_MEMORY;
 
+    } else {
+        code = curl_easy_perform(curl);
+    }
+
+    (void) curl_easy_setopt(curl, CURLOPT_HTTPHEADER, http->headers);
     (void) curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
+
+    if (rc) {
+        return TF_HTTP_FAILED;
+    }
 
     if (code != CURLE_OK) {
         return tf_http_result(http, code, detail);

@@ -32,10 +32,15 @@ typedef struct {
     int        ready;           /* curl_global_init() was called */
     long       status;
     long       retry_after;     /* s; -1: the answer does not say */
+    int        wait;            /* s that the server may take; 0: none */
+    int        waited;          /* it says that it honours that */
     char       type[128];       /* Content-Type */
     tf_buf_t   location;
     tf_buf_t   body;
     char       err[512];
+
+    void     (*tick)(void *arg);    /* about once a second in a call, or NULL */
+    void      *tick_arg;
 } tf_http_t;
 
 
@@ -45,7 +50,8 @@ void tf_http_free(tf_http_t *http);
 
 /*
  * A call, over in timeout ms: GET, or POST of a JSON text when there is one.
- * What it answered is in http until the next call.
+ * What it answered is in http until the next call.  With http->wait it asks
+ * the server to answer when there is something to tell, "Prefer: wait=N".
  */
 tf_http_result_t tf_http_call(tf_http_t *http, const char *url,
     const char *json, long timeout);
