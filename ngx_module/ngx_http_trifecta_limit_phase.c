@@ -113,6 +113,7 @@ ngx_http_trifecta_limit_command(ngx_http_request_t *r,
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
 
     ctx = ngx_http_trifecta_get_ctx(r);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
@@ -136,10 +137,14 @@ ngx_http_trifecta_limit_command(ngx_http_request_t *r,
         return NULL;
     }
 
-    return ngx_http_trifecta_redis_command(mcf->worker->redis, 4 + (int) n,
-                                           argv, len, 0,
-                                           ngx_http_trifecta_limit_counted,
-                                           limit);
+    cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, 4 + (int) n,
+                                          argv, len, 0,
+                                          ngx_http_trifecta_limit_counted,
+                                          limit);
+
+    ngx_http_trifecta_redis_charge(cmd, &ctx->queue_time);
+
+    return cmd;
 }
 
 
