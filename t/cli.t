@@ -86,6 +86,12 @@ like($err, qr/\Q$file\E:3: unknown key "nonsense"/, 'with file and line');
 ($rc, $out, $err) = $t->run('token', '--sub', 'a', '--config', '/none');
 is($rc, 1, 'no such file');
 like($err, qr{"/none": No such file}, 'is named');
+for my $key (qw(LEASE DRAIN_TIMEOUT)) {
+    ($rc, $out, $err) = $t->run({ env => { "TRIFECTA_$key" => '25d' } },
+                                'token', '--sub', 'a');
+    is($rc, 1, "a_time_that_would_overflow_is_refused: $key");
+    like($err, qr/must be at most 1d/, 'which is said');
+}
 
 
 # models

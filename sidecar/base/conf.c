@@ -10,6 +10,7 @@
 
 
 #define TF_CONF_DEFAULT_FILE  "/etc/trifecta/sidecar.conf"
+#define TF_CONF_DAY           86400000  /* ms; longer waits overflow an int */
 
 typedef enum {
     TF_CONF_STR,
@@ -262,6 +263,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
 
     } else if (conf->heartbeat < 10 || conf->heartbeat * 3 > conf->lease) {
         why = "heartbeat must be at least 10ms and at most a third of lease";
+
+    } else if (conf->lease > TF_CONF_DAY || conf->drain_timeout > TF_CONF_DAY) {
+        why = "lease and drain_timeout must be at most 1d";
 
     } else if (conf->answer_threshold > 1) {
         why = "answer_threshold must be between 0 and 1";
