@@ -147,7 +147,8 @@ ngx_http_trifecta_metrics_requests(ngx_http_trifecta_metrics_t *m,
         }
     }
 
-    ngx_http_trifecta_metrics_head(out, "request_duration_seconds", "histogram",
+    ngx_http_trifecta_metrics_head(out, "request_duration_seconds",
+                                   "histogram",
                                    "Time of requests to the API until their "
                                    "answer");
 
@@ -167,13 +168,15 @@ static void
 ngx_http_trifecta_metrics_stores(ngx_http_trifecta_metrics_t *m,
     ngx_http_trifecta_json_t *out)
 {
-    ngx_http_trifecta_metrics_head(out, "redis_command_duration_seconds", "histogram",
+    ngx_http_trifecta_metrics_head(out, "redis_command_duration_seconds",
+                                   "histogram",
                                    "Time of commands to Redis");
     ngx_http_trifecta_metrics_histogram(out, "redis_command_duration_seconds",
                                         "", ngx_http_trifecta_store_texts,
                                         &m->redis_time);
 
-    ngx_http_trifecta_metrics_head(out, "pg_query_duration_seconds", "histogram",
+    ngx_http_trifecta_metrics_head(out, "pg_query_duration_seconds",
+                                   "histogram",
                                    "Time of queries to PostgreSQL");
     ngx_http_trifecta_metrics_histogram(out, "pg_query_duration_seconds",
                                         "", ngx_http_trifecta_store_texts,
@@ -291,6 +294,6 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
                                   m->generation ? m->generation - 1 : 0);
     ngx_http_trifecta_metrics_head(out, "module_info", "gauge",
                                    "Version of the nginx module");
-    ngx_http_trifecta_json_lit(out, "trifecta_module_info{version=\"" TF_VERSION
-                               "\"} 1\n");
+    ngx_http_trifecta_json_lit(out, "trifecta_module_info{version=\""
+                               TF_VERSION "\"} 1\n");
 }

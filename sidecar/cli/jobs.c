@@ -59,7 +59,7 @@ static const tf_cli_usage_t  tf_cli_jobs_usage = {
     "\n"
     "  list    the newest jobs\n"
     "  show    one job: its row in PostgreSQL and where Redis has it\n"
-    "  retry   a new job with the request of one that has ended, for the same\n"
+    "  retry   a new job with the request of one that has ended, for its\n"
     "          owner; prints the new id. The old job stays as it is\n"
     "  cancel  stops a job that waits or runs\n"
     "  purge   erases request and result of jobs that ended long ago; their\n"
