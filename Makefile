@@ -6,6 +6,8 @@
 #   make asan         build/asan/{trifecta,nginx}, unit tests: address and
 #                     undefined behaviour sanitizers; nginx is static, from
 #                     Debian's source, with the module inside
+#   make nginx126     build/nginx126/nginx: nginx 1.26, static, with the module
+#                     inside, from the source of Debian 13
 #   make fuzz         build/fuzz/fuzz_*: libFuzzer targets (always clang)
 #   make planted      build/planted/: asan with an overrun planted in each
 #                     program, to show that the tests would see a real one
@@ -33,6 +35,11 @@ docdir      = $(prefix)/share/doc/trifecta
 sysconfdir  = /etc
 modulesdir  = $(shell sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p' \
                   $(NGX_DEV)/conf_flags 2>/dev/null)
+
+# 1 for an nginx (1.25.1) that has a directive for HTTP/2
+NGX_HTTP2   = $(shell awk '$$2 == "nginx_version" { v = $$3 } \
+                  END { print (v >= 1025001) }' \
+                  $(NGX_DEV)/src/core/nginx.h 2>/dev/null)
 
 # headers and configure script of the installed nginx (package nginx-dev)
 NGX_DEV     = /usr/share/nginx/src
@@ -107,6 +114,8 @@ NGX_WARN   = -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type \
 NGX_CC     = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
              $(NGX_WARN)
 NGX_LD     = -Wl,-z,relro -Wl,-z,now
+NGX_CC_PLAIN = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
+             -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type
 NGX_CC_ASAN = -g -O1 $(SANITIZE) $(NGX_NOSAN) -DNGX_DEBUG_PALLOC=1 \
              -DTF_TEST_PROVIDER -fPIC
 NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
@@ -116,7 +125,7 @@ NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
 NGX_MAKE    = $(MAKE) --no-print-directory -f objs/Makefile
 
 
-.PHONY: all test-build asan fuzz planted unit check conf install clean \
+.PHONY: all test-build asan nginx126 fuzz planted unit check conf install clean \
         FORCE
 
 all: build/release/trifecta build/release/ngx_http_trifecta_module.so
@@ -124,6 +133,8 @@ all: build/release/trifecta build/release/ngx_http_trifecta_module.so
 test-build: build/test/trifecta build/test/ngx_http_trifecta_module.so
 
 asan: build/asan/trifecta build/asan/nginx
+
+nginx126: build/nginx126/nginx
 
 FORCE:
 
@@ -232,38 +243,49 @@ build/test/ngx_http_trifecta_module.so: \
 	@cp $< $@
 
 
-# nginx with the module inside, sanitized, from Debian's source
+# nginx with the module inside, from Debian's source: that of the installed
+# version, sanitized, and a newer one, plain
 
-build/asan/nginx.flags: FORCE
-	@mkdir -p $(@D)
-	@v=$$(dpkg-query -W -f='$${Version}' nginx); \
-	echo "$$v"' $(CC) $(NGX_CC_ASAN) $(NGX_LD_ASAN)' | cmp -s - $@ || \
-	echo "$$v"' $(CC) $(NGX_CC_ASAN) $(NGX_LD_ASAN)' > $@
+# $(1) variant, $(2) what it is, $(3) version for scripts/lib/nginx-source,
+# none for the installed one, $(4), $(5) options of compiler and linker
+define NGX_RULES
 
-build/asan/nginx-src/objs/Makefile: config build/asan/nginx.flags
-	$(call say,CONFIG,nginx (static$(comma) sanitized))
-	@rm -rf build/asan/nginx-src && mkdir -p build/asan/nginx-src
-	@src=$$(scripts/lib/nginx-source) && \
-	    cp -r "$$src"/. build/asan/nginx-src/
-	@. $(NGX_DEV)/conf_flags && cd build/asan/nginx-src && \
+build/$(1)/nginx.flags: FORCE
+	@mkdir -p $$(@D)
+	@v=$(if $(3),$(3),$$$$(dpkg-query -W -f='$$$${Version}' nginx)); \
+	echo "$$$$v"' $$(CC) $$($(4)) $$($(5))' | cmp -s - $$@ || \
+	echo "$$$$v"' $$(CC) $$($(4)) $$($(5))' > $$@
+
+build/$(1)/nginx-src/objs/Makefile: config build/$(1)/nginx.flags
+	$$(call say,CONFIG,nginx ($(2)))
+	@rm -rf build/$(1)/nginx-src && mkdir -p build/$(1)/nginx-src
+	@src=$$$$(scripts/lib/nginx-source $(3)) && \
+	    cp -r "$$$$src"/. build/$(1)/nginx-src/
+	@. $$(NGX_DEV)/conf_flags && cd build/$(1)/nginx-src && \
 	    export ASAN_OPTIONS=detect_leaks=0 && \
-	    ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc='$(CC)' \
-	        --with-cc-opt='$(NGX_CC_ASAN)' --with-ld-opt='$(NGX_LD_ASAN)' \
-	        --add-module='$(CURDIR)' > ../configure.log 2>&1 || \
+	    ./configure "$$$${NGX_CONF_FLAGS[@]}" --with-cc='$$(CC)' \
+	        --with-cc-opt='$$($(4))' --with-ld-opt='$$($(5))' \
+	        --add-module='$$(CURDIR)' > ../configure.log 2>&1 || \
 	    { tail -5 ../configure.log >&2; exit 1; }
-	@rm -rf build/asan/nginx-src/objs/addon/ngx_module
+	@rm -rf build/$(1)/nginx-src/objs/addon/ngx_module
 
-build/asan/nginx-src/objs/headers: $(MODULE_H) \
-        build/asan/nginx-src/objs/Makefile
-	@rm -f build/asan/nginx-src/objs/addon/ngx_module/*.o
-	@touch $@
+build/$(1)/nginx-src/objs/headers: $$(MODULE_H) \
+        build/$(1)/nginx-src/objs/Makefile
+	@rm -f build/$(1)/nginx-src/objs/addon/ngx_module/*.o
+	@touch $$@
 
-build/asan/nginx: $(MODULE) build/asan/nginx-src/objs/headers \
-        build/asan/nginx-src/objs/Makefile
-	$(call say,NGINX,$@)
-	@mkdir -p build/asan/nginx-src/objs/addon/ngx_module
-	$(Q)+cd build/asan/nginx-src && $(NGX_MAKE) binary $(if $(Q),>/dev/null)
-	@cp build/asan/nginx-src/objs/nginx $@
+build/$(1)/nginx: $$(MODULE) build/$(1)/nginx-src/objs/headers \
+        build/$(1)/nginx-src/objs/Makefile
+	$$(call say,NGINX,$$@)
+	@mkdir -p build/$(1)/nginx-src/objs/addon/ngx_module
+	$$(Q)+cd build/$(1)/nginx-src && $$(NGX_MAKE) binary \
+	    $$(if $$(Q),>/dev/null)
+	@cp build/$(1)/nginx-src/objs/nginx $$@
+
+endef
+
+$(eval $(call NGX_RULES,asan,static$(comma) sanitized,,NGX_CC_ASAN,NGX_LD_ASAN))
+$(eval $(call NGX_RULES,nginx126,1.26$(comma) static,1.26,NGX_CC_PLAIN,NGX_LD))
 
 
 # one file of each program with an overrun planted in front of it; the rest
@@ -325,6 +347,8 @@ install: all
 	install -m 644 migrations/redis/*.lua \
 	    '$(DESTDIR)$(datadir)/migrations/redis/'
 	install -m 644 conf/*.conf '$(DESTDIR)$(datadir)/conf/'
+	test '$(NGX_HTTP2)' != 1 || sed -i -f scripts/lib/http2.sed \
+	    '$(DESTDIR)$(datadir)/conf/nginx.conf'
 	install -m 644 conf/snippets/*.conf \
 	    '$(DESTDIR)$(datadir)/conf/snippets/'
 	install -m 644 README.md docs/*.md '$(DESTDIR)$(docdir)/'

@@ -24,8 +24,9 @@ system("cp '$_' '$etc/trifecta/secrets/'") for glob $t->dir . '/secrets/*';
 my $snippets = "$etc/nginx/snippets";
 
 
-# A file as it would lie in /etc, with the paths of this test. A sanitized
-# nginx has the module inside.
+# A file as it would lie in /etc, with the paths of this test. A static nginx
+# has the module inside. What "make install" changes for a newer nginx is
+# changed here, too.
 
 sub adapt {
     my ($text) = @_;
@@ -38,6 +39,13 @@ sub adapt {
     $text =~ s{/var/log/nginx}{$etc/log}g;
     $text =~ s{/run/nginx\.pid}{$etc/nginx.pid}g;
     $text =~ s{^user .*}{}m if $> != 0;
+
+    if ($t->nginx_version >= 1025001) {
+        my $file = $t->write_file($t->dir . '/run/http2', $text);
+        my $sed = $t->root . '/scripts/lib/http2.sed';
+        $text = qx(sed -f "$sed" "$file");
+    }
+
     # nginx -t does bind: not to a port that needs root or is somebody's
     $text =~ s{(listen\s+(?:[\d.]+:)?)\d+}{$1 . $t->free_port}ge;
 

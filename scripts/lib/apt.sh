@@ -115,28 +115,56 @@ tf_apt()
         mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial"
     fi
 
-    apt-get -q -y \
+    tf_apt_with apt-get "$tmp" -q -y -o APT::Sandbox::User=root \
+        -o Acquire::Retries=3 -o Acquire::Languages=none "$@"
+}
+
+
+# tf_apt_with apt-get|apt-cache TMP arguments...
+
+tf_apt_with()
+{
+    local  program=$1 tmp=$2
+
+    shift 2
+
+    "$program" \
         -o Dir::Etc::sourcelist=/dev/null \
         -o Dir::Etc::sourceparts="$tmp/lists.d" \
         -o Dir::State::lists="$tmp/lists" \
         -o Dir::Cache="$tmp/cache" \
-        -o APT::Sandbox::User=root \
-        -o Acquire::Retries=3 \
-        -o Acquire::Languages=none \
         "$@"
 }
 
 
 # tf_apt_source TMP SUITE package[=version]
 #
-# The unpacked, patched source lands below TMP/src.
+# The unpacked, patched source lands below TMP/src.  Without a version it is
+# the newest that can be had: lists may name files that are gone again.
 
 tf_apt_source()
 {
-    local  tmp=$1 suite=$2 package=$3
+    local  tmp=$1 suite=$2 package=$3 name version versions
 
     # an entry that does not exist in some mirror must not spoil the rest
     tf_apt "$tmp" "$suite" update || true
     mkdir -p "$tmp/src"
-    (cd "$tmp/src" && tf_apt "$tmp" "$suite" source "$package")
+
+    case $package in
+        *=*) name=${package%%=*} versions=${package#*=} ;;
+        *)   name=$package
+             versions=$(tf_apt_with apt-cache "$tmp" \
+                            showsrc --only-source "$package" |
+                        sed -n 's/^Version: //p' | sort -rVu) ;;
+    esac
+
+    for version in $versions; do
+        if (cd "$tmp/src" && tf_apt "$tmp" "$suite" source "$name=$version")
+        then
+            return 0
+        fi
+        rm -rf "${tmp:?}"/src/*
+    done
+
+    return 1
 }

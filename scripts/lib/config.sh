@@ -114,13 +114,21 @@ EOF
 }
 
 
+# config_nginx PROGRAM
+#
 # nginx reads the files as root (if it is) and gives its workers their
 # contents; its temporary files are in $RUNTIME, because the workers could
 # not enter a folder below a private one.
 
 config_nginx()
 {
-    local  user='' models
+    local  user='' models version http2=()
+
+    # the examples have the older way
+    version=$("$1" -v 2>&1 | sed -n 's,.*nginx/\([0-9.]*\).*,\1,p')
+    if printf '%s\n' 1.25.1 "$version" | sort -VC; then
+        http2=(-f "$LIB/http2.sed")
+    fi
 
     if [ "$(id -u)" = 0 ]; then
         user='user www-data;'
@@ -128,7 +136,7 @@ config_nginx()
 
     models=$("$PROGRAM" models --nginx)
 
-    put "$RUN/conf/nginx.conf" 644 <<EOF
+    sed -e '' "${http2[@]}" <<EOF | put "$RUN/conf/nginx.conf" 644
 load_module $MODULE;
 
 $user

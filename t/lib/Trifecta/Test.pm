@@ -28,8 +28,9 @@ Trifecta::Test - a private, real stack for one test file
 =head1 ENVIRONMENT
 
 TRIFECTA_BIN (default build/test/trifecta); TRIFECTA_NGINX, an nginx with the
-module inside (the sanitized one), or TRIFECTA_MODULE, the dynamic module
-(default build/test/ngx_http_trifecta_module.so) for the nginx in PATH;
+module inside (build/asan/nginx, build/nginx126/nginx), or TRIFECTA_MODULE, the
+dynamic module (default build/test/ngx_http_trifecta_module.so) for the nginx
+in PATH;
 TRIFECTA_TEST_DATA (default ../shared/data); TRIFECTA_TEST_KEEP=1 keeps the
 folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
 
@@ -117,7 +118,7 @@ my %given = map { $_ => $ENV{"TRIFECTA_$_"} } qw(BIN NGINX MODULE TEST_DATA);
 
 sub root { $ROOT }
 sub dir  { $_[0]{dir} }
-sub slow { $_[0]{nginx_static} ? 4 : 1 }
+sub slow { $_[0]->_sanitized ? 4 : 1 }
 sub data { $given{TEST_DATA} || "$ROOT/../shared/data" }
 
 
@@ -333,6 +334,48 @@ sub _until_found {
 
 
 sub nginx_bin {
+    my ($self) = @_;
+
+    # scripts/test wants to know which tests run nginx
+    if (defined $ENV{TRIFECTA_TEST_NGINX_NOTE} && !$self->{noted}++) {
+        open my $fh, '>>', $ENV{TRIFECTA_TEST_NGINX_NOTE}
+            or die "$ENV{TRIFECTA_TEST_NGINX_NOTE}: $!\n";
+        print $fh "$0\n";
+    }
+
+    return $self->_nginx;
+}
+
+
+# As in nginx.h: 1.22.1 is 1022001.
+
+my %version;
+
+sub nginx_version {
+    my ($self) = @_;
+    my $nginx = $self->_nginx;
+
+    return $version{$nginx} ||= do {
+        local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+        my $out = qx("$nginx" -v 2>&1);
+        $out =~ m{nginx/(\d+)\.(\d+)\.(\d+)} or die "$nginx -v: $out\n";
+        $1 * 1_000_000 + $2 * 1_000 + $3;
+    };
+}
+
+
+my %sanitized;
+
+sub _sanitized {
+    my ($self) = @_;
+    my $nginx = $self->{nginx_static} or return 0;
+
+    return $sanitized{$nginx} //=
+        $self->read_file($nginx) =~ /__asan_init/ ? 1 : 0;
+}
+
+
+sub _nginx {
     my ($self) = @_;
     return $self->{nginx_static}
         || (grep { -x } map { "$_/nginx" }

@@ -160,6 +160,9 @@ END
     my $load = $t->{nginx_static} ? '' : "load_module $t->{module};\n";
     my $user = $> == 0 ? "user www-data;\n" : '';
     my $level = $ENV{TRIFECTA_TEST_DEBUG} ? 'debug' : 'info';
+    # the parameter of listen is deprecated since there is a directive
+    my ($h2_listen, $h2) = $t->nginx_version < 1025001
+                         ? (' http2', '') : ('', "http2 on;\n        ");
     my ($main, $http, $server, $locations)
         = map { $opt->{$_} // '' } qw(main http server locations);
 
@@ -186,8 +189,8 @@ $directives
 $issuers
 $http
     server {
-        listen 127.0.0.1:$t->{port} ssl http2;
-        server_name localhost;
+        listen 127.0.0.1:$t->{port} ssl$h2_listen;
+        ${h2}server_name localhost;
         ssl_certificate $t->{ca};
         ssl_certificate_key $secrets/tls.key;
         ssl_protocols TLSv1.2 TLSv1.3;
