@@ -244,6 +244,16 @@ for my $pause (0, 2) {
         'a_replay_of_what_runs_says_so';
     is id($res), $id, 'by its id';
 
+    my $soon = { query => 'sleep=1500 say=late', model => 'test' };
+    my $first = ask('waited', $soon);
+    is $first->{status}, 202, 'one that takes a while';
+    $res = $t->post($Q, $soon, headers => { 'Idempotency-Key' => 'waited',
+                                            Prefer => 'wait=20' });
+    is $res->{status}, 200, 'a_replay_can_wait_for_the_end';
+    is_deeply [@{ $res->{json} }{qw(query_id status)}],
+        [id($first), 'succeeded'], 'of the first job';
+    ok replayed($res), 'as a replay';
+
     is $t->request('DELETE', "$Q/$id")->{status}, 200, 'it is deleted';
     $res = ask('running', $slow);
     is says($res), '410 gone', 'a_replay_of_what_was_deleted_is_410';

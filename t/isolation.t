@@ -80,8 +80,7 @@ is_deeply [grep { ($route{$_} // '') eq 'ADMIN' xor !ref $row{$_} }
 # A location is one of these: whose routes are above, or one page that needs no
 # token and is tried at the end.
 
-my $kinds = slurp("$root/ngx_module/ngx_http_trifecta_module.c");
-($kinds) = $kinds =~ /_locations\[\] = \{(.*?)\n\};/s;
+my ($kinds) = join("\n", map { slurp($_) } glob "$root/ngx_module/*.c") =~ /_locations\[\] = \{(.*?)\n\};/s;
 is_deeply [sort(($kinds // '') =~ /\{ "(\w+)"/g)], [qw(admin api status)],
     'each_kind_of_location_is_known_here';
 

@@ -300,6 +300,16 @@ server($proxied);
     like ask(token => user('r'))->{headers}{ratelimit},
         qr/"inherited";r=97;/, 'together with questions';
 
+    my $curl = "curl -s --http2 --cacert $t->{ca} -o /dev/null -w"
+        . " '%{http_code} %{http_version}'";
+    my $auth = sub { "-H 'Authorization: Bearer " . user($_[0]) . "'" };
+    is qx($curl @{[$auth->('h')]} @{[$t->url('/open/')]}), '200 2',
+        'HTTP/2 is limited';
+    my $with = '--data-binary @- ' . $auth->('h');
+    is qx(head -c 300000 /dev/zero | $curl $with @{[$t->url('/open/')]}),
+        '429 2',
+        'in the same way, also with a body';
+
     is $t->get('/open/', token => user('o'))->{status}, 200, 'one';
     is $t->get('/open/', token => user('o'))->{status}, 429, 'one only';
 
