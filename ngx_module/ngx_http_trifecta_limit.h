@@ -14,7 +14,7 @@
  * holds over all workers and servers, and what is refused costs nothing.  In
  * a location that makes no jobs it is asked alone (limit_phase.c).
  *
- * "trifecta_fence" (fence.c) stands in front, in shared memory of one server:
+ * "trifecta_fence" (fence.h) stands in front, in shared memory of one server:
  * a bucket for each address, asked before any token is looked at, or for each
  * subject, asked after its token was verified.  It protects the server, not
  * a quota.
