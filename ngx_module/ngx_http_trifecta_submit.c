@@ -170,8 +170,9 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
     if (ngx_http_trifecta_resp_is(reply, 0, "QFULL")) {
         ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_FULL);
         return ngx_http_trifecta_error(r, TF_E_QUEUE_FULL, NULL,
-                                       "%i jobs are open, which is the bound "
-                                       "of the queue", mcf->max_jobs);
+                                       "the queue takes no more than %i open "
+                                       "jobs, or cannot write them down fast "
+                                       "enough", mcf->max_jobs);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "TFULL")) {

@@ -384,6 +384,18 @@ ask_fails('ask_names_doctor_when_a_store_is_away', {},
     qr/503 queue_unavailable.*trifecta doctor/s);
 
 
+# a secret that is no file
+
+require POSIX;
+POSIX::mkfifo("$t->{dir}/fifo", 0600) or die "mkfifo: $!";
+my $asked = time;
+($rc, $out, $err) = $t->run({ env => {
+    TRIFECTA_REDIS_PASSWORD_FILE => "$t->{dir}/fifo" } }, 'doctor');
+isnt($rc, 0, 'doctor is not content with a FIFO');
+cmp_ok(time - $asked, '<', 30, 'a_secret_that_is_no_regular_file_stops_nobody');
+like("$out$err", qr/fifo/, 'and it is named');
+
+
 # no secret is shown
 
 my $log = $t->log_of('commands');

@@ -332,7 +332,7 @@ for my $how ('down', 'frozen') {
         ['a model twice', qr/trifecta_models [^;]+/, 'trifecta_models a a',
          qr/same name twice/],
         ['an unknown kind of location', qr/trifecta api/, 'trifecta apo',
-         qr/must be "api" or "admin"/],
+         qr/must be "api", "admin" or "status"/],
         ['a bound of 0', qr/trifecta_models/,
          "trifecta_max_jobs 0;\ntrifecta_models", qr/must be between/],
     ) {

@@ -188,6 +188,14 @@ $r->cmd('FLUSHALL');
 is_deeply($r->cmd('FCALL_RO', 'trifecta_stats_v1', 1, $P), ['NOTREADY'],
     'stats_of_a_redis_without_an_epoch');
 
+# a ledger that does not keep up
+
+fresh();
+$r->cmd('EVAL', "for i = 1, 100000 do redis.call('XADD', KEYS[1], '*', 'a', 1)"
+    . ' end', 1, "$P:acc");
+is((submit())[0][0], 'QFULL',
+    'jobs_that_the_ledger_has_not_written_yet_are_bounded_too');
+
 # park
 
 fresh();

@@ -39,6 +39,7 @@ local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
 local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
+local LEDGER_MAX  = 100000    -- entries of P:acc, then nothing is accepted
 local DEAD_MAX    = 1000      -- entries of P:dead
 local DROPS_MAX   = 500       -- entries that one claim drops
 
@@ -376,7 +377,11 @@ local function submit(keys, args)
 
     local live = redis.call('ZCARD', live_key)
 
-    if live >= tonumber(o.max) then
+    -- jobs that were cancelled are not open any more, but the ledger still
+    -- has to write them down
+    if live >= tonumber(o.max)
+       or redis.call('XLEN', P .. ':acc') >= LEDGER_MAX
+    then
         return { 'QFULL', live, tonumber(o.max) }
     end
 

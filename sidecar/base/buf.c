@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 
@@ -122,13 +123,22 @@ tf_buf_free(tf_buf_t *b)
 char *
 tf_read_file(const char *path, size_t max, size_t *len)
 {
-    int       fd, saved;
-    char      part[65536];
-    ssize_t   n;
-    tf_buf_t  b = TF_BUF_INIT;
+    int          fd, saved;
+    char         part[65536];
+    ssize_t      n;
+    tf_buf_t     b = TF_BUF_INIT;
+    struct stat  st;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* a FIFO or a device would make the caller wait, maybe for ever */
+
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd == -1) {
+        return NULL;
+    }
+
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+        (void) close(fd);
+        errno = EINVAL;
         return NULL;
     }
 

@@ -34,7 +34,10 @@ void tf_buf_vprintf(tf_buf_t *b, const char *fmt, va_list ap)
 void tf_buf_reset(tf_buf_t *b);
 void tf_buf_free(tf_buf_t *b);
 
-/* Reads a whole file of at most max bytes; NULL with errno (EFBIG) set. */
+/*
+ * Reads a whole regular file of at most max bytes; NULL with errno set (EFBIG;
+ * EINVAL: it is a directory, a FIFO or a device).
+ */
 char *tf_read_file(const char *path, size_t max, size_t *len);
 
 /*

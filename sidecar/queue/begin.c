@@ -80,7 +80,13 @@ tf_begin_relet(tf_beginner_t *b, tf_job_t *job, int64_t row_lease)
 
     if (strcmp(tf_reply_str(reply, 0), "OK") == 0) {
         job->relet = 1;
+
+        /* the heartbeat reads it */
+
+        (void) pthread_mutex_lock(&b->q->mutex);
         job->lease = tf_reply_num(reply, 1);
+        (void) pthread_mutex_unlock(&b->q->mutex);
+
         tf_pool_put(b->q, &b->q->begin, job);
 
     } else {

@@ -284,6 +284,14 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
     reply = tf_redis_call(&l->redis, 0, &cmd);
     tf_cmd_free(&cmd);
 
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        (void) snprintf(l->redis.err, sizeof(l->redis.err), "Redis: %s",
+                        reply->str);
+        freeReplyObject(reply);
+        tf_redis_close(&l->redis);
+        reply = NULL;
+    }
+
     if (reply == NULL) {
         tf_pool_redis_down(l->q, l->redis.err);
         return -1;
