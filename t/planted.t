@@ -36,7 +36,8 @@ sub run {
     local $ENV{TF_PLANTED} = 1;
     local $ENV{TRIFECTA_BIN} = "$build/$trifecta/trifecta";
     local $ENV{TRIFECTA_NGINX} = "$build/$nginx/nginx";
-    delete local @ENV{qw(HARNESS_ACTIVE HARNESS_VERSION TRIFECTA_TEST_KEEP)};
+    delete local @ENV{qw(HARNESS_ACTIVE HARNESS_VERSION TRIFECTA_TEST_KEEP
+                        TRIFECTA_TEST_NGINX_NOTE)};
 
     # what it keeps for whoever looks into a failure goes with this
     my $tmp = File::Temp->newdir('trifecta-p.XXXXXX', TMPDIR => 1);
