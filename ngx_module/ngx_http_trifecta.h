@@ -78,8 +78,10 @@ typedef struct {
     unsigned                      pg_unresolved:1;
 
     unsigned                      used:1;   /* some location needs us */
+    unsigned                      cache_set:1;
 
-    ngx_shm_zone_t               *zone;
+    ngx_shm_zone_t               *zone;     /* of the metrics */
+    ngx_shm_zone_t               *cache;    /* of results, or NULL */
     ngx_http_trifecta_worker_t   *worker;   /* this process' connections */
 } ngx_http_trifecta_main_conf_t;
 

@@ -298,8 +298,9 @@ static ngx_int_t
 ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
     ngx_http_trifecta_redis_answer_t *answer)
 {
-    ngx_http_trifecta_ctx_t   *ctx;
-    ngx_http_trifecta_json_t   j;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_json_t        j;
+    ngx_http_trifecta_main_conf_t  *mcf;
 
     if (!ngx_http_trifecta_cancel_says(r, answer->reply)) {
         return ngx_http_trifecta_cancel_unavailable(r);
@@ -314,6 +315,11 @@ ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
     }
 
     ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    /* the client may go on to another worker before the message gets there */
+
+    ngx_http_trifecta_cache_forget(mcf, &ctx->job_id);
 
     ngx_http_trifecta_json_init(&j, r->pool, 128);
     ngx_http_trifecta_json_lit(&j, "{\"query_id\":");

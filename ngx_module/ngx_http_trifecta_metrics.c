@@ -84,14 +84,22 @@ ngx_http_trifecta_metrics(ngx_http_trifecta_main_conf_t *mcf)
 
 
 void
-ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
-    ngx_http_trifecta_metric_t metric)
+ngx_http_trifecta_count_some(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_metric_t metric, ngx_uint_t n)
 {
     ngx_http_trifecta_metrics_t  *m;
 
     m = ngx_http_trifecta_metrics(mcf);
 
-    (void) ngx_atomic_fetch_add(&m->counters[metric], 1);
+    (void) ngx_atomic_fetch_add(&m->counters[metric], n);
+}
+
+
+void
+ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_metric_t metric)
+{
+    ngx_http_trifecta_count_some(mcf, metric, 1);
 }
 
 

@@ -40,9 +40,15 @@
     X(RESULT_QUEUE, "results_total", "source=\"queue\"",                      \
       "Jobs that were read, by the store that said their state")              \
     X(RESULT_STORE, "results_total", "source=\"store\"", "")                  \
+    X(RESULT_CACHE, "results_total", "source=\"cache\"", "")                  \
     X(CACHE_HIT, "cache_lookups_total", "result=\"hit\"",                     \
       "Looks into the cache of results")                                      \
     X(CACHE_MISS, "cache_lookups_total", "result=\"miss\"", "")               \
+    X(CACHE_BYPASS, "cache_lookups_total", "result=\"bypass\"", "")           \
+    X(CACHE_EVICTED, "cache_evictions_total", "",                             \
+      "Results that had to make room for others")                             \
+    X(CACHE_INVALIDATED, "cache_invalidations_total", "",                     \
+      "Results removed because their job was deleted")                        \
     X(AUTH_FAILURES, "auth_failures_total", "",                               \
       "Requests whose token was missing or refused")                          \
     X(REDIS_CONNECTS, "redis_connects_total", "",                             \
@@ -148,6 +154,9 @@ ngx_int_t ngx_http_trifecta_metrics_zone(ngx_conf_t *cf,
 
 void ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metric_t metric);
+void ngx_http_trifecta_count_some(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_metric_t metric, ngx_uint_t n);
+
 /* The same for an outcome of a submit, which the log may name, too. */
 void ngx_http_trifecta_outcome(ngx_http_request_t *r,
     ngx_http_trifecta_metric_t metric);

@@ -1,3 +1,4 @@
+#include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_routes.h"
 
@@ -184,6 +185,22 @@ ngx_http_trifecta_metrics_stores(ngx_http_trifecta_metrics_t *m,
 }
 
 
+static void
+ngx_http_trifecta_metrics_cache(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_json_t *out)
+{
+    size_t      bytes;
+    ngx_uint_t  entries;
+
+    ngx_http_trifecta_cache_usage(mcf, &entries, &bytes);
+
+    ngx_http_trifecta_metrics_gauge(out, "cache_entries",
+                                    "Results in the cache", entries);
+    ngx_http_trifecta_metrics_gauge(out, "cache_bytes",
+                                    "Memory that they take", bytes);
+}
+
+
 /* What nginx itself counts, if it was built with its status module. */
 
 static void
@@ -283,6 +300,7 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metrics_gauge(out, "subscriber_ready_workers",
                                     "Workers that hear Redis' messages",
                                     sum.subscriber_ready);
+    ngx_http_trifecta_metrics_cache(mcf, out);
     ngx_http_trifecta_metrics_connections(out);
 
     ngx_http_trifecta_metrics_gauge(out, "start_time_seconds",

@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_conf.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
@@ -227,6 +228,26 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_trifecta_main_conf_t, wait_fallback),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_result_cache off | zone=name:size [ttl=time]
+     *               [max=size];
+     * Default:  trifecta_result_cache off;
+     * Context:  http
+     *
+     * Keeps results of finished jobs in memory that all workers share, at
+     * most ttl (60s, and no more than that) each, so that asking for one
+     * again costs no store a command.  A body larger than max (256k) is not
+     * kept.  A worker that does not hear from Redis which jobs are deleted
+     * does not use the cache.
+     */
+
+    { ngx_string("trifecta_result_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_conf_cache,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     /*

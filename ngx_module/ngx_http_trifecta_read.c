@@ -317,10 +317,25 @@ ngx_http_trifecta_read_looked(void *data,
 ngx_int_t
 ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
 {
-    read->row = NULL;
+    ngx_http_request_t             *r;
+    ngx_http_trifecta_main_conf_t  *mcf;
 
-    read->op.cmd = ngx_http_trifecta_job_command(read->op.request, "FCALL_RO",
-                                              TF_FN_LOOK, 0,
+    r = read->op.request;
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    read->row = NULL;
+    ngx_str_null(&read->cached.body);
+
+    if (!read->cancelled
+        && ngx_http_trifecta_cache_get(r, &read->cached) == NGX_OK)
+    {
+        read->seen = ngx_http_trifecta_seen_ended;
+        return NGX_OK;
+    }
+
+    read->ticket = ngx_http_trifecta_cache_ticket(mcf);
+
+    read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO", TF_FN_LOOK, 0,
                                               ngx_http_trifecta_read_looked,
                                               read);
     if (read->op.cmd == NULL) {

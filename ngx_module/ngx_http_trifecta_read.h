@@ -3,12 +3,13 @@
 
 
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_job.h"
 
 
 /*
- * What became of a job: one look at Redis, then, where that does not tell,
- * one at PostgreSQL.
+ * What became of a job: the cache of results, then one look at Redis, then,
+ * where that does not tell, one at PostgreSQL.
  *
  * Redis says where an open job stands; what ended, and what Redis does not
  * know, PostgreSQL says:
@@ -30,8 +31,11 @@
  * know and that is open in PostgreSQL is "no queue", since nobody could tell
  * it, and one that Redis calls cancelled does not need PostgreSQL.
  *
+ * What the cache has is an end that was read like this, and nobody is asked
+ * then; a reading after a cancel does not use it.
+ *
  * A reading may be repeated as often as one likes: it takes nothing from the
- * request's pool.
+ * request's pool, but for what comes from the cache.
  */
 
 typedef struct ngx_http_trifecta_read_s  ngx_http_trifecta_read_t;
@@ -71,8 +75,10 @@ struct ngx_http_trifecta_read_s {
     ngx_uint_t                   stopping;      /* it was told to stop */
     ngx_str_t                    model;
     PGresult                    *row;   /* or NULL; gone when done returns */
+    ngx_http_trifecta_cached_t   cached;        /* then nothing above is set */
 
     ngx_http_trifecta_queue_e    queue;         /* what Redis has said */
+    uint64_t                     ticket;        /* for the cache */
     u_char                       name[TF_MODEL_MAX];
 };
 

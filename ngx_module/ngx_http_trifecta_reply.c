@@ -6,7 +6,6 @@
 
 
 #define NGX_HTTP_TRIFECTA_DETAIL_MAX  512
-#define NGX_HTTP_TRIFECTA_ETAG_LEN    (sizeof("\"\"") - 1 + 32)
 
 
 typedef struct {

@@ -26,6 +26,8 @@ ngx_int_t ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
 /* 304, for a GET whose client has this body already. */
 ngx_int_t ngx_http_trifecta_not_modified(ngx_http_request_t *r);
 
+#define NGX_HTTP_TRIFECTA_ETAG_LEN  (sizeof("\"\"") - 1 + 32)
+
 /*
  * ETag, quoted, of the body to be sent: 32 hex digits of its SHA-256.  The
  * text is in the request's pool; a length of 0 means no memory.

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_result.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_fields.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_reply.h"
@@ -120,6 +121,52 @@ ngx_http_trifecta_result_known(ngx_http_request_t *r, ngx_str_t *etag)
 }
 
 
+/*
+ * The body, and the tag that a GET gets; from the cache if that had them.
+ * An end goes there, unless it is known from PostgreSQL alone.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_result_make(ngx_http_trifecta_read_t *read,
+    ngx_http_trifecta_json_t *j, ngx_str_t *etag)
+{
+    ngx_http_request_t  *r;
+
+    r = read->op.request;
+    ngx_str_null(etag);
+
+    if (read->cached.body.data) {
+        *etag = read->cached.etag;
+
+        ngx_memzero(j, sizeof(ngx_http_trifecta_json_t));
+        j->start = read->cached.body.data;
+        j->last = j->start + read->cached.body.len;
+
+        return NGX_OK;
+    }
+
+    ngx_http_trifecta_result_body(read, j);
+
+    if (r->method != NGX_HTTP_GET) {
+        return NGX_OK;
+    }
+
+    *etag = ngx_http_trifecta_etag(r, j);
+
+    if (etag->len == 0) {
+        return NGX_ERROR;
+    }
+
+    if (read->seen == ngx_http_trifecta_seen_ended && read->row != NULL
+        && read->queue != ngx_http_trifecta_queue_away)
+    {
+        ngx_http_trifecta_cache_put(r, read->ticket, etag, j);
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_result_job(ngx_http_trifecta_poll_t *poll)
 {
@@ -133,12 +180,14 @@ ngx_http_trifecta_result_job(ngx_http_trifecta_poll_t *poll)
     r = read->op.request;
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
-    ngx_http_trifecta_count(mcf, read->row ? NGX_HTTP_TRIFECTA_M_RESULT_STORE
-                                           : NGX_HTTP_TRIFECTA_M_RESULT_QUEUE);
+    ngx_http_trifecta_count(mcf, read->cached.body.data
+                                 ? NGX_HTTP_TRIFECTA_M_RESULT_CACHE
+                                 : read->row
+                                 ? NGX_HTTP_TRIFECTA_M_RESULT_STORE
+                                 : NGX_HTTP_TRIFECTA_M_RESULT_QUEUE);
 
-    ngx_http_trifecta_result_body(read, &j);
-
-    if (ngx_http_trifecta_poll_headers(poll) != NGX_OK
+    if (ngx_http_trifecta_result_make(read, &j, &etag) != NGX_OK
+        || ngx_http_trifecta_poll_headers(poll) != NGX_OK
         || (read->seen == ngx_http_trifecta_seen_open
             && ngx_http_trifecta_retry_after(r, read->position) != NGX_OK))
     {
@@ -147,11 +196,7 @@ ngx_http_trifecta_result_job(ngx_http_trifecta_poll_t *poll)
 
     if (r->method == NGX_HTTP_GET) {
 
-        etag = ngx_http_trifecta_etag(r, &j);
-
-        if (etag.len == 0
-            || ngx_http_trifecta_header_etag(r, &etag) != NGX_OK)
-        {
+        if (ngx_http_trifecta_header_etag(r, &etag) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 

@@ -45,7 +45,8 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     worker->subscriber = ngx_http_trifecta_subscriber_create(cycle, mcf);
 
     if (worker->redis == NULL || worker->pg == NULL
-        || worker->subscriber == NULL)
+        || worker->subscriber == NULL
+        || ngx_http_trifecta_cache_listen(cycle, mcf, worker) != NGX_OK)
     {
         return NGX_ERROR;
     }

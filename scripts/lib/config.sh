@@ -165,6 +165,7 @@ http {
     trifecta_pg_password_file $RUN/secrets/pg_edge.pass;
     trifecta_id_key_file $RUN/secrets/id.key;
     $models
+    trifecta_result_cache zone=trifecta_results:16m;
     trifecta_jwt_issuer local iss=trifecta aud=trifecta alg=HS256
         key=$RUN/secrets/jwt.hs256.key tenant=default;
 
