@@ -22,7 +22,7 @@
  * The edge, and who holds what.
  *
  * - The main configuration (one for http{}) holds what the directives said
- *   and, from init_process on, a pointer to the worker: the two connections
+ *   and, from init_process on, a pointer to the worker: the connections
  *   of this worker process.  Nothing else is mutable.
  * - The location configuration says what a location is: the API, the admin
  *   pages, or something else whose requests need a verified token.

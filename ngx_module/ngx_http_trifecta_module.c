@@ -71,8 +71,8 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      *
      * The Redis that holds the queue.  A name is resolved when the
      * configuration is read; one that cannot be resolved is a warning, and
-     * the queue is unavailable until a reload.  Each worker keeps one
-     * connection.  TLS (rediss://) is not supported.
+     * the queue is unavailable until a reload.  Each worker keeps two
+     * connections, one for messages.  TLS (rediss://) is not supported.
      */
 
     { ngx_string("trifecta_redis"),

@@ -17,8 +17,12 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Test;
 use Trifecta::Test::Waiting;
 
+# A disk that is busy with other things must not freeze the stores: how long
+# they take is what is tested here.
+
 my $t = Trifecta::Test->new(start => 0, sidecars => 0, workers => 1,
-                            wait_fallback => '10m');
+    wait_fallback => '10m', redis_conf => 'appendfsync no',
+    pg_conf => 'fsync = off');
 my $slow = $t->slow;
 my $P = '{trifecta:0}';
 my $Q = '/api/v1/query';
@@ -38,7 +42,10 @@ sub back { unlink "$control/$_[0]" }
 
 sub heard {
     return $t->wait_for(sub {
-        $t->metrics->{trifecta_subscriber_ready_workers} >= 1 }, 20);
+        my $m = $t->metrics;
+        $m->{trifecta_subscriber_ready_workers} >= 1
+            && $m->{trifecta_redis_ready_workers} >= 1
+            && $m->{trifecta_pg_ready_workers} >= 1 }, 20);
 }
 
 # The configuration with other directives; the old worker has gone.
@@ -108,7 +115,7 @@ ok heard(), 'the worker hears Redis';
     my $one = $w->post('x', 1);
     my $res = $w->take($one, 10);
     is $res->{status}, 202, 'a_post_is_202_after_its_time';
-    cmp_ok $res->{time}, '>=', 1, 'not before';
+    cmp_ok $res->{time}, '>=', 0.9, 'not before';
     cmp_ok $res->{time}, '<', 5 * $slow, 'nor long after';
     is $res->{json}{status}, 'queued', 'the job is queued';
     is $res->{headers}{'preference-applied'}, 'wait=1', 'Preference-Applied';
@@ -120,7 +127,7 @@ ok heard(), 'the worker hears Redis';
     $w->run($id);
     $res = $w->take($one, 10);
     is $res->{status}, 200, 'a_get_is_200_with_the_open_body_after_its_time';
-    cmp_ok $res->{time}, '>=', 1, 'not before';
+    cmp_ok $res->{time}, '>=', 0.9, 'not before';
     cmp_ok $res->{time}, '<', 5 * $slow, 'nor long after';
     is $res->{json}{status}, 'running', 'what is told is new';
     is $res->{headers}{'preference-applied'}, 'wait=1', 'Preference-Applied';
@@ -191,7 +198,7 @@ ok heard(), 'the worker hears Redis';
     %known = (headers => { 'If-None-Match' => $res->{headers}{etag} });
     $res = $w->take($w->get($id, 1, %known), 10);
     is $res->{status}, 304, 'a_state_that_does_not_change_is_304_in_the_end';
-    cmp_ok $res->{time}, '>=', 1, 'after the wait';
+    cmp_ok $res->{time}, '>=', 0.9, 'after the wait';
     is $res->{headers}{'preference-applied'}, 'wait=1', 'Preference-Applied';
     is $res->{headers}{vary}, 'Prefer', 'Vary';
 
@@ -258,6 +265,24 @@ ok heard(), 'the worker hears Redis';
 }
 
 
+# It rings while the job is being read
+
+{
+    my $id = $t->ask('x');
+    $w->run($id);
+    $w->row($id, 'succeeded', 'so');
+    switch('slow');
+    my $one = $w->get($id, 30);
+    sleep 0.2;
+    is $w->doorbells, 1, 'it is subscribed, and read as running';
+    $w->finish($id, 'succeeded');
+    sleep 0.1;
+    back('slow');
+    is $w->take($one, $soon)->{json}{response}, 'so',
+        'a_doorbell_that_rings_during_a_reading_is_not_missed';
+}
+
+
 # Redis does not confirm at all: the waiter looks by itself and is told in time
 
 {
@@ -266,7 +291,7 @@ ok heard(), 'the worker hears Redis';
     my $one = $w->get($id, 3);
     my $res = $w->take($one, 15);
     is $res->{json}{status}, 'queued', 'without_a_confirmation_it_is_told';
-    cmp_ok $res->{time}, '>=', 3, 'when its time is over';
+    cmp_ok $res->{time}, '>=', 2.9, 'when its time is over';
     cmp_ok $res->{time}, '<', 15 * $slow, 'and not never';
     back('hold');
     ok heard(), 'the connection is given up and made again';
@@ -320,6 +345,26 @@ ok heard(), 'the worker hears Redis';
     my $res = $w->take($one, 10);
     is $res->{json}{response}, 'so', 'the_fallback_finds_what_was_lost';
     back('deaf');
+
+    # a Redis user that may not subscribe
+
+    $t->redis('ACL', 'SETUSER', 'edge', 'on', '>' . $t->secret('redis.pass'),
+              '~*', 'resetchannels', '+@all');
+    $t->{opt}{redis} = "redis://edge\@127.0.0.1:$port";
+    $t->write_conf;
+    my @old = $t->reload;
+    $t->wait_for(sub { !grep { kill 0, $_ } @old }, 10);
+    $id = $t->ask('x');
+    $one = $w->get($id, 30);
+    waiting(1);
+    ok !$w->there($one, 0.5), 'who may not subscribe waits all the same';
+    $w->end($id, 'so');
+    is $w->take($one, 10)->{json}{response}, 'so', 'and is told';
+    like $t->log_of('error'), qr/does not let it subscribe: NOPERM/,
+        'the log says what is missing';
+    $t->redis('ACL', 'SETUSER', 'edge', '&{trifecta:*');
+    ok heard(), 'with the right it hears';
+    $t->{opt}{redis} = "127.0.0.1:$port";
     configure(wait_fallback => '10m');
 
     for my $case (['99ms', qr/100ms or more/], ['x', qr/invalid value/]) {
@@ -467,7 +512,8 @@ ok heard(), 'the worker hears Redis';
     waitpid $pid, 0;
     $got = $t->read_file($log);
     is scalar(() = $got =~ /:status: 200/g), 5, 'all five are answered';
-    is scalar(() = $got =~ /"status":"queued"/g), 4, 'four as open';
+    is scalar(() = $got =~ /"status":"(?:queued|running)"/g), 4,
+        'four as open';
     heard();
 }
 
@@ -481,10 +527,10 @@ ok heard(), 'the worker hears Redis';
     my $start = time;
     my @old = $t->reload;
     my @res = map { $w->take($_, 5) } @all;
-    is scalar(grep { $_->{status} == 200 && $_->{json}{status} eq 'queued' }
-        @res), 50, 'a_reload_answers_fifty_waiters_with_the_open_body';
-    my @slow = grep { $_->{time} > 60 } @res;
-    is scalar(@slow), 0, 'and not at the end of their time';
+    is scalar(grep { $_->{status} == 200
+        && $_->{json}{status} =~ /^(queued|running)$/ } @res), 50, 'a_reload_answers_fifty_waiters_with_the_open_body';
+    is scalar(grep { $_->{time} > 30 } @res), 0,
+        'and not at the end of their time';
     is scalar(grep { $_->{headers}{'preference-applied'} } @res), 0,
         'which was not what they preferred';
     is scalar(grep { $_->{headers}{'retry-after'} } @res), 50,
@@ -498,13 +544,14 @@ ok heard(), 'the worker hears Redis';
     @all = map { $w->get($_, 60) } @ids[0 .. 4];
     push @all, $w->post('x', 60);
     waiting(6);
+    sleep 0.3;
     switch('cut');
     sleep 0.3;
     $start = time;
     @old = $t->reload;
     @res = map { $w->take($_, 5) } @all;
-    is scalar(grep { $_->{status} == 200 && $_->{json}{status} eq 'queued' }
-        @res), 5, 'without Redis it says what it knew';
+    is scalar(grep { $_->{status} == 200
+        && $_->{json}{status} =~ /^(queued|running)$/ } @res), 5, 'without Redis it says what it knew';
     is $res[5]{status}, 202, 'a POST was accepted';
     ok $t->wait_for(sub { !grep { kill 0, $_ } @old }, 10), 'it is gone';
     cmp_ok time - $start, '<', 5 * $slow, 'within a second';
@@ -542,7 +589,7 @@ ok heard(), 'the worker hears Redis';
     $res = $w->take($short, 15);
     is "$res->{status} $res->{code}", '503 queue_unavailable',
         'redis_killed_an_open_job_is_503_in_the_end';
-    cmp_ok $res->{time}, '>=', 3, 'and not before';
+    cmp_ok $res->{time}, '>=', 2.9, 'and not before';
     $res = $w->take($post, 15);
     is $res->{status}, 202, 'redis_killed_a_post_is_still_202';
 
@@ -586,7 +633,7 @@ ok heard(), 'the worker hears Redis';
     my $res = $w->take($all[1], 15);
     is "$res->{status} $res->{code}", '503 store_unavailable',
         'postgresql_away_an_ended_job_is_503_when_the_time_is_over';
-    cmp_ok $res->{time}, '>=', 2, 'and not before';
+    cmp_ok $res->{time}, '>=', 1.9, 'and not before';
     ok !$w->there($all[0], 0.1), 'the other one waits on';
     $t->start('pg');
     $res = $w->take($all[0], 15);

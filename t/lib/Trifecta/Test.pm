@@ -38,6 +38,7 @@ folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
 
     sidecars => 1           how many to start (0: none; start them later)
     workers => 2            of nginx
+    connections => 1024     of each of them
     start => 1              0: only prepare; then $t->start_all or one by one
     sidecar => {            keys of sidecar.conf, over the test defaults
         threads => 4, lease => '2s', heartbeat => '500ms' }

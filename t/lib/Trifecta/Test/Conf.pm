@@ -161,6 +161,7 @@ END
     my $load = $t->{nginx_static} ? '' : "load_module $t->{module};\n";
     my $user = $> == 0 ? "user www-data;\n" : '';
     my $level = $ENV{TRIFECTA_TEST_DEBUG} ? 'debug' : 'info';
+    my $connections = $opt->{connections} || 1024;
     # the parameter of listen is deprecated since there is a directive
     my ($h2_listen, $h2) = $t->nginx_version < 1025001
                          ? (' http2', '') : ('', "http2 on;\n        ");
@@ -174,7 +175,7 @@ error_log $dir/log/error.log $level;
 worker_shutdown_timeout 10s;
 $main
 events {
-    worker_connections 1024;
+    worker_connections $connections;
 }
 
 http {

@@ -14,7 +14,7 @@ so, and a proxy in front of Redis that misbehaves
     my $res = $w->take($one, 5);        # the answer, within 5 s
 
     Trifecta::Test::Waiting::proxy($dir, $port, $redis_port);
-    # then files in $dir: hold, deaf, cut
+    # then files in $dir: hold, slow, deaf, cut
 
 =cut
 
@@ -152,17 +152,18 @@ sub run {
 }
 
 
+# Both rows at once, as the sidecar writes them.
+
 sub row {
     my ($self, $id, $state, $body) = @_;
-    my $t = $self->{t};
 
-    $t->sql('admin', 'INSERT INTO trifecta.job (id, tenant, owner, kind,'
-        . ' model, prio, state, attempt, accepted, finished, deadline) VALUES'
-        . " (?, 'default', 'test:alice', 'query', 'extractive', 1, ?, 1,"
-        . ' now(), now(), now())', $id, $state);
-    $t->sql('admin', 'INSERT INTO trifecta.job_result (job, tenant, owner,'
-        . " attempt, body) VALUES (?, 'default', 'test:alice', 1, ?)",
-        $id, $body) if defined $body;
+    $self->{t}->sql('admin', 'WITH j AS (INSERT INTO trifecta.job (id,'
+        . ' tenant, owner, kind, model, prio, state, attempt, accepted,'
+        . " finished, deadline) VALUES (?, 'default', 'test:alice', 'query',"
+        . " 'extractive', 1, ?, 1, now(), now(), now()) RETURNING id)"
+        . ' INSERT INTO trifecta.job_result (job, tenant, owner, attempt,'
+        . " body) SELECT id, 'default', 'test:alice', 1, ? FROM j",
+        $id, $state, $body);
 }
 
 
@@ -185,6 +186,8 @@ sub end {
 # Passes bytes between nginx and Redis.  While these files exist in dir:
 #   hold   a connection's bytes to Redis stay here from its next SSUBSCRIBE of
 #          a doorbell on
+#   slow   what Redis answers to other connections than the subscriber's stays
+#          here
 #   deaf   messages are dropped on the way to nginx
 #   cut    connections are closed, and no new one is accepted
 # Returns the pid; the process ends when its parent does.
@@ -198,12 +201,12 @@ sub proxy {
 
     $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
     $SIG{PIPE} = 'IGNORE';
-    my ($listen, %peer, %held);
+    my ($listen, %peer, %held, %until);
 
     my $close = sub {
         for my $sock ($_[0], delete $peer{$_[0]}) {
             delete $peer{$sock};
-            delete $held{$sock};
+            delete @$_{$sock} for \(%held, %until);
             $sock->close;
         }
     };
@@ -223,11 +226,9 @@ sub proxy {
                 next;
             };
 
-        if (%held && !-e "$dir/hold") {
-            for my $sock (values %peer) {
-                my $bytes = delete $held{$sock} // next;
-                $peer{$sock}->syswrite($bytes);
-            }
+        for my $sock (%held ? values %peer : ()) {
+            next if !defined $held{$sock} || -e "$dir/$until{$sock}";
+            $peer{$sock}->syswrite(delete $held{$sock});
         }
 
         for my $sock (IO::Select->new($listen, values %peer)->can_read(0.02))
@@ -250,18 +251,24 @@ sub proxy {
             }
 
             if (${*$sock}{client}) {
-                if (defined $held{$sock} || -e "$dir/hold"
-                    && $bytes =~ /SSUBSCRIBE.*:c:/s)
-                {
-                    $held{$sock} .= $bytes;
-                    next;
-                }
+                ${*$sock}{listens} = 1 if $bytes =~ /SSUBSCRIBE/;
+                $until{$sock} = 'hold'
+                    if -e "$dir/hold" && $bytes =~ /SSUBSCRIBE.*:c:/s;
 
-            } elsif (-e "$dir/deaf" && $bytes =~ /smessage/) {
-                next;
+            } else {
+                next if -e "$dir/deaf" && $bytes =~ /smessage/;
+                $until{$sock} = 'slow'
+                    if -e "$dir/slow" && !${*$other}{listens};
             }
 
-            $other->syswrite($bytes);
+            if (defined $held{$sock} || $until{$sock}
+                && -e "$dir/$until{$sock}")
+            {
+                $held{$sock} .= $bytes;
+            } else {
+                delete $until{$sock};
+                $other->syswrite($bytes);
+            }
         }
     }
 
