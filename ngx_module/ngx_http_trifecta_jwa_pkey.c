@@ -89,6 +89,7 @@ tf_jwa_pss_load(tf_jwa_use_t *use, const unsigned char *data, size_t len)
     const char    *err;
     EVP_PKEY_CTX  *ctx;
 
+    ctx = NULL;
     err = tf_jwa_pkey_read(use, &pkey, data, len);
 
     if (err == NULL) {

@@ -137,33 +137,40 @@ tf_apt_with()
 }
 
 
-# tf_apt_source TMP SUITE package[=version]
+# tf_apt_source TMP SUITE package [VERSION...]
 #
-# The unpacked, patched source lands below TMP/src.  Without a version it is
-# the newest that can be had: lists may name files that are gone again.
+# The unpacked, patched source lands below TMP/src.  A version may be a
+# pattern; the first that can be had is taken, of a pattern (or without any)
+# the newest: lists may name files that are gone again.
 
 tf_apt_source()
 {
-    local  tmp=$1 suite=$2 package=$3 name version versions
+    local  tmp=$1 suite=$2 package=$3 known pattern version
+
+    shift 3
 
     # an entry that does not exist in some mirror must not spoil the rest
     tf_apt "$tmp" "$suite" update || true
     mkdir -p "$tmp/src"
 
-    case $package in
-        *=*) name=${package%%=*} versions=${package#*=} ;;
-        *)   name=$package
-             versions=$(tf_apt_with apt-cache "$tmp" \
-                            showsrc --only-source "$package" |
-                        sed -n 's/^Version: //p' | sort -rVu) ;;
-    esac
+    known=$(tf_apt_with apt-cache "$tmp" showsrc --only-source "$package" |
+            sed -n 's/^Version: //p' | sort -rVu)
 
-    for version in $versions; do
-        if (cd "$tmp/src" && tf_apt "$tmp" "$suite" source "$name=$version")
-        then
-            return 0
-        fi
-        rm -rf "${tmp:?}"/src/*
+    for pattern in "${@:-*}"; do
+        for version in $known; do
+            # shellcheck disable=SC2254
+            case $version in
+                $pattern) ;;
+                *)        continue ;;
+            esac
+
+            if (cd "$tmp/src" &&
+                tf_apt "$tmp" "$suite" source "$package=$version")
+            then
+                return 0
+            fi
+            rm -rf "${tmp:?}"/src/*
+        done
     done
 
     return 1
