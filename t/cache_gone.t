@@ -277,7 +277,7 @@ sub held {
 for (['here', sub { $t->request('DELETE', "$Q/$_[0]") }],
      ['by another nginx', sub {
          elsewhere('DELETE', $_[0]);
-         sleep 0.3 * $slow;
+         sleep 0.3;
      }],
      ['while nobody listened', sub {
          $t->redis('CLIENT', 'KILL', 'TYPE', 'pubsub');
