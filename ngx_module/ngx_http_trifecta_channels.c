@@ -112,13 +112,10 @@ void
 ngx_http_trifecta_channel_ask(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_channel_t *channel)
 {
-    if (ngx_http_trifecta_subscriber_send(sub, "SSUBSCRIBE",
+    channel->asked = (ngx_http_trifecta_subscriber_send(sub, "SSUBSCRIBE",
                                        &channel->node.str,
                                        ngx_http_trifecta_subscriber_confirmed)
-        == NGX_OK)
-    {
-        channel->asked = sub->asked;
-    }
+                      == NGX_OK);
 }
 
 

@@ -13,16 +13,14 @@
  */
 
 /*
- * A channel is asked for once on a connection as long as it exists; "asked"
- * is which one of the connection's SSUBSCRIBE that was.  Redis answers them
- * in order, so the answer with the same number is the channel's own, and not
- * that of one of the same name that was left before.
+ * A confirmation may be that of a channel of the same name that was left
+ * before; then its waiters read too early, and again when theirs comes.
  */
 
 struct ngx_http_trifecta_channel_s {
     ngx_str_node_t                   node;
     ngx_queue_t                      waiters;
-    ngx_uint_t                       asked;     /* 0: not on this connection */
+    unsigned                         asked:1;   /* on this connection */
     unsigned                         heard:1;   /* Redis has confirmed it */
     u_char                           name[1];
 };
@@ -38,9 +36,6 @@ struct ngx_http_trifecta_subscriber_s {
 
     ngx_rbtree_t                     channels;
     ngx_rbtree_node_t                sentinel;
-    ngx_uint_t                       asked;     /* SSUBSCRIBE sent */
-    ngx_uint_t                       answered;
-
     ngx_queue_t                      waiters;
     ngx_uint_t                       nwaiters;
     ngx_queue_t                      due;

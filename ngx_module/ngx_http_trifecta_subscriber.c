@@ -15,6 +15,15 @@ static const ngx_http_trifecta_redis_owner_t  ngx_http_trifecta_subscriber = {
 };
 
 
+static ngx_uint_t
+ngx_http_trifecta_subscriber_is_inv(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name)
+{
+    return name->len == sub->inv.len
+           && ngx_memcmp(name->data, sub->inv.data, name->len) == 0;
+}
+
+
 void
 ngx_http_trifecta_subscriber_confirmed(void *data,
     ngx_http_trifecta_redis_answer_t *answer)
@@ -48,12 +57,10 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
         return;
     }
 
-    sub->answered++;
-
     name.data = (u_char *) reply->element[1]->str;
     name.len = reply->element[1]->len;
 
-    if (sub->answered == 1) {
+    if (ngx_http_trifecta_subscriber_is_inv(sub, &name)) {
         sub->up = 1;
         ngx_http_trifecta_slot(sub->mcf)->subscriber_ready = 1;
 
@@ -68,7 +75,7 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
 
     channel = ngx_http_trifecta_channel_find(sub, &name);
 
-    if (channel != NULL && channel->asked == sub->answered) {
+    if (channel != NULL) {
         channel->heard = 1;
         ngx_http_trifecta_channel_due(sub, channel, 1);
     }
@@ -95,10 +102,6 @@ ngx_http_trifecta_subscriber_send(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_redis_rearm(redis);
     ngx_post_event(redis->connection->write, &ngx_posted_events);
 
-    if (handler) {
-        sub->asked++;
-    }
-
     return NGX_OK;
 }
 
@@ -109,9 +112,6 @@ ngx_http_trifecta_subscriber_ready(void *data)
     ngx_http_trifecta_subscriber_t *sub = data;
 
     ngx_http_trifecta_channel_t  *channel;
-
-    sub->asked = 0;
-    sub->answered = 0;
 
     if (ngx_http_trifecta_subscriber_send(sub, "SSUBSCRIBE", &sub->inv,
                                        ngx_http_trifecta_subscriber_confirmed)
@@ -188,9 +188,8 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
     text.data = (u_char *) reply->element[2]->str;
     text.len = reply->element[2]->len;
 
-    if (name.len == sub->inv.len
-        && ngx_memcmp(name.data, sub->inv.data, name.len) == 0)
-    {
+    if (ngx_http_trifecta_subscriber_is_inv(sub, &name)) {
+
         for (deletions = sub->deletions; deletions;
              deletions = deletions->next)
         {
