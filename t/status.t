@@ -17,6 +17,9 @@ my $slow = $t->slow;
 
 sub status { $t->admin('/status', @_) }
 
+# the sidecar listens before it has said to Redis that it is there
+$t->wait_for(sub { $t->redis('ZCARD', '{trifecta:0}:wk') }, 10);
+
 my $res = status();
 my $s = $res->{json};
 is $res->{status}, 200, 'the page is there';
