@@ -12,7 +12,8 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Test;
 
 my $t = Trifecta::Test->new(start => 0, sidecar => {
-    threads => 4, lease => '3s', heartbeat => '1s' });
+    threads => 4, lease => '3s', heartbeat => '1s' },
+    pg_conf => "log_statement = 'all'\nlog_line_prefix = '%u '\n");
 my $P = '{trifecta:0}';
 my $n = 0;
 
@@ -155,6 +156,12 @@ ok($t->wait_for(sub { $t->redis('XLEN', "$P:acc") == 0 }, 10), 'ledgered');
 is_deeply([row($id, 'idem_key', 'retry_of')],
     ['cd' x 32, '01990000-0000-7000-8000-000000000001'],
     'its_row_knows_the_key_and_what_it_repeats');
+
+my @said = grep { /^trifecta_queue / } split /\n/, $t->log_of('pg');
+cmp_ok(scalar(grep { /INSERT INTO trifecta\.job / } @said), '>', 10,
+    'PostgreSQL has logged what the queue does');
+is(scalar(grep { /(statement|execute \S+): *(BEGIN|START)/i } @said), 0,
+    'a_worker_that_is_stopped_at_any_moment_holds_no_row_of_a_job_locked');
 
 $t->invariants_hold('sets and hashes agree');
 $t->idle_holds('nothing is left open');

@@ -94,7 +94,12 @@ static const char  tf_store_new_sql[] =
     "{\"code\":\"queue_entry_damaged\",\"message\":\"What the queue held of "  \
     "the job was damaged.\"}"
 
-/* What the ledger does, in this order, in one transaction. */
+/*
+ * What the ledger does, in this order.  Each is a transaction of its own, and
+ * may be repeated: one over all of them would keep rows locked between two
+ * statements, and a process that is stopped just there would hold up every
+ * other one that begins or completes these jobs.
+ */
 
 static const char *const  tf_store_ledger_sql[] = {
     tf_store_new_sql,
@@ -499,22 +504,16 @@ tf_store_ledger(tf_pg_t *pg, const char *rows)
 
     params[0] = rows;
 
-    rc = tf_pg_exec(pg, 0, "BEGIN");
-
-    for (i = 0; rc == TF_PG_OK
-                && i < sizeof(tf_store_ledger_sql)
-                       / sizeof(tf_store_ledger_sql[0]); i++)
+    for (i = 0; i < sizeof(tf_store_ledger_sql)
+                    / sizeof(tf_store_ledger_sql[0]); i++)
     {
         rc = tf_pg_query(pg, NULL, 0, tf_store_ledger_sql[i], 1, params);
+
+        if (rc != TF_PG_OK) {
+            return (rc == TF_PG_ERROR && tf_store_bad_data(pg)) ? TF_PG_ERROR
+                                                                : TF_PG_DOWN;
+        }
     }
 
-    if (rc == TF_PG_OK) {
-        return tf_pg_commit(pg);
-    }
-
-    if (rc == TF_PG_ERROR) {
-        tf_pg_rollback(pg);
-    }
-
-    return tf_store_bad_data(pg) ? TF_PG_ERROR : TF_PG_DOWN;
+    return TF_PG_OK;
 }
