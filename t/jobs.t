@@ -119,7 +119,7 @@ my $found = $t->sql('admin', "SELECT count(*) FROM trifecta.job_result "
 is($found, 0, 'and_its_text_is_nowhere');
 is((grep { /pid=$pid attempt=\d+ ghost/ } $t->log_of('sidecar', $victim)), 0,
     'not in a log either');
-ok(state_of(test_job('say=x')), 'it works on');
+ok(until_state(test_job('say=x'), 'succeeded'), 'it works on');
 
 
 # drain
