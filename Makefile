@@ -337,15 +337,15 @@ conf: build/test/unit/conf_file_test
 
 install: all
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(modulesdir)' \
-	    '$(DESTDIR)$(datadir)/migrations/redis' \
+	    '$(DESTDIR)$(datadir)/migrations/redis/trifecta_v1' \
 	    '$(DESTDIR)$(datadir)/conf/snippets' '$(DESTDIR)$(docdir)' \
 	    '$(DESTDIR)$(sysconfdir)/trifecta'
 	install -m 755 build/release/trifecta '$(DESTDIR)$(bindir)/'
 	install -m 644 build/release/ngx_http_trifecta_module.so \
 	    '$(DESTDIR)$(modulesdir)/'
 	install -m 644 migrations/*.sql '$(DESTDIR)$(datadir)/migrations/'
-	install -m 644 migrations/redis/*.lua \
-	    '$(DESTDIR)$(datadir)/migrations/redis/'
+	install -m 644 migrations/redis/trifecta_v1/*.lua \
+	    '$(DESTDIR)$(datadir)/migrations/redis/trifecta_v1/'
 	install -m 644 conf/*.conf '$(DESTDIR)$(datadir)/conf/'
 	test '$(NGX_HTTP2)' != 1 || sed -i -f scripts/lib/http2.sed \
 	    '$(DESTDIR)$(datadir)/conf/nginx.conf'

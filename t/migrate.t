@@ -46,9 +46,11 @@ sub checksum {
 sub folder {
     my ($name) = @_;
     my $dir = "$t->{dir}/$name";
-    mkdir $_ or die "$_: $!" for $dir, "$dir/redis";
+    mkdir $_ or die "$_: $!" for $dir, "$dir/redis",
+        "$dir/redis/trifecta_v1";
     copy($_, $dir) for glob $t->root . '/migrations/*.sql';
-    copy($_, "$dir/redis") for glob $t->root . '/migrations/redis/*.lua';
+    copy($_, "$dir/redis/trifecta_v1")
+        for glob $t->root . '/migrations/redis/trifecta_v1/*.lua';
     return $dir;
 }
 

@@ -10,122 +10,11 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Trifecta::Test;
+use Trifecta::Test::Queue;
 
 my $t = Trifecta::Test->new(start => 0,
                             redis_conf => "maxmemory 64mb\n");
-my $P = '{trifecta:0}';
-my $r;
-
-$t->start('redis');
-$r = $t->redis_client;
-
-my $library = $t->read_file($t->root . '/migrations/redis/trifecta_v1.lua');
-
-sub fcall {
-    my ($name, @args) = @_;
-    return $r->cmd('FCALL', "trifecta_${name}_v1", 1, $P, @args);
-}
-
-sub look { $r->cmd('FCALL_RO', 'trifecta_look_v1', 1, $P, @_) }
-
-my $next = 0;
-
-sub job {
-    my (%o) = @_;
-    my %job = (id => sprintf('00000000-0000-7000-8000-%012x', ++$next),
-               tenant => 't', owner => 'o', groups => '[]', scopes => '[]',
-               kind => 'query', model => 'm', prio => 1, payload => '{"q":1}',
-               request_id => 'req', fp => 'f', limit => 60000, max => 10000,
-               tmax => 10000, %o);
-    return \%job;
-}
-
-sub submit {
-    my $job = ref $_[0] ? $_[0] : job(@_);
-    my $reply = fcall('submit', map { $_ => $job->{$_} } sort keys %$job);
-    return wantarray ? ($reply, $job->{id}) : $reply;
-}
-
-sub fresh {
-    $r->cmd('FLUSHALL');
-    $r->cmd('FUNCTION', 'LOAD', 'REPLACE', $library);
-    fcall('epoch', 1);
-}
-
-# A claimed job as a hash.
-
-my @COLUMNS = qw(what id sid lease prio tenant owner groups scopes kind model
-                 payload request_id fp acc dl now fails trace);
-
-sub jobs { map { my %j; @j{@COLUMNS} = @$_; \%j } @_ }
-
-sub claim {
-    my ($w, $n, $lowest) = @_;
-    my ($last, @jobs) = @{ fcall('claim', $w, $n, $lowest // 0) };
-    return jobs(@jobs);
-}
-
-sub reclaim {
-    my ($w, $n, $lease) = @_;
-    return jobs(@{ fcall('reclaim', $w, $n, $lease) });
-}
-
-# Redis seems to have been looked after all the time.
-
-sub no_outage { $r->cmd('HDEL', "$P:meta", 'hold'); $r->cmd('HSET', "$P:meta",
-                'reclaim', $r->cmd('TIME')->[0] * 1000) }
-
-sub card { $r->cmd('ZCARD', "$P:$_[0]") }
-
-sub counts_agree {
-    my ($name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($live, $parts) = (card('live'), card('dly'));
-
-    for my $key (@{ $r->cmd('KEYS', "$P:t:*") }) {
-        $parts += $r->cmd('ZCARD', $key) if $key =~ /:(ready|run|park)$/;
-        if ($key =~ /:ready$/ && $r->cmd('ZCARD', $key) > 16) {
-            return fail("$name: $key has more than 16");
-        }
-    }
-
-    return is($parts, $live, $name);
-}
-
-sub nothing_is_left {
-    my ($name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my @left;
-
-    for my $key (sort @{ $r->cmd('KEYS', "$P:*") }) {
-        my $type = $r->cmd('TYPE', $key);
-        next if $key =~ /:(dead|idem:.*|lim:.*)$/;
-        if ($type eq 'stream') {
-            push @left, $key if $r->cmd('XLEN', $key);
-            my $group = $key =~ /:acc$/ ? 'l' : 'w';
-            push @left, "$key pending"
-                if $r->cmd('XPENDING', $key, $group)->[0];
-        } elsif ($key =~ /:j:/) {
-            push @left, "$key without TTL" if $r->cmd('TTL', $key) < 0;
-            push @left, "$key with payload"
-                if $r->cmd('HEXISTS', $key, 'payload');
-        } elsif ($key !~ /:(meta|wk)$/) {
-            push @left, $key;
-        }
-    }
-
-    return is_deeply(\@left, [], $name);
-}
-
-sub ledger_all {
-    for my $e (@{ $r->cmd('XRANGE', "$P:acc", '-', '+') }) {
-        my %f = @{ $e->[1] };
-        fcall('ledgered', $e->[0], $f{id});
-    }
-}
-
-
-$r->cmd('FUNCTION', 'LOAD', 'REPLACE', $library);
+use_queue($t);
 
 is_deeply(scalar submit(), ['NOTREADY'],
     'submit_to_a_redis_without_an_epoch_is_refused');
@@ -259,7 +148,7 @@ is_deeply([map $_->{id}, claim('w1', 1)], [$good],
 
 fresh();
 my ($last) = @{ fcall('claim', 'w1', 1, 0) };
-is_deeply($last, [map { { @{ $r->cmd('XINFO', 'STREAM', "$P:r:$_") } }
+is_deeply([@$last[3 .. 5]], [map { { @{ $r->cmd('XINFO', 'STREAM', "$P:r:$_") } }
                         ->{'last-generated-id'} } 0 .. 2],
     'claim_says_behind_which_ids_to_wait_when_it_has_nothing');
 
@@ -577,14 +466,14 @@ fcall('cancel', 't', 'o', $_) for @flood;
 
     cmp_ok($entries - $r->cmd('XLEN', "$P:r:1"), '<=', 510,
         'one_claim_drops_a_bounded_number_of_entries');
-    is_deeply($reply->[0], [],
+    is(scalar @{ $reply->[0] }, 3,
         'and does not say that there is nothing to wait for');
     is($reply->[1][1], $id, 'what it found is handed out');
 
     my $more = 10;
     do { $reply = fcall('claim', 'w1', 4, 0) }
-        while !@{ $reply->[0] } && --$more;
-    is(scalar @{ $reply->[0] }, 3, 'the next ones drop the rest');
+        while @{ $reply->[0] } < 6 && --$more;
+    is(scalar @{ $reply->[0] }, 6, 'the next ones drop the rest');
     is($r->cmd('XLEN', "$P:r:1"), 1, 'all of it');
 }
 

@@ -28,7 +28,8 @@
  *   P:acc               stream, group "l"  accept log, read by the ledger
  *   P:dead              stream, bounded    jobs that died, for operators
  *   P:wk                zset worker -> ms  last sign of life of each worker
- *   P:meta              hash               epoch, schema, paused, reclaim
+ *   P:meta              hash               epoch, schema, paused, reclaim,
+ *                                          install, server, store, rebuild
  *
  * and the sharded channels
  *
@@ -36,7 +37,7 @@
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
  *   P:inv               ids of deleted jobs, for caches
  *
- * Only the function library writes them (migrations/redis/trifecta_v1.lua
+ * Only the function library writes them (migrations/redis/trifecta_v1/
  * documents each function's arguments and answers).
  */
 
@@ -65,6 +66,17 @@
 #define TF_FN_LEDGERED      TF_FN("ledgered")
 #define TF_FN_STATS         TF_FN("stats")
 #define TF_FN_EPOCH         TF_FN("epoch")
+#define TF_FN_INSTALL       TF_FN("install")
+#define TF_FN_REBUILD       TF_FN("rebuild")
+#define TF_FN_ADOPT         TF_FN("adopt")
+#define TF_FN_RESTORE       TF_FN("restore")
+#define TF_FN_RESTORE_IDEM  TF_FN("restore_idem")
+#define TF_FN_CHECK         TF_FN("check")
+#define TF_FN_SETTLE        TF_FN("settle")
+#define TF_FN_RELOG         TF_FN("relog")
+#define TF_FN_FORGET        TF_FN("forget")
+#define TF_FN_STRAYS        TF_FN("strays")
+#define TF_FN_DROP          TF_FN("drop")
 
 
 /*

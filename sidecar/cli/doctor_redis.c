@@ -4,13 +4,12 @@
 
 #include <trifecta/keys.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "cli/doctor.h"
+#include "queue/library.h"
 
 
 #define TF_DOCTOR_PREFIX   "{trifecta:0}"
-#define TF_DOCTOR_LIBRARY  "trifecta_v" TF_REDIS_SCHEMA_STR
 #define TF_DOCTOR_SEEN_MS  60000
 
 #define TF_DOCTOR_MIGRATE  "run \"trifecta migrate\""
@@ -121,15 +120,15 @@ tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis)
 static void
 tf_doctor_library(tf_doctor_t *d, tf_redis_t *redis)
 {
+    char               err[512];
     char              *code;
-    size_t             i, len;
-    tf_buf_t           path = TF_BUF_INIT;
+    size_t             i;
     redisReply        *reply;
     const char        *loaded;
     const redisReply  *library;
 
     reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
-                             TF_DOCTOR_LIBRARY, "WITHCODE", NULL);
+                             TF_LIBRARY, "WITHCODE", NULL);
 
     loaded = NULL;
     library = tf_reply_len(reply) == 1 ? reply->element[0] : NULL;
@@ -140,9 +139,7 @@ tf_doctor_library(tf_doctor_t *d, tf_redis_t *redis)
         }
     }
 
-    tf_buf_printf(&path, "%s/redis/" TF_DOCTOR_LIBRARY ".lua",
-                  d->conf->migrations);
-    code = path.failed ? NULL : tf_read_file(path.data, 1 << 20, &len);
+    code = tf_library_read(d->conf, err, sizeof(err));
 
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
@@ -151,27 +148,26 @@ tf_doctor_library(tf_doctor_t *d, tf_redis_t *redis)
 
     } else if (loaded == NULL) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
-                      TF_DOCTOR_MIGRATE, "the library " TF_DOCTOR_LIBRARY
+                      TF_DOCTOR_MIGRATE, "the library " TF_LIBRARY
                       " is not loaded");
 
     } else if (code == NULL) {
         tf_doctor_add(d, TF_DOCTOR_WARN, "Redis functions",
                       "\"migrations\" must name the folder of this release",
-                      TF_DOCTOR_LIBRARY " is loaded, but there is no \"%s\" "
-                      "to compare with", path.data ? path.data : "");
+                      TF_LIBRARY " is loaded, but there is nothing to "
+                      "compare it with: %s", err);
 
     } else if (strcmp(loaded, code) != 0) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
-                      TF_DOCTOR_MIGRATE, "the library " TF_DOCTOR_LIBRARY
+                      TF_DOCTOR_MIGRATE, "the library " TF_LIBRARY
                       " is not the one of this release");
 
     } else {
         tf_doctor_add(d, TF_DOCTOR_OK, "Redis functions", NULL,
-                      TF_DOCTOR_LIBRARY);
+                      TF_LIBRARY);
     }
 
     free(code);
-    tf_buf_free(&path);
     freeReplyObject(reply);
 }
 

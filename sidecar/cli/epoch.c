@@ -6,15 +6,13 @@
 
 #include <trifecta/keys.h>
 
-#include "base/buf.h"
 #include "cli/doctor.h"
+#include "queue/library.h"
 #include "queue/redis.h"
 
 
 #define TF_EPOCH_SHARD    "0"
 #define TF_EPOCH_PREFIX   "{trifecta:0}"
-#define TF_EPOCH_LIBRARY  "trifecta_v" TF_REDIS_SCHEMA_STR
-#define TF_EPOCH_LUA_MAX  (1024 * 1024)
 #define TF_EPOCH_LOAD_MS  10000
 #define TF_EPOCH_FAIL_MS  300000
 
@@ -56,7 +54,7 @@ tf_epoch_library_same(const tf_cli_t *cli, tf_redis_t *redis,
     const redisReply  *library;
 
     reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
-                             TF_EPOCH_LIBRARY, "WITHCODE", NULL);
+                             TF_LIBRARY, "WITHCODE", NULL);
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
         return tf_epoch_redis_failed(cli, redis, reply,
@@ -86,24 +84,15 @@ tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     tf_redis_t *redis)
 {
     int          rc, same;
+    char         err[512];
     char        *code;
-    size_t       len;
-    tf_buf_t     path = TF_BUF_INIT;
     redisReply  *reply;
 
     rc = -1;
-    code = NULL;
 
-    tf_buf_printf(&path, "%s/redis/" TF_EPOCH_LIBRARY ".lua",
-                  conf->migrations);
-    if (path.failed) {
-        (void) tf_cli_error(cli, "out of memory");
-        goto done;
-    }
-
-    code = tf_read_file(path.data, TF_EPOCH_LUA_MAX, &len);
+    code = tf_library_read(conf, err, sizeof(err));
     if (code == NULL) {
-        (void) tf_cli_error(cli, "cannot read \"%s\": %m", path.data);
+        (void) tf_cli_error(cli, "%s", err);
         goto done;
     }
 
@@ -121,7 +110,7 @@ tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
 
     if (e->dry_run) {
         (void) printf("would load the Redis function library "
-                      TF_EPOCH_LIBRARY "\n");
+                      TF_LIBRARY "\n");
         rc = 0;
         goto done;
     }
@@ -135,14 +124,13 @@ tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     }
 
     freeReplyObject(reply);
-    (void) printf("loaded the Redis function library " TF_EPOCH_LIBRARY
+    (void) printf("loaded the Redis function library " TF_LIBRARY
                   "\n");
     rc = 0;
 
 done:
 
     free(code);
-    tf_buf_free(&path);
 
     return rc;
 }

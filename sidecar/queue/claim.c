@@ -56,16 +56,22 @@ tf_claim_places(tf_claimer_t *c)
 
 
 static unsigned
-tf_claim_take(tf_claimer_t *c, const redisReply *reply, size_t from)
+tf_claim_take(tf_claimer_t *c, const redisReply *reply)
 {
     size_t     i;
+    int64_t    epoch;
     unsigned   n;
     tf_job_t  *job;
 
-    n = 0;
+    if (tf_reply_len(reply) == 0) {
+        return 0;
+    }
 
-    for (i = from; i < tf_reply_len(reply); i++) {
-        job = tf_job_from_reply(reply->element[i], c->redis.epoch);
+    n = 0;
+    epoch = tf_reply_num(reply->element[0], 0);
+
+    for (i = 1; i < tf_reply_len(reply); i++) {
+        job = tf_job_from_reply(reply->element[i], epoch);
 
         if (job == NULL) {
             tf_log(TF_LOG_ERROR, "Redis handed out what is no job");
@@ -134,7 +140,7 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
         return;
     }
 
-    n = tf_claim_take(c, reply, 0);
+    n = tf_claim_take(c, reply);
     freeReplyObject(reply);
 
     if (n) {
@@ -187,11 +193,11 @@ tf_claim_claim(tf_claimer_t *c, int places)
         return -1;
     }
 
-    n = tf_claim_take(c, reply, 1);
+    n = tf_claim_take(c, reply);
 
     for (i = 0; i < TF_PRIORITIES && tf_reply_len(reply) > 0; i++) {
         (void) snprintf(c->last[i], sizeof(c->last[i]), "%s",
-                        tf_reply_str(reply->element[0], (size_t) i));
+                        tf_reply_str(reply->element[0], (size_t) i + 3));
     }
 
     freeReplyObject(reply);

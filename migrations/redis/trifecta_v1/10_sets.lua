@@ -1,0 +1,167 @@
+local function now_ms()
+    local t = redis.call('TIME')
+    return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+
+local function job_key(P, id)
+    return P .. ':j:' .. id
+end
+
+
+-- Fields of a hash as a table; nil when there is no such hash, or another
+-- thing of that name.
+
+local function job_get(P, id, ...)
+    local names = { 'state', ... }
+    local values = redis.pcall('HMGET', job_key(P, id), unpack(names))
+
+    if values.err or not values[1] then
+        return nil
+    end
+
+    local job = {}
+
+    for i, name in ipairs(names) do
+        job[name] = values[i] or nil
+    end
+
+    return job
+end
+
+
+-- Puts a queued job into its stream, or parks it when its tenant has enough
+-- there.  The order in the park is priority, then acceptance, so a job that
+-- was released comes before those accepted later.
+
+local function enqueue(P, id, tenant, prio, acc)
+    local T = P .. ':t:' .. tenant
+
+    if redis.call('ZCARD', T .. ':ready') >= READY_MAX then
+        redis.call('ZADD', T .. ':park', prio * 2^42 + acc, id)
+        redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'parked')
+        redis.call('HDEL', job_key(P, id), 'sid')
+        return
+    end
+
+    local sid = redis.call('XADD', P .. ':r:' .. prio, '*', 'id', id)
+
+    redis.call('ZADD', T .. ':ready', acc, id)
+    redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'ready',
+               'sid', sid)
+end
+
+
+local function promote(P, tenant)
+    local T = P .. ':t:' .. tenant
+
+    while redis.call('ZCARD', T .. ':ready') < READY_MAX do
+        local id = redis.call('ZPOPMIN', T .. ':park')[1]
+
+        if not id then
+            return
+        end
+
+        local job = job_get(P, id, 'prio', 'acc', 'sub')
+
+        if job and job.state == 'queued' and job.sub == 'parked' then
+            enqueue(P, id, tenant, tonumber(job.prio), tonumber(job.acc))
+        end
+    end
+end
+
+
+-- Not before its time: pump puts it into the stream then.
+
+local function put_off(P, id, due)
+    redis.call('ZADD', P .. ':dly', due, id)
+    redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'delayed',
+               'run_at', due)
+    redis.call('HDEL', job_key(P, id), 'worker', 'sid')
+end
+
+
+-- The only way out of ready and run: the stream entry goes, and the place
+-- is given to the tenant's next parked job.
+
+local function leave(P, id, tenant, prio, sid, sub)
+    local T = P .. ':t:' .. tenant
+
+    if sid then
+        local stream = P .. ':r:' .. prio
+        redis.call('XACK', stream, 'w', sid)
+        redis.call('XDEL', stream, sid)
+    end
+
+    redis.call('ZREM', T .. ':' .. sub, id)
+    promote(P, tenant)
+end
+
+
+-- Who waits for a job hears its doorbell, with the state that it is in now;
+-- what became of it, they read.
+
+local function ring(P, id, state)
+    redis.call('SPUBLISH', P .. ':c:' .. id, state)
+end
+
+
+-- The end of an open job, as far as Redis is concerned.
+
+local function ended(P, id, tenant, state)
+    redis.call('ZREM', P .. ':live', id)
+    redis.call('ZREM', P .. ':t:' .. tenant .. ':live', id)
+    redis.call('HSET', job_key(P, id), 'state', state)
+    redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
+    ring(P, id, state)
+end
+
+
+--[[
+Whether a job (of the stream of prio) has what every later step takes for
+granted.  One that has not was not written by submit, or was damaged since: a
+function that stumbles over it would do so each time, and the other jobs of
+the same call with it.
+--]]
+
+local SOUND = { 'sid', 'tenant', 'owner', 'prio', 'acc', 'dl', 'lease',
+                'attempt', 'fails', 'crashes', 'lost' }
+
+local function sound(job, prio)
+    for i = 4, #SOUND do
+        local n = job[SOUND[i]]
+
+        if not n or #n > 15 or not n:match('^%d+$') then
+            return false
+        end
+    end
+
+    local p = tonumber(job.prio)
+
+    return job.tenant and job.owner and p < PRIORITIES and p == (prio or p)
+end
+
+
+-- It ends as failed; the ledger closes its row, if it has one.
+
+local function damaged(P, id, job, prio, sid)
+    local tenant = job.tenant or ''
+
+    leave(P, id, tenant, prio, sid, 'ready')
+    redis.call('ZREM', P .. ':t:' .. tenant .. ':run', id)
+    ended(P, id, tenant, 'failed')
+    redis.call('XADD', P .. ':acc', '*', 'op', 'damaged', 'id', id)
+end
+
+
+-- Fields and their values as a table.
+
+local function options(args)
+    local o = {}
+
+    for i = 1, #args, 2 do
+        o[args[i]] = args[i + 1]
+    end
+
+    return o
+end

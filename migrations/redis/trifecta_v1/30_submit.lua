@@ -1,0 +1,182 @@
+--[[
+submit P (field value)...
+  id tenant owner groups scopes kind model prio payload request_id fp
+  limit  ms until the hard deadline
+  max    bound of open jobs of the shard
+  tmax   bound of open jobs of the tenant
+optional:
+  idem   SHA-256 of owner, route and Idempotency-Key, in hex
+  delay  ms, not before
+  retry_of  id of the job that this one repeats
+  trace  traceparent
+  durable  1: its doorbell says "ledgered" once the ledger has written it
+  nlim lim<i> lim<i>k lim<i>q lim<i>w   rate limits: policy, key, quota,
+         window in ms; i from 1 to nlim
+-> OK id acc live tlive limits...       accepted
+   DUP id acc live tlive                this id was accepted before (a resend)
+   REPLAY id                            this idem was, with the same fp
+   CONFLICT id                          this idem was, with another fp
+   NOTREADY                             no epoch: nothing is accepted
+   PAUSED                               by an operator, or while it is rebuilt
+   QFULL live max | TFULL tlive tmax
+   LIMITED wait(ms) policy limits...
+   limits: name quota window(ms) remaining reset(ms), for each
+--]]
+
+local function submit(keys, args)
+    local P = keys[1]
+    local o = options(args)
+
+    local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused',
+                            'rebuild')
+
+    if not meta[1] then
+        return { 'NOTREADY' }
+    end
+
+    local idem_key = o.idem and P .. ':idem:' .. o.tenant .. ':' .. o.idem
+
+    if idem_key then
+        local old = redis.call('GET', idem_key)
+
+        if old then
+            local id, fp = old:match('^(%S+) (.*)$')
+
+            if fp ~= o.fp then
+                return { 'CONFLICT', id }
+            end
+
+            if id ~= o.id then
+                return { 'REPLAY', id }
+            end
+        end
+    end
+
+    local live_key = P .. ':live'
+    local tlive_key = P .. ':t:' .. o.tenant .. ':live'
+    local old = redis.call('HGET', job_key(P, o.id), 'acc')
+
+    if old then
+        return { 'DUP', o.id, tonumber(old), redis.call('ZCARD', live_key),
+                 redis.call('ZCARD', tlive_key) }
+    end
+
+    if meta[2] or meta[3] then
+        return { 'PAUSED' }
+    end
+
+    local live = redis.call('ZCARD', live_key)
+
+    -- jobs that were cancelled are not open any more, but the ledger still
+    -- has to write them down
+    if live >= tonumber(o.max)
+       or redis.call('XLEN', P .. ':acc') >= LEDGER_MAX
+    then
+        return { 'QFULL', live, tonumber(o.max) }
+    end
+
+    local tlive = redis.call('ZCARD', tlive_key)
+
+    if tlive >= tonumber(o.tmax) then
+        return { 'TFULL', tlive, tonumber(o.tmax) }
+    end
+
+    local now = now_ms()
+    local limits, limited = limits_charge(P, o, now)
+
+    if limited then
+        return limited
+    end
+
+    local delay = tonumber(o.delay or 0)
+    local prio = tonumber(o.prio)
+
+    redis.call('HSET', job_key(P, o.id), 'state', 'queued',
+               'tenant', o.tenant, 'owner', o.owner, 'groups', o.groups,
+               'scopes', o.scopes, 'kind', o.kind, 'model', o.model,
+               'prio', o.prio, 'payload', o.payload,
+               'request_id', o.request_id, 'fp', o.fp, 'acc', now,
+               'dl', now + delay + tonumber(o.limit), 'lease', 0,
+               'attempt', 0, 'fails', 0, 'crashes', 0, 'lost', 0)
+
+    if idem_key then
+        redis.call('SET', idem_key, o.id .. ' ' .. o.fp, 'PX', IDEM_TTL)
+        redis.call('HSET', job_key(P, o.id), 'idem', o.idem)
+    end
+
+    if o.retry_of then
+        redis.call('HSET', job_key(P, o.id), 'retry_of', o.retry_of)
+    end
+
+    if o.trace then
+        redis.call('HSET', job_key(P, o.id), 'trace', o.trace)
+    end
+
+    if o.durable then
+        redis.call('HSET', job_key(P, o.id), 'durable', 1)
+    end
+
+    redis.call('ZADD', live_key, now, o.id)
+    redis.call('ZADD', tlive_key, now, o.id)
+
+    if delay > 0 then
+        put_off(P, o.id, now + delay)
+    else
+        enqueue(P, o.id, o.tenant, prio, now)
+    end
+
+    redis.call('XADD', P .. ':acc', '*', 'op', 'new', 'id', o.id)
+
+    return limits_say({ 'OK', o.id, now, live + 1, tlive + 1 }, limits, now,
+                      true)
+end
+
+
+-- The job of this tenant and owner, or nil and why not: args are tenant,
+-- owner, id.
+
+local function job_of(P, args, ...)
+    local job = job_get(P, args[3], 'tenant', 'owner', 'deleted', ...)
+
+    if job and job.tenant == args[1] and job.owner == args[2] then
+        return job
+    end
+
+    if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
+        return nil, 'NOTREADY'
+    end
+
+    return nil, 'ABSENT'
+end
+
+
+--[[
+look P tenant owner id     (no-writes)
+-> ABSENT                  unknown here, or not this tenant's and owner's
+   NOTREADY                unknown here, and this Redis has no epoch
+   DELETED                 its owner deleted it
+   state attempt acc model position live started cancel(0|1)
+--]]
+
+local function look(keys, args)
+    local P = keys[1]
+    local job, absent = job_of(P, args, 'attempt', 'acc', 'model', 'started',
+                               'cancel')
+
+    if not job then
+        return { absent }
+    end
+
+    if job.deleted then
+        return { 'DELETED' }
+    end
+
+    return { job.state, tonumber(job.attempt), tonumber(job.acc), job.model,
+             redis.call('ZRANK', P .. ':live', args[3]) or 0,
+             redis.call('ZCARD', P .. ':live'), tonumber(job.started or 0),
+             job.cancel and 1 or 0 }
+end
+
+
+register('submit',    submit,    {})
+register('look',      look,      { 'no-writes' })

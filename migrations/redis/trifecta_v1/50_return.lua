@@ -1,0 +1,111 @@
+-- finish P worker id lease state -> OK | FENCED.  PostgreSQL has it already.
+
+local function finish(keys, args)
+    local P, w, id, lease, state = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job or not TERMINAL[state] then
+        return { 'FENCED' }
+    end
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    ended(P, id, job.tenant, state)
+    redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
+
+    if state == 'dead' then
+        redis.call('XADD', P .. ':dead', 'MAXLEN', '~', DEAD_MAX, '*',
+                   'id', id, 'tenant', job.tenant)
+    end
+
+    return { 'OK' }
+end
+
+
+-- retry P worker id lease delay(ms) -> OK due | FENCED.  Tries again later;
+-- the caller has decided that it may, and when.
+
+local function retry(keys, args)
+    local P, w, id, lease, delay = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job then
+        return { 'FENCED' }
+    end
+
+    local due = now_ms() + tonumber(delay)
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    redis.call('HINCRBY', job_key(P, id), 'fails', 1)
+    put_off(P, id, due)
+    ring(P, id, 'queued')
+
+    return { 'OK', due }
+end
+
+
+-- pump P n -> how many.  Delayed jobs whose time has come go on to their
+-- stream, or are parked.
+
+local function pump(keys, args)
+    local P = keys[1]
+    local due = redis.call('ZRANGEBYSCORE', P .. ':dly', '-inf', now_ms(),
+                           'LIMIT', 0, args[1])
+
+    for _, id in ipairs(due) do
+        local job = job_get(P, id, 'sub', 'tenant', 'prio', 'acc')
+
+        redis.call('ZREM', P .. ':dly', id)
+
+        if job and job.state == 'queued' and job.sub == 'delayed' then
+            redis.call('HDEL', job_key(P, id), 'run_at')
+            enqueue(P, id, job.tenant, tonumber(job.prio),
+                    tonumber(job.acc))
+        end
+    end
+
+    return #due
+end
+
+
+-- release P worker id lease -> OK | FENCED.  Back to the queue; no counter
+-- moves.
+
+local function release(keys, args)
+    local P, w, id, lease = keys[1], unpack(args)
+    local job = held(P, w, id, lease)
+
+    if not job then
+        return { 'FENCED' }
+    end
+
+    leave(P, id, job.tenant, job.prio, job.sid, 'run')
+    redis.call('HDEL', job_key(P, id), 'worker', 'sid')
+    enqueue(P, id, job.tenant, tonumber(job.prio), tonumber(job.acc))
+    ring(P, id, 'queued')
+
+    return { 'OK' }
+end
+
+
+-- relet P worker id lease row_lease -> OK new_lease | FENCED.  This Redis
+-- went back in time: PostgreSQL has seen a higher lease than ours.
+
+local function relet(keys, args)
+    local P, w, id, lease, row_lease = keys[1], unpack(args)
+
+    if not held(P, w, id, lease) then
+        return { 'FENCED' }
+    end
+
+    local new = math.max(tonumber(lease), tonumber(row_lease)) + 1
+    redis.call('HSET', job_key(P, id), 'lease', new)
+
+    return { 'OK', new }
+end
+
+
+register('finish',    finish,    { 'allow-oom' })
+register('release',   release,   { 'allow-oom' })
+register('retry',     retry,     { 'allow-oom' })
+register('pump',      pump,      { 'allow-oom' })
+register('relet',     relet,     { 'allow-oom' })

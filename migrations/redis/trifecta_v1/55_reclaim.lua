@@ -1,0 +1,118 @@
+-- Consumers of workers that are long gone; never one that still has entries
+-- pending, for they would go with it.
+
+local function forget_workers(P, now)
+    for _, w in ipairs(redis.call('ZRANGEBYSCORE', P .. ':wk', '-inf',
+                                  now - WORKER_GONE, 'LIMIT', 0, 16))
+    do
+        local pending = 0
+
+        for prio = 0, PRIORITIES - 1 do
+            pending = pending + #redis.call('XPENDING', P .. ':r:' .. prio,
+                                            'w', '-', '+', 1, w)
+        end
+
+        if pending == 0 then
+            for prio = 0, PRIORITIES - 1 do
+                redis.call('XGROUP', 'DELCONSUMER', P .. ':r:' .. prio, 'w',
+                           w)
+            end
+
+            redis.call('ZREM', P .. ':wk', w)
+        end
+    end
+end
+
+
+--[[
+reclaim P worker n lease_ms
+  Takes over at most n jobs whose entry has been idle for a lease.  Idle time
+  includes this server's own downtime, so when nobody has reclaimed for a
+  while (or the clock went back), everybody was away and gets one lease to
+  come back first.  Call it every second, also with n = 0.
+
+  A lease lost while its worker is still seen, or before "started", counts as
+  lost, else as a crash.  An entry of the caller itself is taken over too:
+  the answer to its claim may have got lost on the way.
+-> {{epoch, strange, damaged}, job...} as of claim, the first word being RUN,
+   EXPIRED (past its deadline: complete as failed, then finish) or
+   DEAD (too many crashes or lost leases: complete as dead, then finish)
+--]]
+
+local function reclaim(keys, args)
+    local P, w = keys[1], args[1]
+    local n, lease_ms = tonumber(args[2]), tonumber(args[3])
+    local now = now_ms()
+    local meta = redis.call('HMGET', P .. ':meta', 'reclaim', 'hold')
+    local last, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
+
+    if now - last > OUTAGE or last > now then
+        hold = now + lease_ms
+        redis.call('HSET', P .. ':meta', 'hold', hold)
+    end
+
+    redis.call('HSET', P .. ':meta', 'reclaim', now)
+    forget_workers(P, now)
+
+    local out = { claim_head(P) }
+
+    if now < hold then
+        return out
+    end
+
+    for prio = 0, PRIORITIES - 1 do
+        local stream = P .. ':r:' .. prio
+        local late = {}
+
+        if #out - 1 < n then
+            late = redis.call('XPENDING', stream, 'w', 'IDLE', lease_ms, '-',
+                              '+', n - (#out - 1))
+        end
+
+        for _, entry in ipairs(late) do
+            local sid, holder = entry[1], entry[2]
+            local body = redis.call('XRANGE', stream, sid, sid)[1]
+            local id = body and body[2][2]
+            local job = named(id) and job_get(P, id, unpack(SOUND))
+
+            if not job or job.state ~= 'running' or job.sid ~= sid then
+                redis.call('XACK', stream, 'w', sid)
+                redis.call('XDEL', stream, sid)
+
+                if body and not named(id) then
+                    out[1][2] = out[1][2] + 1
+                end
+
+            elseif not sound(job, prio) then
+                damaged(P, id, job, prio, sid)
+                out[1][3] = out[1][3] + 1
+
+            else
+                local seen = tonumber(redis.call('ZSCORE', P .. ':wk',
+                                                 holder) or 0)
+                local counter, limit, what = 'crashes', CRASHES_MAX, 'RUN'
+
+                if now - seen < lease_ms or tonumber(job.attempt) == 0 then
+                    counter, limit = 'lost', LOST_MAX
+                end
+
+                if redis.call('HINCRBY', job_key(P, id), counter, 1) > limit
+                then
+                    what = 'DEAD'
+                end
+
+                if now > tonumber(job.dl) then
+                    what = 'EXPIRED'
+                end
+
+                redis.call('XCLAIM', stream, 'w', w, 0, sid, 'JUSTID')
+                out[#out + 1] = hand_over(P, w, id, sid, prio, now, what)
+            end
+        end
+    end
+
+    return out
+end
+
+
+register('reclaim',   reclaim,   { 'allow-oom' })
