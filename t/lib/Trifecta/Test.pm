@@ -49,6 +49,8 @@ folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
     main, http, server => ''  text appended to these blocks of nginx.conf
     locations => ''         more locations of the API server
     redis_conf => ''        lines for redis.conf (maxmemory ...)
+    shards => 1             of the queue, and the servers that have them (see
+                            Trifecta::Test::Servers, also for sentinels)
     pg_conf => ''           lines for postgresql.conf
 
 =head1 METHODS
@@ -107,7 +109,8 @@ use Time::HiRes qw(time sleep);
 use Trifecta::Test::Conf;
 use Trifecta::Test::Proc;
 use parent qw(Trifecta::Test::Files Trifecta::Test::HTTP
-              Trifecta::Test::Stores Trifecta::Test::Invariants);
+              Trifecta::Test::Servers Trifecta::Test::Stores
+              Trifecta::Test::Invariants);
 
 our $ROOT = Cwd::abs_path(dirname(__FILE__) . '/../../..');
 
@@ -132,7 +135,7 @@ sub new {
         nginx_static => $given{NGINX} || undef,
         module => $given{MODULE}
                   || "$ROOT/build/test/ngx_http_trifecta_module.so",
-        owner => $$, sidecars => [], expected => [], procs => {},
+        owner => $$, sidecars => [], expected => [], procs => {}, servers => {},
     }, $class;
 
     $self->{dir} = File::Temp::tempdir('trifecta-t.XXXXXX', TMPDIR => 1);
@@ -148,6 +151,7 @@ sub new {
     $self->{port} = $self->free_port;
 
     Trifecta::Test::Conf::make_secrets($self);
+    $self->_add_shards;
     $self->write_conf;
     $self->start_all if $self->{opt}{start};
 
@@ -179,6 +183,7 @@ sub start_all {
     my ($self) = @_;
 
     $self->start('redis');
+    $self->start($_) for sort keys %{ $self->{servers} };
     $self->start('pg');
     $self->migrate;
     $self->start('nginx');
@@ -196,7 +201,7 @@ sub start {
 
     croak "$name runs already" if $old && $old->alive;
 
-    my $method = "_start_$what";
+    my $method = $self->{servers}{$what} ? '_start_server' : "_start_$what";
     my $end = time + 20;
 
     # a port may be taken between the choice and the start, and a killed
@@ -411,7 +416,8 @@ my %STOP = (redis => 'TERM', pg => 'INT', nginx => 'QUIT', sidecar => 'TERM');
 
 sub stop {
     my ($self, $what, $n) = @_;
-    return $self->_want($what, $n)->stop($STOP{$what}, 20 * $self->slow);
+    return $self->_want($what, $n)->stop($STOP{$what} // 'TERM',
+                                         20 * $self->slow);
 }
 
 
@@ -534,7 +540,8 @@ sub problems {
     my (@alerts, @sanitizer);
 
     for my $what ((map { ['sidecar', $_] } 0 .. $#{ $self->{sidecars} }),
-                  ['nginx'], ['pg'], ['redis'])
+                  ['nginx'], ['pg'], ['redis'],
+                  map { [$_] } sort keys %{ $self->{servers} })
     {
         my $proc = $self->proc(@$what) or next;
         my $name = _name(@$what);

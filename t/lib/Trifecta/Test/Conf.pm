@@ -103,7 +103,7 @@ sub _sidecar {
     my ($t) = @_;
     my $secrets = "$t->{dir}/secrets";
     my %conf = (
-        redis_url => "redis://127.0.0.1:$t->{redis_port}",
+        redis_url => join(' ', $t->redis_urls),
         redis_password_file => "$secrets/redis.pass",
         pg_url => "postgresql://127.0.0.1:$t->{pg_port}/trifecta",
         pg_admin_url =>
@@ -131,7 +131,8 @@ sub _nginx {
     my ($dir, $secrets) = ($t->{dir}, "$t->{dir}/secrets");
 
     my %directive = (
-        trifecta_redis => "127.0.0.1:$t->{redis_port}",
+        trifecta_redis => $t->shards == 1 && !$opt->{redis_urls}
+            ? "127.0.0.1:$t->{redis_port}" : join(' ', $t->redis_urls),
         trifecta_redis_password_file => "$secrets/redis.pass",
         trifecta_pg => "\"hostaddr=127.0.0.1 port=$t->{pg_port}"
                        . ' dbname=trifecta user=trifecta_edge"',
