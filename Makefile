@@ -1,8 +1,9 @@
 # Trifecta: builds the nginx module and the sidecar.
 #
 #   make              build/release/{trifecta,ngx_http_trifecta_module.so}
-#   make test-build   build/test/: the same with the provider "test", and the
-#                     unit tests in build/test/unit/
+#   make test-build   build/test/: the same with the provider "test", the unit
+#                     tests in build/test/unit/, and the tools of the fault
+#                     suite in build/test/fault/
 #   make asan         build/asan/{trifecta,nginx}, unit tests: address and
 #                     undefined behaviour sanitizers; nginx is static, from
 #                     Debian's source, with the module inside
@@ -184,6 +185,24 @@ endef
 $(foreach u,$(UNIT) $(FUZZ),$(eval LINKS_$(u) := $(call links,$(u))))
 $(foreach v,test asan,$(foreach u,$(UNIT), \
     $(eval $(call UNIT_RULES,$(v),$(u)))))
+
+
+# what the fault suite puts between programs, and into them
+
+FAULT = build/test/fault/proxy build/test/fault/power.so
+
+test-build asan: $(FAULT)
+
+build/test/fault/proxy: t/fault/proxy.c build/test/obj/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -o $@ $<
+
+# not fortified: it defines functions that headers would make inline
+build/test/fault/power.so: t/fault/power.c build/test/obj/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -fPIC -shared -o $@ $< -ldl
 
 
 # $(1) t/fuzz/fuzz_x.c

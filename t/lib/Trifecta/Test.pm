@@ -43,6 +43,8 @@ folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
     sidecar => {            keys of sidecar.conf, over the test defaults
         threads => 4, lease => '2s', heartbeat => '500ms' }
     env => {}               environment of the sidecars and commands
+    proc_env => {           more environment of processes: redis, pg, nginx,
+        redis => {...} }    sidecar
     trifecta => {           directives of http{}, over the defaults
         trifecta_max_jobs => 5, trifecta_models => 'extractive test' }
     models, max_jobs, ...   short for those: max_jobs => 5
@@ -222,8 +224,12 @@ sub start {
 
 sub _spawn {
     my ($self, $name, %opt) = @_;
+    my ($what) = $name =~ /^(\D+)/;
+
     $self->{procs}{$name} = Trifecta::Test::Proc->start(name => $name,
-        log => "$self->{dir}/log/$name.log", %opt);
+        log => "$self->{dir}/log/$name.log", %opt,
+        env => { %{ $opt{env} || {} },
+                 %{ $self->{opt}{proc_env}{$what} || {} } });
 }
 
 
