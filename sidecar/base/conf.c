@@ -1,250 +1,63 @@
 #include "base/conf.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/buf.h"
 
 
 #define TF_CONF_DEFAULT_FILE  "/etc/trifecta/sidecar.conf"
 #define TF_CONF_DAY           86400000  /* ms; longer waits overflow an int */
 
-typedef enum {
-    TF_CONF_STR,
-    TF_CONF_MS,
-    TF_CONF_NUM,
-    TF_CONF_REAL
-} tf_conf_type_t;
-
-typedef struct {
-    const char      *name;
-    tf_conf_type_t   type;
-    size_t           offset;
-    const char      *def;
-    const char      *what;
-} tf_conf_key_t;
-
-static const tf_conf_key_t  tf_conf_table[] = {
+static const tf_key_t  tf_conf_table[] = {
 #define TF_CONF_ROW(type, key, def, what)                                     \
-    { #key, TF_CONF_##type, offsetof(tf_conf_t, key), def, what },
+    { #key, TF_KEY_##type, offsetof(tf_conf_t, key), def, what },
     TF_CONF_KEYS(TF_CONF_ROW)
 #undef TF_CONF_ROW
 };
 
 #define TF_CONF_NKEYS  (sizeof(tf_conf_table) / sizeof(tf_conf_table[0]))
 
+typedef struct {
+    tf_conf_t      *conf;
+    unsigned char   seen[TF_CONF_NKEYS];
+    char            why[512];
+} tf_conf_reader_t;
 
-int64_t
-tf_conf_parse_ms(const char *text)
-{
-    char    *end;
-    long     unit;
-    int64_t  n;
-
-    if (!isdigit((unsigned char) text[0])) {
-        return -1;
-    }
-
-    errno = 0;
-    n = strtoll(text, &end, 10);
-
-    if (strcmp(end, "ms") == 0) {
-        unit = 1;
-    } else if (*end == '\0' || strcmp(end, "s") == 0) {
-        unit = 1000;
-    } else if (strcmp(end, "m") == 0) {
-        unit = 60 * 1000;
-    } else if (strcmp(end, "h") == 0) {
-        unit = 60 * 60 * 1000;
-    } else if (strcmp(end, "d") == 0) {
-        unit = 24 * 60 * 60 * 1000;
-    } else {
-        return -1;
-    }
-
-    if (errno != 0 || n > INT64_MAX / 1000 / unit) {
-        return -1;
-    }
-
-    return n * unit;
-}
-
-
-/* Returns NULL, or what the value should have been. */
 
 static const char *
-tf_conf_set(tf_conf_t *conf, const tf_conf_key_t *key, const char *value)
+tf_conf_line(void *arg, const char *name, const char *value)
 {
-    void      *at;
-    char      *copy, *end;
-    double     real;
-    int64_t    ms;
-    uint64_t   num;
+    const char        *why;
+    const tf_key_t    *key;
+    tf_conf_reader_t  *reader = arg;
 
-    at = (char *) conf + key->offset;
-
-    switch (key->type) {
-
-    case TF_CONF_STR:
-        copy = strdup(value);
-        if (copy == NULL) {
-            return "out of memory";
-        }
-        free(*(char **) at);
-        *(char **) at = copy;
-        return NULL;
-
-    case TF_CONF_MS:
-        ms = tf_conf_parse_ms(value);
-        if (ms < 0) {
-            return "a time such as 500ms, 30s or 5m is expected";
-        }
-        *(int64_t *) at = ms;
-        return NULL;
-
-    case TF_CONF_NUM:
-        errno = 0;
-        num = strtoull(value, &end, 10);
-        if (!isdigit((unsigned char) value[0]) || *end || errno) {
-            return "a number is expected";
-        }
-        *(uint64_t *) at = num;
-        return NULL;
-
-    default: /* TF_CONF_REAL */
-        errno = 0;
-        real = strtod(value, &end);
-        if (!isdigit((unsigned char) value[0]) || *end || errno
-            || !isfinite(real))
-        {
-            return "a number such as 0.5 is expected";
-        }
-        *(double *) at = real;
-        return NULL;
+    if (value == NULL) {
+        return "there are no sections in this file";
     }
-}
 
+    key = tf_key_find(tf_conf_table, TF_CONF_NKEYS, name);
 
-static const tf_conf_key_t *
-tf_conf_find(const char *name)
-{
-    size_t  i;
+    if (key == NULL) {
+        (void) snprintf(reader->why, sizeof(reader->why),
+                        "unknown key \"%s\"", name);
+        return reader->why;
+    }
 
-    for (i = 0; i < TF_CONF_NKEYS; i++) {
-        if (strcmp(tf_conf_table[i].name, name) == 0) {
-            return &tf_conf_table[i];
-        }
+    if (reader->seen[key - tf_conf_table]++) {
+        (void) snprintf(reader->why, sizeof(reader->why),
+                        "\"%s\" is there twice", name);
+        return reader->why;
+    }
+
+    why = tf_key_set(reader->conf, key, value);
+
+    if (why != NULL) {
+        (void) snprintf(reader->why, sizeof(reader->why), "%s = %s: %s", name,
+                        value, why);
+        return reader->why;
     }
 
     return NULL;
-}
-
-
-static char *
-tf_conf_trim(char *s)
-{
-    char  *end;
-
-    while (isspace((unsigned char) *s)) {
-        s++;
-    }
-
-    end = s + strlen(s);
-    while (end > s && isspace((unsigned char) end[-1])) {
-        *--end = '\0';
-    }
-
-    return s;
-}
-
-
-static int
-tf_conf_read(tf_conf_t *conf, const char *file, char *err, size_t errlen)
-{
-    int                   rc;
-    char                 *data, *line, *next, *value, *p, *name;
-    size_t                len;
-    unsigned              n;
-    const char           *why;
-    const tf_conf_key_t  *key;
-    unsigned char         seen[TF_CONF_NKEYS];
-
-    memset(seen, 0, sizeof(seen));
-
-    data = tf_read_file(file, 1 << 20, &len);
-    if (data == NULL) {
-        (void) snprintf(err, errlen, "cannot read \"%s\": %s", file,
-                        strerror(errno));
-        return -1;
-    }
-
-    rc = -1;
-    n = 0;
-
-    for (line = data; line != NULL; line = next) {
-        n++;
-
-        next = strchr(line, '\n');
-        if (next != NULL) {
-            *next++ = '\0';
-        }
-
-        for (p = line; *p; p++) {
-            if (*p == '#' && (p == line || isspace((unsigned char) p[-1]))) {
-                *p = '\0';
-                break;
-            }
-        }
-
-        line = tf_conf_trim(line);
-        if (*line == '\0') {
-            continue;
-        }
-
-        value = strchr(line, '=');
-        if (value == NULL) {
-            (void) snprintf(err, errlen, "%s:%u: no \"=\" in \"%s\"", file, n,
-                            line);
-            goto done;
-        }
-
-        *value++ = '\0';
-        value = tf_conf_trim(value);
-        name = tf_conf_trim(line);
-
-        key = tf_conf_find(name);
-        if (key == NULL) {
-            (void) snprintf(err, errlen, "%s:%u: unknown key \"%s\"", file, n,
-                            name);
-            goto done;
-        }
-
-        if (seen[key - tf_conf_table]) {
-            (void) snprintf(err, errlen, "%s:%u: \"%s\" is there twice", file,
-                            n, name);
-            goto done;
-        }
-
-        seen[key - tf_conf_table] = 1;
-
-        why = tf_conf_set(conf, key, value);
-        if (why != NULL) {
-            (void) snprintf(err, errlen, "%s:%u: %s = %s: %s", file, n, name,
-                            value, why);
-            goto done;
-        }
-    }
-
-    rc = 0;
-
-done:
-
-    free(data);
-
-    return rc;
 }
 
 
@@ -283,19 +96,18 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
 int
 tf_conf_load(tf_conf_t *conf, const char *file, char *err, size_t errlen)
 {
-    char         name[64];
-    FILE        *f;
-    size_t       i, k;
-    const char  *value, *why;
+    char               name[64];
+    FILE              *f;
+    size_t             i, k;
+    const char        *value, *why;
+    tf_conf_reader_t   reader;
 
     memset(conf, 0, sizeof(tf_conf_t));
 
-    for (i = 0; i < TF_CONF_NKEYS; i++) {
-        why = tf_conf_set(conf, &tf_conf_table[i], tf_conf_table[i].def);
-        if (why != NULL) {
-            (void) snprintf(err, errlen, "%s: %s", tf_conf_table[i].name, why);
-            goto failed;
-        }
+    why = tf_keys_default(conf, tf_conf_table, TF_CONF_NKEYS);
+    if (why != NULL) {
+        (void) snprintf(err, errlen, "%s", why);
+        goto failed;
     }
 
     if (file == NULL) {
@@ -311,7 +123,12 @@ tf_conf_load(tf_conf_t *conf, const char *file, char *err, size_t errlen)
         }
     }
 
-    if (file != NULL && tf_conf_read(conf, file, err, errlen) != 0) {
+    memset(&reader, 0, sizeof(reader));
+    reader.conf = conf;
+
+    if (file != NULL
+        && tf_keys_read(file, tf_conf_line, &reader, err, errlen) != 0)
+    {
         goto failed;
     }
 
@@ -327,7 +144,7 @@ tf_conf_load(tf_conf_t *conf, const char *file, char *err, size_t errlen)
             continue;
         }
 
-        why = tf_conf_set(conf, &tf_conf_table[i], value);
+        why = tf_key_set(conf, &tf_conf_table[i], value);
         if (why != NULL) {
             (void) snprintf(err, errlen, "environment %s: %s", name, why);
             goto failed;
@@ -349,16 +166,7 @@ failed:
 void
 tf_conf_free(tf_conf_t *conf)
 {
-    size_t  i;
-    char  **at;
-
-    for (i = 0; i < TF_CONF_NKEYS; i++) {
-        if (tf_conf_table[i].type == TF_CONF_STR) {
-            at = (char **) (void *) ((char *) conf + tf_conf_table[i].offset);
-            free(*at);
-            *at = NULL;
-        }
-    }
+    tf_keys_free(conf, tf_conf_table, TF_CONF_NKEYS);
 }
 
 

@@ -2,9 +2,9 @@
 #define TF_BASE_CONF_H
 
 
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
+
+#include "base/keys.h"
 
 
 /*
@@ -22,7 +22,7 @@
  *
  * X(type, key, default, what it means)
  * Types: STR, MS (time: "500ms", "30s", "5m", "30d"; kept in ms),
- * NUM (unsigned integer), REAL (0 and more).
+ * NUM (unsigned integer), REAL (0 and more), BOOL (on, off).
  */
 
 #define TF_CONF_KEYS(X)                                                       \
@@ -85,13 +85,8 @@
     X(STR,  token,                  "",                                       \
       "bearer token for that (better in TRIFECTA_TOKEN)")
 
-typedef char     *tf_conf_STR;
-typedef int64_t   tf_conf_MS;
-typedef uint64_t  tf_conf_NUM;
-typedef double    tf_conf_REAL;
-
 typedef struct {
-#define TF_CONF_FIELD(type, key, def, what)  tf_conf_##type  key;
+#define TF_CONF_FIELD(type, key, def, what)  tf_key_##type  key;
     TF_CONF_KEYS(TF_CONF_FIELD)
 #undef TF_CONF_FIELD
 } tf_conf_t;
@@ -106,9 +101,6 @@ void tf_conf_free(tf_conf_t *conf);
 
 /* Prints the table as a commented configuration file (conf/sidecar.conf). */
 void tf_conf_print(FILE *out);
-
-/* "500ms", "30s", "5m", "2h", "30d" or plain seconds; -1 when it is none. */
-int64_t tf_conf_parse_ms(const char *text);
 
 
 #endif /* TF_BASE_CONF_H */

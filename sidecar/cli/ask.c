@@ -464,7 +464,7 @@ tf_cli_ask(int argc, char **argv)
             break;
 
         case 't':
-            ask.timeout = tf_conf_parse_ms(cli.value);
+            ask.timeout = tf_key_parse_ms(cli.value);
             if (ask.timeout < 1) {
                 return tf_cli_misuse(&cli, "--timeout %s: a time such as 60s "
                                      "is expected", cli.value);

@@ -228,7 +228,7 @@ tf_cli_jobs_value(tf_cli_jobs_t *jobs, const tf_cli_t *cli, int c)
         break;
 
     case TF_JOBS_OLDER:
-        jobs->older = tf_conf_parse_ms(cli->value);
+        jobs->older = tf_key_parse_ms(cli->value);
         if (jobs->older < 0) {
             return tf_cli_misuse(cli, "--older %s: a time such as 12h or 7d "
                                  "is expected", cli->value);

@@ -313,7 +313,7 @@ tf_cli_migrate(int argc, char **argv)
             break;
 
         case 'w':
-            m.wait = tf_conf_parse_ms(cli.value);
+            m.wait = tf_key_parse_ms(cli.value);
             if (m.wait < 0) {
                 return tf_cli_misuse(&cli, "--wait %s: a time such as 60s is "
                                      "expected", cli.value);

@@ -282,7 +282,7 @@ tf_cli_token(int argc, char **argv)
             break;
 
         case 'l':
-            token.ttl = tf_conf_parse_ms(cli.value) / 1000;
+            token.ttl = tf_key_parse_ms(cli.value) / 1000;
             if (token.ttl < 1 || token.ttl > TF_TOKEN_TTL_MAX) {
                 return tf_cli_misuse(&cli, "--ttl %s: a time from 1s to "
                                      "366d is expected", cli.value);

@@ -1,4 +1,4 @@
-/* links: sidecar/base/conf.c sidecar/base/buf.c */
+/* links: sidecar/base/conf.c sidecar/base/keys.c sidecar/base/buf.c */
 
 #include <setjmp.h>
 #include <stdarg.h>
