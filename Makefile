@@ -1,9 +1,10 @@
 # Trifecta: builds the nginx module and the sidecar.
 #
 #   make              build/release/{trifecta,ngx_http_trifecta_module.so}
-#   make test-build   build/test/: the same with the provider "test", the unit
-#                     tests in build/test/unit/, and the tools of the fault
-#                     suite in build/test/fault/
+#   make test-build   build/test/: the same with the provider "test" and the
+#                     crash points of include/trifecta/fault.h, the unit tests
+#                     in build/test/unit/, and the tools of the fault suite in
+#                     build/test/fault/
 #   make asan         build/asan/{trifecta,nginx}, unit tests: address and
 #                     undefined behaviour sanitizers; nginx is static, from
 #                     Debian's source, with the module inside
@@ -90,13 +91,13 @@ NGX_NOSAN = -fno-sanitize=nonnull-attribute,alignment,pointer-overflow$(if \
 comma    := ,
 
 CFLAGS_release  = -O2 -g $(HARDEN) $(WARN) $(CSTD)
-CFLAGS_test     = $(CFLAGS_release) -DTF_TEST_PROVIDER
+CFLAGS_test     = $(CFLAGS_release) -DTF_TEST_PROVIDER -DTF_FAULTS
 # instrumented code makes gcc guess sizes that cannot be; the plain builds do
 # ask for these two
 GCC_GUESS       = $(if $(findstring clang,$(CC)),,-Wno-format-truncation \
                   -Wno-maybe-uninitialized)
 CFLAGS_asan     = -O1 -g $(SANITIZE) -fPIE $(WARN) $(CSTD) \
-                  -DTF_TEST_PROVIDER $(GCC_GUESS)
+                  -DTF_TEST_PROVIDER -DTF_FAULTS $(GCC_GUESS)
 CFLAGS_fuzz     = -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -fPIE \
                   $(WARN) $(CSTD) -DTF_TEST_PROVIDER
 
@@ -116,9 +117,10 @@ NGX_CC     = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
              $(NGX_WARN)
 NGX_LD     = -Wl,-z,relro -Wl,-z,now
 NGX_CC_PLAIN = -g -O2 -fstack-protector-strong -fPIC -D_FORTIFY_SOURCE=2 \
-             -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type
+             -Wall -Wextra -Wno-unused-parameter -Wno-cast-function-type \
+             -DTF_FAULTS
 NGX_CC_ASAN = -g -O1 $(SANITIZE) $(NGX_NOSAN) -DNGX_DEBUG_PALLOC=1 \
-             -DTF_TEST_PROVIDER -fPIC
+             -DTF_TEST_PROVIDER -DTF_FAULTS -fPIC
 NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
 
 # nginx's configure takes its C files' flags for everything; the sanitized
@@ -224,42 +226,45 @@ $(foreach f,$(FUZZ),$(eval $(call FUZZ_RULES,$(f))))
 # top Makefile nor nginx's sources, so a copy is configured with the flags
 # that Debian configures with and only the module is built
 
-build/release/nginx.flags: FORCE
-	@mkdir -p $(@D)
-	@echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
-	    cat - $(NGX_DEV)/conf_flags | cmp -s - $@ || \
-	    echo '$(CC) $(NGX_CC) $(NGX_LD)' | \
-	    cat - $(NGX_DEV)/conf_flags > $@
+NGX_CC_release = $(NGX_CC)
+NGX_CC_test    = $(NGX_CC) -DTF_FAULTS
 
-build/release/nginx/objs/Makefile: config build/release/nginx.flags
-	$(call say,CONFIG,nginx (dynamic module))
-	@rm -rf build/release/nginx && mkdir -p build/release
-	@cp -r $(NGX_DEV) build/release/nginx
-	@. $(NGX_DEV)/conf_flags && cd build/release/nginx && \
-	    ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc='$(CC)' \
-	        --with-cc-opt='$(NGX_CC)' --with-ld-opt='$(NGX_LD)' \
-	        --add-dynamic-module='$(CURDIR)' > ../configure.log 2>&1 || \
+# $(1) variant
+define MODULE_RULES
+
+build/$(1)/nginx.flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$(CC) $$(NGX_CC_$(1)) $$(NGX_LD)' | \
+	    cat - $$(NGX_DEV)/conf_flags | cmp -s - $$@ || \
+	    echo '$$(CC) $$(NGX_CC_$(1)) $$(NGX_LD)' | \
+	    cat - $$(NGX_DEV)/conf_flags > $$@
+
+build/$(1)/nginx/objs/Makefile: config build/$(1)/nginx.flags
+	$$(call say,CONFIG,nginx (dynamic module$$(comma) $(1)))
+	@rm -rf build/$(1)/nginx && mkdir -p build/$(1)
+	@cp -r $$(NGX_DEV) build/$(1)/nginx
+	@. $$(NGX_DEV)/conf_flags && cd build/$(1)/nginx && \
+	    ./configure "$$$${NGX_CONF_FLAGS[@]}" --with-cc='$$(CC)' \
+	        --with-cc-opt='$$(NGX_CC_$(1))' --with-ld-opt='$$(NGX_LD)' \
+	        --add-dynamic-module='$$(CURDIR)' > ../configure.log 2>&1 || \
 	    { tail -5 ../configure.log >&2; exit 1; }
-	@rm -rf build/release/nginx/objs/addon/ngx_module
+	@rm -rf build/$(1)/nginx/objs/addon/ngx_module
 
 # nginx's makefile knows only the headers that config names
-build/release/nginx/objs/headers: $(MODULE_H) \
-        build/release/nginx/objs/Makefile
-	@rm -f build/release/nginx/objs/addon/ngx_module/*.o
-	@touch $@
+build/$(1)/nginx/objs/headers: $$(MODULE_H) build/$(1)/nginx/objs/Makefile
+	@rm -f build/$(1)/nginx/objs/addon/ngx_module/*.o
+	@touch $$@
 
-build/release/ngx_http_trifecta_module.so: $(MODULE) \
-        build/release/nginx/objs/headers build/release/nginx/objs/Makefile
-	$(call say,MODULE,$@)
-	@mkdir -p build/release/nginx/objs/addon/ngx_module
-	$(Q)+cd build/release/nginx && $(NGX_MAKE) modules $(if $(Q),>/dev/null)
-	@cp build/release/nginx/objs/ngx_http_trifecta_module.so $@
+build/$(1)/ngx_http_trifecta_module.so: $$(MODULE) \
+        build/$(1)/nginx/objs/headers build/$(1)/nginx/objs/Makefile
+	$$(call say,MODULE,$$@)
+	@mkdir -p build/$(1)/nginx/objs/addon/ngx_module
+	$$(Q)+cd build/$(1)/nginx && $$(NGX_MAKE) modules $$(if $$(Q),>/dev/null)
+	@cp build/$(1)/nginx/objs/ngx_http_trifecta_module.so $$@
 
-# the provider "test" is the sidecar's; the module is the same
-build/test/ngx_http_trifecta_module.so: \
-        build/release/ngx_http_trifecta_module.so
-	@mkdir -p $(@D)
-	@cp $< $@
+endef
+
+$(foreach v,release test,$(eval $(call MODULE_RULES,$(v))))
 
 
 # nginx with the module inside, from Debian's source: that of the installed

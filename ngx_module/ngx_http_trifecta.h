@@ -83,6 +83,9 @@ typedef struct {
     ngx_shm_zone_t               *zone;     /* of the metrics */
     ngx_shm_zone_t               *cache;    /* of results, or NULL */
     ngx_http_trifecta_worker_t   *worker;   /* this process' connections */
+#ifdef TF_FAULTS
+    void                         *fault;    /* of fault.c: what is armed */
+#endif
 } ngx_http_trifecta_main_conf_t;
 
 

@@ -1,3 +1,4 @@
+#include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_job.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_worker.h"
@@ -148,10 +149,14 @@ ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id)
         return rc;
     }
 
+    ngx_http_trifecta_fault(r, cancel, before);
+
     cancel->op.cmd = ngx_http_trifecta_job_command(r, "FCALL", TF_FN_CANCEL,
                                                NGX_HTTP_TRIFECTA_REDIS_RESEND,
                                                ngx_http_trifecta_cancelled,
                                                cancel);
+
+    ngx_http_trifecta_fault_sent(cancel->op.cmd, cancel);
 
     return ngx_http_trifecta_cancel_wait(r, cancel);
 }
@@ -176,6 +181,8 @@ ngx_http_trifecta_cancelled(void *data,
         rc = ngx_http_trifecta_gone(r, "the job was deleted");
 
     } else {
+        ngx_http_trifecta_fault(r, cancel, answered);
+
         rc = ngx_http_trifecta_result_cancelled(r);
     }
 
@@ -207,10 +214,15 @@ static ngx_int_t
 ngx_http_trifecta_delete_send(ngx_http_request_t *r,
     ngx_http_trifecta_cancel_t *cancel)
 {
+    ngx_http_trifecta_fault(r, delete, before);
+
     cancel->op.cmd = ngx_http_trifecta_job_command(r, "FCALL", TF_FN_DELETE,
                                                NGX_HTTP_TRIFECTA_REDIS_RESEND,
                                                ngx_http_trifecta_deleted,
                                                cancel);
+
+    ngx_http_trifecta_fault_sent(cancel->op.cmd, delete);
+
     if (cancel->op.cmd == NULL) {
         return ngx_http_trifecta_cancel_unavailable(r);
     }
@@ -305,6 +317,8 @@ ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
     if (!ngx_http_trifecta_cancel_says(r, answer->reply)) {
         return ngx_http_trifecta_cancel_unavailable(r);
     }
+
+    ngx_http_trifecta_fault(r, delete, answered);
 
     /* after a resend the one who deleted it before was this request */
 

@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_require.h"
@@ -451,7 +452,9 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_str_set(model, "extractive");
     }
 
-    if (ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK) {
+    if (ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK
+        || ngx_http_trifecta_fault_init(cf, mcf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

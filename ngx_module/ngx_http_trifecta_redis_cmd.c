@@ -250,6 +250,8 @@ ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
 
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&redis->sent, q);
+
+            ngx_http_trifecta_fault_written(redis->mcf, cmd);
         }
 
         if (cl != NULL) {

@@ -2,7 +2,7 @@
 #define NGX_HTTP_TRIFECTA_REDIS_CMD_H_INCLUDED
 
 
-#include "ngx_http_trifecta_redis.h"
+#include "ngx_http_trifecta_fault.h"
 
 
 /*
@@ -29,6 +29,9 @@ struct ngx_http_trifecta_redis_cmd_s {
     uint64_t                            *spent;
     ngx_http_trifecta_redis_handler_pt   handler;
     void                                *data;
+#ifdef TF_FAULTS
+    ngx_uint_t                           fault;     /* of fault.h; or 0 */
+#endif
     unsigned                             own:1;     /* of no request */
     unsigned                             resend:1;
     unsigned                             retried:1;

@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_idem.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
@@ -134,6 +135,8 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
          || ngx_http_trifecta_resp_is(reply, 0, "DUP"))
         && reply->elements >= 4)
     {
+        ngx_http_trifecta_fault(r, submit, answered);
+
         ms = ngx_http_trifecta_resp_int(reply->element[2]);
         live = ngx_http_trifecta_resp_int(reply->element[3]);
 
@@ -389,11 +392,14 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
 
     argc += rc;
 
+    ngx_http_trifecta_fault(r, submit, before);
+
     submit->op.cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, argc,
                                        argv, argvlen,
                                        NGX_HTTP_TRIFECTA_REDIS_RESEND,
                                        ngx_http_trifecta_submitted, submit);
 
+    ngx_http_trifecta_fault_sent(submit->op.cmd, submit);
     ngx_http_trifecta_redis_charge(submit->op.cmd, &ctx->queue_time);
 
     if (submit->op.cmd == NULL) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
 #include <trifecta/version.h>
 
 #include "cli/cli.h"
@@ -65,6 +66,8 @@ int
 main(int argc, char **argv)
 {
     size_t  i;
+
+    tf_fault_start();
 
     /* a peer that closes is an error of a call, not the end of the program */
 

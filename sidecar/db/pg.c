@@ -276,6 +276,10 @@ tf_pg_finish(tf_pg_t *pg, PGresult **keep, int64_t deadline)
             return tf_pg_down(pg, "the connection to PostgreSQL failed");
         }
 
+        if (flush == 0) {
+            tf_fault_sent(pg);
+        }
+
         while (flush == 0 && !PQisBusy(pg->conn)) {
             res = PQgetResult(pg->conn);
 

@@ -7,6 +7,8 @@
 
 #include <libpq-fe.h>
 
+#include <trifecta/fault.h>
+
 #include "base/conf.h"
 
 
@@ -44,6 +46,9 @@ typedef struct {
     tf_pg_role_t      role;
     char              sqlstate[6];  /* of the last TF_PG_ERROR */
     char              err[512];     /* what was wrong, for a log or a user */
+#ifdef TF_FAULTS
+    unsigned          fault;        /* passed when the next query has left */
+#endif
 } tf_pg_t;
 
 

@@ -1,5 +1,7 @@
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -94,6 +96,8 @@ tf_complete_done(tf_completer_t *c, unsigned n)
     tf_job_t            *job;
     tf_queue_counters_t *counters;
 
+    tf_fault(complete, committed);
+
     counters = &c->q->counters;
     (void) atomic_fetch_add(&counters->batches, 1);
     tf_hist_add(&c->q->hist.complete, &tf_hist_size, n);
@@ -153,7 +157,13 @@ tf_pool_complete(void *queue)
         n = tf_pool_take(q, &q->complete, c.jobs, TF_STORE_BATCH_MAX, 0);
         n = tf_complete_trim(&c, n);
 
+        if (n) {
+            tf_fault(complete, before);
+        }
+
         for (streak = 0; n > 0; streak++) {
+            tf_fault_expect(pg, &c.pg, complete);
+
             if (tf_store_complete(&c.pg, c.jobs, n, c.result) == TF_PG_OK) {
                 tf_complete_done(&c, n);
                 break;

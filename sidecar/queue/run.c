@@ -1,3 +1,5 @@
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -40,6 +42,7 @@ tf_pool_run(void *queue)
         }
 
         tf_log_context(job->request_id, job->id, job->trace_id);
+        tf_fault(run, before);
 
         rc = TF_RUN_RELEASE;
 
@@ -49,6 +52,7 @@ tf_pool_run(void *queue)
             tf_hist_add(&q->hist.run, &tf_hist_ms, tf_clock_ms() - began);
         }
 
+        tf_fault(run, after);
         stop = atomic_load(&job->stop);
 
         if (stop == TF_STOP_LOST) {

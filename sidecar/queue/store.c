@@ -243,10 +243,13 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
     params[0] = rows;
     params[1] = worker;
 
+    tf_fault_expect(pg, pg, begin);
     rc = tf_pg_query(pg, &res, 0, tf_store_begin_sql, 2, params);
     if (rc != TF_PG_OK) {
         return rc;
     }
+
+    tf_fault(begin, committed);
 
     for (i = 0; i < n; i++) {
         result[i].status = TF_BEGIN_ENDED;
@@ -513,6 +516,8 @@ tf_store_ledger(tf_pg_t *pg, const char *rows)
             return (rc == TF_PG_ERROR && tf_store_bad_data(pg)) ? TF_PG_ERROR
                                                                 : TF_PG_DOWN;
         }
+
+        tf_fault_at(ledger, new, i);
     }
 
     return TF_PG_OK;
