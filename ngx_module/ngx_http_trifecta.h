@@ -96,6 +96,7 @@ typedef struct {
     ngx_uint_t                    limit_failure;
     ngx_array_t                  *fences;   /* of ngx_shm_zone_t * */
     ngx_array_t                  *require;  /* of require.c; NULL: nothing */
+    ngx_flag_t                    prefer_durable;
 } ngx_http_trifecta_loc_conf_t;
 
 

@@ -1,14 +1,16 @@
 #include "ngx_http_trifecta_accepted.h"
+#include "ngx_http_trifecta_durable.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_result.h"
 
 
 typedef struct {
-    const char  *status;
-    int64_t      ms;
-    int64_t      position;
-    ngx_str_t    path;
-    unsigned     before:1;
+    const char                   *status;
+    int64_t                       ms;
+    int64_t                       position;
+    ngx_str_t                     path;
+    ngx_http_trifecta_durable_t  *durable;      /* NULL: not preferred */
+    unsigned                      before:1;
 } ngx_http_trifecta_accepted_t;
 
 
@@ -62,6 +64,10 @@ ngx_http_trifecta_accepted_answer(ngx_http_trifecta_poll_t *poll)
     switch (read->seen) {
 
     case ngx_http_trifecta_seen_ended:
+
+        if (accepted->durable && (read->row || read->cached.body.data)) {
+            poll->durable = 1;
+        }
 
         /* the body is that of the job, not of what was posted to */
 
@@ -118,6 +124,14 @@ ngx_http_trifecta_accepted_create(ngx_http_request_t *r)
         return NULL;
     }
 
+    if (ngx_http_trifecta_durable_preferred(r)) {
+        accepted->durable = ngx_http_trifecta_durable_create(r);
+
+        if (accepted->durable == NULL) {
+            return NULL;
+        }
+    }
+
     accepted->status = ngx_http_trifecta_state_word(TF_JOB_QUEUED);
 
     poll->enough = ngx_http_trifecta_accepted_enough;
@@ -125,6 +139,69 @@ ngx_http_trifecta_accepted_create(ngx_http_request_t *r)
     poll->data = accepted;
 
     return poll;
+}
+
+
+/* PostgreSQL has it, or it was not asked, or there was no time. */
+
+static ngx_int_t
+ngx_http_trifecta_accepted_go(ngx_http_trifecta_poll_t *poll)
+{
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    accepted = poll->data;
+
+    if (accepted->durable) {
+        poll->durable = accepted->durable->committed;
+    }
+
+    if (poll->wait > 0 || accepted->before) {
+        return ngx_http_trifecta_poll_start(poll);
+    }
+
+    /* there is nothing to read: it is queued */
+
+    poll->applied = (poll->wait == 0);
+
+    return ngx_http_trifecta_accepted_reply(poll);
+}
+
+
+static void
+ngx_http_trifecta_accepted_durable(void *data)
+{
+    ngx_http_trifecta_poll_t *poll = data;
+
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = poll->read.op.request;
+
+    rc = ngx_http_trifecta_accepted_go(poll);
+
+    if (rc != NGX_DONE) {
+        ngx_http_trifecta_finalize(r, rc);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_accepted_start(ngx_http_trifecta_poll_t *poll)
+{
+    ngx_http_trifecta_accepted_t  *accepted;
+
+    accepted = poll->data;
+
+    if (accepted->durable) {
+        accepted->durable->done = ngx_http_trifecta_accepted_durable;
+        accepted->durable->data = poll;
+
+        if (ngx_http_trifecta_durable_start(accepted->durable) == NGX_AGAIN) {
+            return NGX_DONE;
+        }
+    }
+
+    return ngx_http_trifecta_accepted_go(poll);
 }
 
 
@@ -144,15 +221,7 @@ ngx_http_trifecta_accepted(ngx_http_request_t *r, int64_t ms,
     accepted->ms = ms;
     accepted->position = position;
 
-    if (poll->wait > 0) {
-        return ngx_http_trifecta_poll_start(poll);
-    }
-
-    /* there is nothing to read: it is queued */
-
-    poll->applied = (poll->wait == 0);
-
-    return ngx_http_trifecta_accepted_reply(poll);
+    return ngx_http_trifecta_accepted_start(poll);
 }
 
 
@@ -170,5 +239,5 @@ ngx_http_trifecta_accepted_before(ngx_http_request_t *r)
     accepted = poll->data;
     accepted->before = 1;
 
-    return ngx_http_trifecta_poll_start(poll);
+    return ngx_http_trifecta_accepted_start(poll);
 }

@@ -8,7 +8,8 @@
 /*
  * The answer to a question whose job is in the queue: 202 with the way to it.
  *
- * A client that prefers to wait gets the job's end as a GET would show it,
+ * A client that prefers "durable" is answered when PostgreSQL has the job, or
+ * when that takes too long (durable.h).  One that prefers to wait gets the job's end as a GET would show it,
  * 200, if it comes in time; whatever else happens after the acceptance is a
  * 202.
  *

@@ -119,60 +119,80 @@ tf_fields_seconds(const char *data, size_t len)
 }
 
 
-static void
-tf_prefer_wait(tf_prefer_t *prefer, tf_fields_t *f)
+/*
+ * The value of a preference whose name was read; 0 when there is none.  What
+ * follows it must be the end of the preference: "wait=5 6" is not 5, and then
+ * the result is -1.
+ */
+
+static int
+tf_prefer_value(tf_fields_t *f, const char **value, size_t *len)
 {
-    size_t       len;
-    const char  *value;
+    int  is;
 
-    prefer->seen = 1;
-
+    is = 0;
     tf_fields_blank(f);
 
-    if (f->p == f->end || *f->p != '=') {
-        return;
+    if (f->p < f->end && *f->p == '=') {
+        is = 1;
+        f->p++;
+        tf_fields_blank(f);
+
+        if (f->p < f->end && *f->p == '"') {
+            *value = f->p + 1;
+            *len = tf_fields_quoted(f);
+
+            if (*len == 0 && f->p != *value + 1) {
+                return -1;      /* it has no end */
+            }
+
+        } else {
+            *value = f->p;
+            *len = tf_fields_token(f);
+        }
+
+        tf_fields_blank(f);
     }
 
-    f->p++;
-    tf_fields_blank(f);
-
-    if (f->p < f->end && *f->p == '"') {
-        value = f->p + 1;
-        len = tf_fields_quoted(f);
-
-    } else {
-        value = f->p;
-        len = tf_fields_token(f);
-    }
-
-    tf_fields_blank(f);
-
-    /* "wait=5 6" is not 5 */
-
-    if (f->p == f->end || *f->p == ',' || *f->p == ';') {
-        prefer->wait = tf_fields_seconds(value, len);
-    }
+    return (f->p == f->end || *f->p == ',' || *f->p == ';') ? is : -1;
 }
 
 
 void
 tf_prefer_parse(tf_prefer_t *prefer, const char *data, size_t len)
 {
-    size_t        n;
-    const char   *name;
+    int           is;
+    size_t        n, value_len;
+    const char   *name, *value;
     tf_fields_t   f;
 
     f.p = data;
     f.end = data + len;
 
-    while (f.p < f.end && !prefer->seen) {
+    while (f.p < f.end) {
         tf_fields_blank(&f);
 
         name = f.p;
         n = tf_fields_token(&f);
 
-        if (n == 4 && strncasecmp(name, "wait", 4) == 0) {
-            tf_prefer_wait(prefer, &f);
+        if (n == 4 && strncasecmp(name, "wait", 4) == 0
+            && !prefer->wait_seen)
+        {
+            prefer->wait_seen = 1;
+
+            if (tf_prefer_value(&f, &value, &value_len) == 1) {
+                prefer->wait = tf_fields_seconds(value, value_len);
+            }
+
+        } else if (n == 7 && strncasecmp(name, "durable", 7) == 0
+                   && !prefer->durable_seen)
+        {
+            prefer->durable_seen = 1;
+
+            /* an empty value is the same as none */
+
+            is = tf_prefer_value(&f, &value, &value_len);
+            prefer->durable = (is == 0 || (is == 1 && value_len == 0));
         }
 
         tf_fields_next(&f);

@@ -23,11 +23,13 @@
 
 typedef struct {
     int  wait;          /* s, at most TF_PREFER_WAIT_MAX; -1: none */
-    int  seen;          /* there was a preference "wait", good or bad */
+    int  durable;       /* 1: preferred; it has no value */
+    int  wait_seen;     /* there was a preference of the name, good or bad */
+    int  durable_seen;
 } tf_prefer_t;
 
 
-#define TF_PREFER_INIT  { -1, 0 }
+#define TF_PREFER_INIT  { -1, 0, 0, 0 }
 
 
 void tf_prefer_parse(tf_prefer_t *prefer, const char *data, size_t len);

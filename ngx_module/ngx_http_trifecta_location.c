@@ -30,6 +30,7 @@ ngx_http_trifecta_create_loc_conf(ngx_conf_t *cf)
     }
 
     lcf->auth = NGX_CONF_UNSET;
+    lcf->prefer_durable = NGX_CONF_UNSET;
     lcf->require = NGX_CONF_UNSET_PTR;
     lcf->limit_failure = NGX_CONF_UNSET_UINT;
 
@@ -51,6 +52,7 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_trifecta_module);
 
     ngx_conf_merge_value(conf->auth, prev->auth, 0);
+    ngx_conf_merge_value(conf->prefer_durable, prev->prefer_durable, 0);
 
     ngx_conf_merge_uint_value(conf->limit_failure, prev->limit_failure,
                               NGX_HTTP_TRIFECTA_LIMIT_CLOSED);

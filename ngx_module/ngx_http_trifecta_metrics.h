@@ -37,6 +37,9 @@
     X(SUBMIT_TFULL, "submits_total", "outcome=\"tenant_queue_full\"", "")     \
     X(SUBMIT_DOWN, "submits_total", "outcome=\"unavailable\"", "")            \
     X(SUBMIT_UNCONFIRMED, "submits_total", "outcome=\"unconfirmed\"", "")     \
+    X(DURABLE_YES, "durable_total", "committed=\"yes\"",                      \
+      "Acceptances that waited for PostgreSQL")                               \
+    X(DURABLE_NO, "durable_total", "committed=\"no\"", "")                    \
     X(RESULT_QUEUE, "results_total", "source=\"queue\"",                      \
       "Jobs that were read, by the store that said their state")              \
     X(RESULT_STORE, "results_total", "source=\"store\"", "")                  \

@@ -200,12 +200,28 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       &ngx_http_trifecta_bounds },
 
     /*
+     * Syntax:   trifecta_prefer_durable on | off;
+     * Default:  trifecta_prefer_durable off;
+     * Context:  http, server, location
+     *
+     * Treats every question as if it came with "Prefer: durable": its 202
+     * waits, 2 s at most, until PostgreSQL has the job.
+     */
+
+    { ngx_string("trifecta_prefer_durable"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_loc_conf_t, prefer_durable),
+      NULL },
+
+    /*
      * Syntax:   trifecta_max_waiters number;
      * Default:  trifecta_max_waiters 10000;
      * Context:  http
      *
-     * How many requests of a worker may wait for a job ("Prefer: wait").  One
-     * more is answered at once, without Preference-Applied.
+     * How many requests of a worker may wait for a job ("Prefer: wait" and
+     * "durable").  One more is answered at once, without Preference-Applied.
      */
 
     { ngx_string("trifecta_max_waiters"),

@@ -1,6 +1,5 @@
 #include "ngx_http_trifecta_poll.h"
 #include "ngx_http_trifecta_body.h"
-#include "ngx_http_trifecta_fields.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_worker.h"
 
@@ -47,26 +46,26 @@ ngx_http_trifecta_poll_cleanup(void *data)
 }
 
 
-static int
-ngx_http_trifecta_poll_prefers(ngx_http_request_t *r)
+void
+ngx_http_trifecta_prefers(ngx_http_request_t *r, tf_prefer_t *prefer)
 {
     ngx_str_t                  *line;
-    tf_prefer_t                 prefer = TF_PREFER_INIT;
     ngx_http_trifecta_lines_t   at;
+
+    *prefer = (tf_prefer_t) TF_PREFER_INIT;
 
     ngx_memzero(&at, sizeof(ngx_http_trifecta_lines_t));
 
     while ((line = ngx_http_trifecta_header_next(r, "prefer", &at)) != NULL) {
-        tf_prefer_parse(&prefer, (char *) line->data, line->len);
+        tf_prefer_parse(prefer, (char *) line->data, line->len);
     }
-
-    return prefer.wait;
 }
 
 
 ngx_http_trifecta_poll_t *
 ngx_http_trifecta_poll_create(ngx_http_request_t *r)
 {
+    tf_prefer_t                prefer;
     ngx_http_cleanup_t        *cln;
     ngx_http_trifecta_ctx_t   *ctx;
     ngx_http_trifecta_poll_t  *poll;
@@ -86,7 +85,15 @@ ngx_http_trifecta_poll_create(ngx_http_request_t *r)
     ctx->poll = poll;
 
     poll->read.done = ngx_http_trifecta_poll_read;
-    poll->wait = ngx_http_trifecta_poll_prefers(r);
+
+    ngx_http_trifecta_prefers(r, &prefer);
+
+    poll->wait = prefer.wait;
+    poll->until = ngx_current_msec;
+
+    if (poll->wait > 0) {
+        poll->until += (ngx_msec_t) poll->wait * 1000;
+    }
 
     poll->waiter.handler = ngx_http_trifecta_poll_ring;
     poll->waiter.data = poll;
@@ -280,13 +287,16 @@ ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
 {
     tf_id_t                         tid;
     ngx_int_t                       rc;
+    ngx_msec_int_t                  left;
     ngx_http_request_t             *r;
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_main_conf_t  *mcf;
 
     poll->applied = (poll->wait >= 0);
 
-    if (poll->wait <= 0) {
+    left = (ngx_msec_int_t) (poll->until - ngx_current_msec);
+
+    if (poll->wait <= 0 || left <= 0) {
         return ngx_http_trifecta_poll_look(poll);
     }
 
@@ -305,13 +315,12 @@ ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
     }
 
     poll->waiting = 1;
-    poll->until = ngx_current_msec + (ngx_msec_t) poll->wait * 1000;
 
     if (rc == NGX_OK) {
         return ngx_http_trifecta_poll_look(poll);
     }
 
-    ngx_add_timer(&poll->timer, (ngx_msec_t) poll->wait * 1000);
+    ngx_add_timer(&poll->timer, (ngx_msec_t) left);
 
     return NGX_DONE;
 }
@@ -320,8 +329,7 @@ ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
 ngx_int_t
 ngx_http_trifecta_poll_headers(ngx_http_trifecta_poll_t *poll)
 {
-    size_t               len;
-    u_char              *p;
+    u_char              *p, *start;
     ngx_http_request_t  *r;
 
     r = poll->read.op.request;
@@ -334,16 +342,25 @@ ngx_http_trifecta_poll_headers(ngx_http_trifecta_poll_t *poll)
         return NGX_ERROR;
     }
 
-    if (!poll->applied) {
+    if (!poll->applied && !poll->durable) {
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(r->pool, sizeof("wait=") - 1 + NGX_INT_T_LEN);
-    if (p == NULL) {
+    start = ngx_pnalloc(r->pool, sizeof("durable, wait=") - 1
+                                 + NGX_INT_T_LEN);
+    if (start == NULL) {
         return NGX_ERROR;
     }
 
-    len = ngx_sprintf(p, "wait=%i", poll->wait) - p;
+    p = start;
 
-    return ngx_http_trifecta_header(r, "Preference-Applied", p, len);
+    if (poll->durable) {
+        p = ngx_sprintf(p, "durable%s", poll->applied ? ", " : "");
+    }
+
+    if (poll->applied) {
+        p = ngx_sprintf(p, "wait=%i", poll->wait);
+    }
+
+    return ngx_http_trifecta_header(r, "Preference-Applied", start, p - start);
 }

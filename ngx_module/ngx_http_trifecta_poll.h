@@ -2,6 +2,7 @@
 #define NGX_HTTP_TRIFECTA_POLL_H_INCLUDED
 
 
+#include "ngx_http_trifecta_fields.h"
 #include "ngx_http_trifecta_read.h"
 #include "ngx_http_trifecta_subscriber.h"
 
@@ -25,7 +26,8 @@
  * When the worker leaves, the answer is what was read last, at once.
  *
  * What is enough, and what the answer is, say the two functions of whoever
- * polls.  "applied" tells whether the client gets the wait that it preferred.
+ * polls.  "applied" tells whether the client gets the wait that it preferred,
+ * "durable" whether PostgreSQL has the job that it just gave.
  */
 
 typedef struct ngx_http_trifecta_poll_s  ngx_http_trifecta_poll_t;
@@ -40,7 +42,7 @@ struct ngx_http_trifecta_poll_s {
     ngx_int_t                     wait;     /* s; -1: not preferred */
     ngx_http_trifecta_waiter_t    waiter;
     ngx_event_t                   timer;
-    ngx_msec_t                    until;
+    ngx_msec_t                    until;    /* from the creation on */
     ngx_uint_t                    failed;   /* readings, in a row */
 
     /* of an open job, as it was read last */
@@ -50,12 +52,16 @@ struct ngx_http_trifecta_poll_s {
     int64_t                       position;
 
     unsigned                      applied:1;
+    unsigned                      durable:1;
     unsigned                      waiting:1;
     unsigned                      reading:1;
     unsigned                      again:1;  /* it rang while it was read */
     unsigned                      known:1;  /* it was open */
 };
 
+
+/* What the request prefers, in all its lines. */
+void ngx_http_trifecta_prefers(ngx_http_request_t *r, tf_prefer_t *prefer);
 
 /* Zeroed but for what the request prefers.  NULL: no memory. */
 ngx_http_trifecta_poll_t *ngx_http_trifecta_poll_create(

@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_durable.h"
 #include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_idem.h"
 #include "ngx_http_trifecta_limit.h"
@@ -371,6 +372,10 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_number("limit", 1, kind->limit);
     ngx_http_trifecta_number("max", 2, mcf->max_jobs);
     ngx_http_trifecta_number("tmax", 3, mcf->max_jobs_per_tenant);
+
+    if (ngx_http_trifecta_durable_preferred(r)) {
+        ngx_http_trifecta_pair("durable", "1", 1);
+    }
 
     rc = ngx_http_trifecta_idem_text(r, NGX_HTTP_TRIFECTA_ROUTE, idem);
 

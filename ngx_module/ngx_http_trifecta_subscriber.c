@@ -173,6 +173,7 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
     ngx_http_trifecta_subscriber_t *sub = data;
 
     ngx_str_t                       name, text;
+    ngx_uint_t                      end;
     tf_job_state_t                  state;
     ngx_http_trifecta_channel_t    *channel;
     ngx_http_trifecta_deletions_t  *deletions;
@@ -204,8 +205,14 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
     if (channel != NULL) {
         state = ngx_http_trifecta_state_of((char *) text.data, text.len);
 
-        ngx_http_trifecta_channel_due(sub, channel, state == TF_JOB_NSTATES
-                                      || ngx_http_trifecta_state_ends(state));
+        if (state == TF_JOB_NSTATES) {
+            end = !ngx_http_trifecta_resp_is(reply, 2, "ledgered");
+
+        } else {
+            end = ngx_http_trifecta_state_ends(state);
+        }
+
+        ngx_http_trifecta_channel_due(sub, channel, end);
     }
 }
 

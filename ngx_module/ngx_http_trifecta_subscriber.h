@@ -12,8 +12,8 @@
  * One connection a worker.  It is subscribed to P:inv all the time and to
  * P:c:<id>, the doorbell of a job, while somebody waits for that job; a
  * hundred waiters of one job are one subscription.  The function library
- * rings a doorbell with the new state of the job, which is a hint and no
- * truth: a waiter reads.
+ * rings a doorbell with the new state of the job, or with "ledgered" when
+ * PostgreSQL has it, which is a hint and no truth: a waiter reads.
  *
  *   join ──> asked ──> (Redis confirms) ──> heard ──> leave
  *              ^                              │

@@ -9,7 +9,7 @@
 
 /*
  * Prefer and If-None-Match.  What must hold: a wait is in its bounds, and
- * comes from nowhere but a preference "wait".
+ * comes from nowhere but a preference "wait", as "durable" does from its own.
  */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,7 +23,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tf_prefer_parse(&prefer, (const char *) data, size);
 
     if (prefer.wait < -1 || prefer.wait > TF_PREFER_WAIT_MAX
-        || (prefer.wait >= 0 && (!prefer.seen || size < 6)))
+        || (prefer.wait >= 0 && (!prefer.wait_seen || size < 6))
+        || (prefer.durable && (!prefer.durable_seen || size < 7)))
     {
         abort();
     }
