@@ -142,7 +142,7 @@ tf_prefer_value(tf_fields_t *f, const char **value, size_t *len)
             *value = f->p + 1;
             *len = tf_fields_quoted(f);
 
-            if (*len == 0 && f->p != *value + 1) {
+            if (*len == 0 && (f->p != *value + 1 || **value != '"')) {
                 return -1;      /* it has no end */
             }
 

@@ -19,7 +19,7 @@
 
 typedef struct {
     const char  *lines[3];
-    int          wait;
+    int          value;     /* of the preference in question */
 } prefer_case_t;
 
 
@@ -76,6 +76,37 @@ static const prefer_case_t  prefers[] = {
 };
 
 
+static const prefer_case_t  durables[] = {
+    { { "durable" }, 1 },
+    { { "Durable" }, 1 },
+    { { " durable " }, 1 },
+    { { "durable=" }, 1 },
+    { { "durable=\"\"" }, 1 },
+    { { "durable; a=b" }, 1 },
+    { { "durable;a" }, 1 },
+    { { "durable, wait=5" }, 1 },
+    { { "wait=5,durable" }, 1 },
+    { { "wait=x, durable" }, 1 },
+    { { "respond-async", "durable" }, 1 },
+    { { "foo=\"a, b\", durable" }, 1 },
+    { { "durable, durable=x" }, 1 },
+
+    { { "durable=x, durable" }, 0 },
+    { { "durable=1" }, 0 },
+    { { "durable=\"0\"" }, 0 },
+    { { "durable=\"" }, 0 },
+    { { "durable=\"x" }, 0 },
+    { { "durable x" }, 0 },
+    { { "durable-ish" }, 0 },
+    { { "nondurable" }, 0 },
+    { { "foo=durable" }, 0 },
+    { { "foo; durable" }, 0 },
+    { { "foo=\"durable, durable" }, 0 },
+    { { "foo durable" }, 0 },
+    { { "" }, 0 },
+};
+
+
 typedef struct {
     const char  *value;
     int          match;     /* of "abc" */
@@ -123,27 +154,56 @@ exact(const char *text)
 }
 
 
+static tf_prefer_t
+parsed(const prefer_case_t *c)
+{
+    char         *line;
+    size_t        k;
+    tf_prefer_t   prefer = TF_PREFER_INIT;
+
+    for (k = 0; k < 3 && c->lines[k] != NULL; k++) {
+        line = exact(c->lines[k]);
+        tf_prefer_parse(&prefer, line, strlen(c->lines[k]));
+        free(line);
+    }
+
+    return prefer;
+}
+
+
 static void
 wait_is_the_first_good_preference(void **state)
 {
-    char         *line;
-    size_t        i, k;
-    tf_prefer_t   prefer;
+    size_t       i;
+    tf_prefer_t  prefer;
 
     (void) state;
 
     for (i = 0; i < sizeof(prefers) / sizeof(prefers[0]); i++) {
-        prefer = (tf_prefer_t) TF_PREFER_INIT;
+        prefer = parsed(&prefers[i]);
 
-        for (k = 0; k < 3 && prefers[i].lines[k] != NULL; k++) {
-            line = exact(prefers[i].lines[k]);
-            tf_prefer_parse(&prefer, line, strlen(prefers[i].lines[k]));
-            free(line);
-        }
-
-        if (prefer.wait != prefers[i].wait) {
+        if (prefer.wait != prefers[i].value) {
             fail_msg("\"%s\": wait is %d, not %d", prefers[i].lines[0],
-                     prefer.wait, prefers[i].wait);
+                     prefer.wait, prefers[i].value);
+        }
+    }
+}
+
+
+static void
+durable_is_a_preference_without_a_value(void **state)
+{
+    size_t       i;
+    tf_prefer_t  prefer;
+
+    (void) state;
+
+    for (i = 0; i < sizeof(durables) / sizeof(durables[0]); i++) {
+        prefer = parsed(&durables[i]);
+
+        if (prefer.durable != durables[i].value) {
+            fail_msg("\"%s\": durable is %d, not %d", durables[i].lines[0],
+                     prefer.durable, durables[i].value);
         }
     }
 }
@@ -176,6 +236,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(wait_is_the_first_good_preference),
+        cmocka_unit_test(durable_is_a_preference_without_a_value),
         cmocka_unit_test(if_none_match_finds_a_tag),
     };
 
