@@ -59,7 +59,9 @@ is_deeply(fcall('install', 'two'), ['HAS', 'one'],
 
 fresh();
 is_deeply(fcall('rebuild', 1), ['HAS', 1], 'an_epoch_only_grows');
-is_deeply(fcall('adopt', 'run:repl', 'store'), ['OK'], 'a whole queue is adopted');
+is_deeply(fcall('adopt', 'run:repl', 'store', 7), ['NOTREADY'],
+    'a_queue_of_another_epoch_is_not_adopted');
+is_deeply(fcall('adopt', 'run:repl', 'store', 1), ['OK'], 'a whole queue is adopted');
 is_deeply($r->cmd('HMGET', "$P:meta", 'server', 'store'), ['run:repl', 'store'],
     'by the two servers that belong together');
 is_deeply(fcall('rebuild', 2), ['OK'], 'the next epoch');
@@ -171,6 +173,9 @@ for my $waiting (@jobs[0, 16], $delayed) {
 isnt(work_one()->{id}, $jobs[0], 'a_settled_job_is_not_handed_out');
 is_deeply(fcall('settle', $jobs[1], 'failed'), ['RUNNING'],
     'a_running_job_is_left_to_its_worker');
+is_deeply(fcall('settle', $jobs[1], 'failed', 1), ['OK'],
+    'unless_this_redis_went_back');
+counts_agree('then it is in no set either');
 is_deeply(fcall('settle', 'nobody', 'failed'), ['ABSENT'], 'an unknown one is absent');
 is_deeply(fcall('settle', $jobs[2], 'queued'), ['ABSENT'], 'only an end settles');
 

@@ -44,7 +44,8 @@ static const tf_doctor_rule_t  tf_doctor_rules[] = {
       "FROM pg_class WHERE relnamespace = to_regnamespace('trifecta') "
           "AND relkind IN ('r', 'p') AND NOT relispartition "
           "AND NOT (relrowsecurity AND relforcerowsecurity) "
-          "AND relname NOT IN ('epoch', 'flyway_schema_history')",
+          "AND relname NOT IN ('epoch', 'install', 'shard', "
+          "'flyway_schema_history')",
       "forced on every table with somebody's data",
       "ALTER TABLE ... ENABLE and FORCE ROW LEVEL SECURITY", TF_DOCTOR_FAIL },
 

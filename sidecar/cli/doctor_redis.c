@@ -120,55 +120,46 @@ tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis)
 static void
 tf_doctor_library(tf_doctor_t *d, tf_redis_t *redis)
 {
-    char               err[512];
-    char              *code;
-    size_t             i;
-    redisReply        *reply;
-    const char        *loaded;
-    const redisReply  *library;
-
-    reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
-                             TF_LIBRARY, "WITHCODE", NULL);
-
-    loaded = NULL;
-    library = tf_reply_len(reply) == 1 ? reply->element[0] : NULL;
-
-    for (i = 0; i + 1 < tf_reply_len(library); i += 2) {
-        if (strcmp(tf_reply_str(library, i), "library_code") == 0) {
-            loaded = tf_reply_str(library, i + 1);
-        }
-    }
+    char   err[512];
+    char  *code;
 
     code = tf_library_read(d->conf, err, sizeof(err));
 
-    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+    switch (tf_library_look(redis, code)) {
+
+    case TF_LIBRARY_FAILED:
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
                       "use Redis 7.0 or newer, and a user that may use them",
-                      "%s", reply ? reply->str : redis->err);
+                      "%s", redis->err);
+        break;
 
-    } else if (loaded == NULL) {
+    case TF_LIBRARY_NONE:
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
                       TF_DOCTOR_MIGRATE, "the library " TF_LIBRARY
                       " is not loaded");
+        break;
 
-    } else if (code == NULL) {
-        tf_doctor_add(d, TF_DOCTOR_WARN, "Redis functions",
-                      "\"migrations\" must name the folder of this release",
-                      TF_LIBRARY " is loaded, but there is nothing to "
-                      "compare it with: %s", err);
-
-    } else if (strcmp(loaded, code) != 0) {
+    case TF_LIBRARY_OTHER:
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis functions",
                       TF_DOCTOR_MIGRATE, "the library " TF_LIBRARY
                       " is not the one of this release");
+        break;
 
-    } else {
-        tf_doctor_add(d, TF_DOCTOR_OK, "Redis functions", NULL,
-                      TF_LIBRARY);
+    default: /* TF_LIBRARY_SAME */
+        if (code == NULL) {
+            tf_doctor_add(d, TF_DOCTOR_WARN, "Redis functions",
+                          "\"migrations\" must name the folder of this "
+                          "release",
+                          TF_LIBRARY " is loaded, but there is nothing to "
+                          "compare it with: %s", err);
+            break;
+        }
+
+        tf_doctor_add(d, TF_DOCTOR_OK, "Redis functions", NULL, TF_LIBRARY);
+        break;
     }
 
     free(code);
-    freeReplyObject(reply);
 }
 
 

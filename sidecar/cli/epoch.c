@@ -13,7 +13,6 @@
 
 #define TF_EPOCH_SHARD    "0"
 #define TF_EPOCH_PREFIX   "{trifecta:0}"
-#define TF_EPOCH_LOAD_MS  10000
 #define TF_EPOCH_FAIL_MS  300000
 
 
@@ -42,93 +41,45 @@ tf_epoch_redis_failed(const tf_cli_t *cli, tf_redis_t *redis,
 }
 
 
-/* Whether Redis has this very code already: 1, 0, or -1. */
-
-static int
-tf_epoch_library_same(const tf_cli_t *cli, tf_redis_t *redis,
-    const char *code)
-{
-    int                rc;
-    size_t             i;
-    redisReply        *reply;
-    const redisReply  *library;
-
-    reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
-                             TF_LIBRARY, "WITHCODE", NULL);
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        return tf_epoch_redis_failed(cli, redis, reply,
-                                     "cannot list Redis' functions");
-    }
-
-    rc = 0;
-
-    if (reply->elements == 1) {
-        library = reply->element[0];
-
-        for (i = 0; i + 1 < tf_reply_len(library); i += 2) {
-            if (strcmp(tf_reply_str(library, i), "library_code") == 0) {
-                rc = strcmp(tf_reply_str(library, i + 1), code) == 0;
-            }
-        }
-    }
-
-    freeReplyObject(reply);
-
-    return rc;
-}
-
-
 static int
 tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     tf_redis_t *redis)
 {
-    int          rc, same;
-    char         err[512];
-    char        *code;
-    redisReply  *reply;
+    int           rc;
+    char         *code;
+    char          err[512];
+    tf_library_t  found;
 
     rc = -1;
 
     code = tf_library_read(conf, err, sizeof(err));
     if (code == NULL) {
         (void) tf_cli_error(cli, "%s", err);
-        goto done;
+        return -1;
     }
 
-    same = tf_epoch_library_same(cli, redis, code);
-    if (same == -1) {
-        goto done;
-    }
+    found = tf_library_look(redis, code);
 
-    if (same) {
+    if (found == TF_LIBRARY_FAILED) {
+        (void) tf_cli_error(cli, "%s", redis->err);
+
+    } else if (found == TF_LIBRARY_SAME) {
         rc = 0;
-        goto done;
-    }
 
-    e->changed = 1;
-
-    if (e->dry_run) {
-        (void) printf("would load the Redis function library "
-                      TF_LIBRARY "\n");
+    } else if (e->dry_run) {
+        e->changed = 1;
+        (void) printf("would load the Redis function library " TF_LIBRARY
+                      "\n");
         rc = 0;
-        goto done;
+
+    } else if (tf_library_load(redis, code) != 0) {
+        (void) tf_cli_error(cli, "%s", redis->err);
+
+    } else {
+        e->changed = 1;
+        (void) printf("loaded the Redis function library " TF_LIBRARY "\n");
+        rc = 0;
     }
-
-    reply = tf_redis_command(redis, TF_EPOCH_LOAD_MS, "FUNCTION", "LOAD",
-                             "REPLACE", code, NULL);
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
-        (void) tf_epoch_redis_failed(cli, redis, reply,
-                                     "cannot load the function library");
-        goto done;
-    }
-
-    freeReplyObject(reply);
-    (void) printf("loaded the Redis function library " TF_LIBRARY
-                  "\n");
-    rc = 0;
-
-done:
 
     free(code);
 

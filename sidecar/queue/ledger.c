@@ -31,7 +31,8 @@ typedef struct {
 
 static const char *const  tf_ledger_fields[] = {
     "tenant", "owner", "groups", "scopes", "kind", "model", "prio",
-    "request_id", "fp", "idem", "retry_of", "acc", "dl", "payload"
+    "request_id", "fp", "idem", "retry_of", "trace", "run_at", "acc", "dl",
+    "payload"
 };
 
 #define TF_LEDGER_NFIELDS                                                     \
@@ -151,6 +152,12 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
 
     row = json_pack("{s:s, s:s}", "op", tf_ledger_field(entry, "op"),
                     "id", tf_ledger_field(entry, "id"));
+
+    if (strcmp(tf_ledger_field(entry, "op"), "end") == 0) {
+        (void) json_object_set_new(row, "state",
+                                   json_string(tf_ledger_field(entry,
+                                                               "state")));
+    }
 
     for (i = 0; row != NULL && i < TF_LEDGER_NFIELDS; i++) {
         text = tf_reply_str(values, i);

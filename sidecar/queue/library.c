@@ -9,6 +9,9 @@
 #include "base/buf.h"
 
 
+#define TF_LIBRARY_LOAD_MS  10000
+
+
 static int
 tf_library_is_part(const struct dirent *entry)
 {
@@ -94,4 +97,88 @@ done:
     tf_buf_free(&all);
 
     return text;
+}
+
+
+/* What was wrong with a call, in redis->err; frees the reply. */
+
+static int
+tf_library_failed(tf_redis_t *redis, redisReply *reply, const char *what)
+{
+    char  why[256];
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        (void) snprintf(redis->err, sizeof(redis->err), "%s: %s%s", what,
+                        strstr(reply->str, "unknown command")
+                        ? "this Redis has no functions; Redis 7.0 or newer "
+                          "is needed: " : "",
+                        reply->str);
+
+    } else {
+        (void) snprintf(why, sizeof(why), "%.255s",
+                        reply ? "unexpected reply" : redis->err);
+        (void) snprintf(redis->err, sizeof(redis->err), "%s: %s", what, why);
+    }
+
+    freeReplyObject(reply);
+
+    return -1;
+}
+
+
+tf_library_t
+tf_library_look(tf_redis_t *redis, const char *text)
+{
+    size_t             i;
+    redisReply        *reply;
+    tf_library_t       found;
+    const redisReply  *library;
+
+    reply = tf_redis_command(redis, 0, "FUNCTION", "LIST", "LIBRARYNAME",
+                             TF_LIBRARY, text ? "WITHCODE" : NULL, NULL);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        (void) tf_library_failed(redis, reply,
+                                 "cannot list Redis' functions");
+        return TF_LIBRARY_FAILED;
+    }
+
+    if (reply->elements == 0) {
+        freeReplyObject(reply);
+        return TF_LIBRARY_NONE;
+    }
+
+    found = text ? TF_LIBRARY_OTHER : TF_LIBRARY_SAME;
+    library = reply->element[0];
+
+    for (i = 0; text != NULL && i + 1 < tf_reply_len(library); i += 2) {
+        if (strcmp(tf_reply_str(library, i), "library_code") == 0
+            && strcmp(tf_reply_str(library, i + 1), text) == 0)
+        {
+            found = TF_LIBRARY_SAME;
+        }
+    }
+
+    freeReplyObject(reply);
+
+    return found;
+}
+
+
+int
+tf_library_load(tf_redis_t *redis, const char *text)
+{
+    redisReply  *reply;
+
+    reply = tf_redis_command(redis, TF_LIBRARY_LOAD_MS, "FUNCTION", "LOAD",
+                             "REPLACE", text, NULL);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+        return tf_library_failed(redis, reply,
+                                 "cannot load the function library");
+    }
+
+    freeReplyObject(reply);
+
+    return 0;
 }

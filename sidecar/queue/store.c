@@ -13,17 +13,18 @@
 #define TF_STORE_COLUMNS                                                      \
     "id uuid, tenant text, owner text, groups jsonb, scopes jsonb, "          \
     "kind text, model text, prio smallint, request jsonb, "                   \
-    "request_id text, fp text, idem text, retry_of uuid, acc bigint, "        \
-    "dl bigint"
+    "request_id text, fp text, idem text, retry_of uuid, trace text, "        \
+    "run_at bigint, acc bigint, dl bigint"
 
 #define TF_STORE_INTO                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fingerprint, idem_key, retry_of, accepted, deadline"
+    "request_id, fingerprint, idem_key, retry_of, trace, run_at, accepted, "  \
+    "deadline"
 
 #define TF_STORE_FROM                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fp, idem, retry_of, to_timestamp(acc / 1000.0), "            \
-    "to_timestamp(dl / 1000.0)"
+    "request_id, fp, idem, retry_of, trace, to_timestamp(run_at / 1000.0), "  \
+    "to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0)"
 
 static const char  tf_store_begin_sql[] =
     "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, epoch, "
@@ -59,16 +60,17 @@ static const char  tf_store_complete_sql[] =
     "WHERE x.body IS NOT NULL) "
     "SELECT id FROM done";
 
-/* begin may have been first, and knows neither of the two. */
+/* begin may have been first, and knows none of these. */
 
 static const char  tf_store_new_sql[] =
     "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "
     "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'queued' "
     "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
     ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO UPDATE "
-    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of "
-    "WHERE job.idem_key IS DISTINCT FROM excluded.idem_key "
-    "OR job.retry_of IS DISTINCT FROM excluded.retry_of";
+    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of, "
+    "trace = excluded.trace "
+    "WHERE (job.idem_key, job.retry_of, job.trace) IS DISTINCT FROM "
+    "(excluded.idem_key, excluded.retry_of, excluded.trace)";
 
 /* An end that the queue decided: op, state, error. */
 
@@ -90,6 +92,14 @@ static const char  tf_store_new_sql[] =
     "{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in "         \
     "the queue past its deadline.\"}"
 
+#define TF_STORE_DEAD                                                         \
+    "{\"code\":\"too_many_crashes\",\"message\":\"The workers that ran the "    \
+    "job were lost too often.\"}"
+
+#define TF_STORE_LOST                                                         \
+    "{\"code\":\"error_lost\",\"message\":\"The job had failed; PostgreSQL "    \
+    "went back to a moment before that, and the reason is lost.\"}"
+
 #define TF_STORE_DAMAGED                                                      \
     "{\"code\":\"queue_entry_damaged\",\"message\":\"What the queue held of "  \
     "the job was damaged.\"}"
@@ -105,6 +115,21 @@ static const char *const  tf_store_ledger_sql[] = {
     tf_store_new_sql,
     TF_STORE_END_SQL("expire", "failed", TF_STORE_EXPIRED),
     TF_STORE_END_SQL("cancel", "cancelled", TF_STORE_CANCELLED),
+
+    /* once more, for a store that has forgotten it; a result is not here */
+
+    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "
+    "finished) "
+    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", state, (CASE state "
+    "WHEN 'cancelled' THEN '" TF_STORE_CANCELLED "' "
+    "WHEN 'dead' THEN '" TF_STORE_DEAD "' "
+    "ELSE '" TF_STORE_LOST "' END)::jsonb, now() "
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
+    ", op text, state text) WHERE op = 'end' AND acc IS NOT NULL "
+    "AND state IN ('failed', 'cancelled', 'dead') ORDER BY id "
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
+    "error = excluded.error, finished = excluded.finished "
+    "WHERE job.state IN ('queued', 'running')",
 
     "UPDATE trifecta.job SET state = 'failed', "
     "error = '" TF_STORE_DAMAGED "', finished = now() "

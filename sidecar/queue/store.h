@@ -52,9 +52,9 @@ tf_pg_status_t tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
 
 /*
  * The ledger: rows for what the accept log says.  rows is a JSON array of
- * objects with the members of a job's hash and "op" ("new",
- * "expire", "cancel" or "delete"); a deleted job may have only its tenant and
- * owner left.
+ * objects with the members of a job's hash and "op" ("new", "expire",
+ * "cancel", "damaged", "delete", or "end" with a state: a store has forgotten
+ * it); a deleted job may have only its tenant and owner left.
  * TF_PG_ERROR says that the server refuses the data of a row.
  */
 tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows);

@@ -77,13 +77,15 @@ local function rebuild(keys, args)
 end
 
 
--- adopt P server store -> OK | NOTREADY.  The queue is whole, and accepts
--- jobs; with '' as server it does not any more.
+-- adopt P server store epoch -> OK | NOTREADY.  The queue is whole, and
+-- accepts jobs; with '' as server it does not any more.  NOTREADY: this is
+-- not that epoch, for Redis was emptied or somebody else rebuilds meanwhile.
 
 local function adopt(keys, args)
     local meta = keys[1] .. ':meta'
+    local epoch = redis.call('HGET', meta, 'epoch')
 
-    if redis.call('HEXISTS', meta, 'epoch') == 0 then
+    if not epoch or args[3] and args[3] ~= epoch then
         return { 'NOTREADY' }
     end
 

@@ -105,26 +105,29 @@ end
 
 
 --[[
-settle P id state          PostgreSQL has its end
+settle P id state [older]  PostgreSQL has its end
 -> OK                      it has ended here, too
-   RUNNING                 its worker will find out
+   RUNNING                 its worker will find out; but with "older" this
+                           Redis went back, and it ends here under its worker
    ABSENT
 --]]
 
 local function settle(keys, args)
     local P, id, state = keys[1], args[1], args[2]
-    local job = job_get(P, id, 'tenant', 'prio', 'sub')
+    local job = job_get(P, id, 'tenant', 'prio', 'sub', 'sid')
 
     if not job or not TERMINAL[state] then
         return { 'ABSENT' }
     end
 
-    if job.state == 'running' then
+    if job.state == 'running' and not args[3] then
         return { 'RUNNING' }
     end
 
     if not TERMINAL[job.state] then
-        if job.sub == 'delayed' then
+        if job.state == 'running' then
+            leave(P, id, job.tenant, job.prio, job.sid, 'run')
+        elseif job.sub == 'delayed' then
             redis.call('ZREM', P .. ':dly', id)
         elseif job.sub == 'parked' then
             redis.call('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
