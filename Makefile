@@ -62,19 +62,20 @@ MODULE_H  := $(sort $(wildcard ngx_module/*.h include/trifecta/*.h))
 TESTS     := $(sort $(wildcard t/*.t))
 
 # what a unit test or fuzz target links: the sources named in its first
-# comment, "/* links: a.c b.c */"
-links = $(shell awk '{ end = /\*\//; sub(/\*\/.*/, ""); \
+# comment, "/* links: a.c b/ */"; all of a folder if it ends with a slash
+links = $(foreach l,$(shell awk '{ end = /\*\//; sub(/\*\/.*/, ""); \
             sub(/^[ \t]*\/?\*+/, ""); c = c " " $$0 } end { exit } \
-            END { if (sub(/^[ \t]*links:/, "", c)) print c }' $(1))
+            END { if (sub(/^[ \t]*links:/, "", c)) print c }' $(1)), \
+            $(if $(filter %/,$(l)),$(wildcard $(l)*.c),$(l)))
 
 
 # flags
 
 PKGS      = hiredis libpq libcurl jansson libjwt libcrypto libmicrohttpd \
-            libxml-2.0 zlib
+            libxml-2.0 libzip zlib
 PKG_INC  := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS      = -lhiredis -lpq -lcurl -ljansson -ljwt -lcrypto -lmicrohttpd \
-            -lxml2 -lz -lm
+            -lxml2 -lzip -lz -lm
 
 WARN      = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes \
             -Wmissing-prototypes -Wformat=2 -Wvla -Werror

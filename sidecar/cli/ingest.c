@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "rag/array.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 #include "rag/folder.h"
 #include "rag/ingest.h"
 
@@ -232,6 +232,7 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 
     run->target.language = run->conf.language;
     run->target.lazy = 1;
+    tf_limits_default(&run->target.limits);
 
     return 0;
 }
@@ -344,17 +345,6 @@ tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
         file = &files->list[i];
         run->done++;
 
-        if (tf_extract_format(file->source) == NULL) {
-            run->others++;
-
-            if (files->n == 1) {
-                tf_ingest_skipped(run, file->path,
-                                  "not a known format (.txt, .md, .xml)");
-            }
-
-            continue;
-        }
-
         tf_ingest_progress(run, file->source);
 
         outcome = tf_rag_ingest_file(&run->pg, &run->target, file->path,
@@ -362,6 +352,15 @@ tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
         run->count[outcome]++;
 
         switch (outcome) {
+
+        case TF_INGEST_OTHER:
+            run->others++;
+
+            if (files->n > 1) {
+                break;
+            }
+
+            /* fall through */
 
         case TF_INGEST_REFUSED:
             tf_ingest_line(run);

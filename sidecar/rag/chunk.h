@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "rag/text.h"
+#include "extract/text.h"
 
 
 /*

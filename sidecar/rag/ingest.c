@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "rag/array.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 #include "rag/index.h"
 #include "rag/ingest.h"
 
@@ -158,18 +158,14 @@ tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
     size_t errlen)
 {
     int           fd;
-    char         *data;
+    char         *data, head[512];
     size_t        len;
     ssize_t       n;
+    int64_t       max;
     struct stat   st;
     tf_ingest_t   rc;
 
     *chunks = 0;
-
-    if (tf_extract_format(source) == NULL) {
-        (void) snprintf(err, errlen, "not a known format (.txt, .md, .xml)");
-        return TF_INGEST_REFUSED;
-    }
 
     /* a FIFO must not hold the ingest, and what is checked is what is read */
 
@@ -183,14 +179,31 @@ tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
         return TF_INGEST_REFUSED;
     }
 
-    if (!S_ISREG(st.st_mode) || st.st_size > TF_EXTRACT_MAX) {
-        if (!S_ISREG(st.st_mode)) {
-            (void) snprintf(err, errlen, "not a regular file");
-        } else {
-            (void) snprintf(err, errlen, "larger than %d MB",
-                            TF_EXTRACT_MAX / 1024 / 1024);
-        }
+    if (!S_ISREG(st.st_mode)) {
+        (void) snprintf(err, errlen, "not a regular file");
+        (void) close(fd);
+        return TF_INGEST_REFUSED;
+    }
 
+    max = target->limits.v[TF_LIMIT_file];
+
+    if (tf_extract_format(source) == NULL) {
+        n = pread(fd, head, sizeof(head), 0);
+
+        if (n <= 0 || tf_extract_sniff(source, head, (size_t) n) == NULL) {
+            (void) snprintf(err, errlen, "not a known format (%s)",
+                            tf_extract_formats());
+            (void) close(fd);
+            return TF_INGEST_OTHER;
+        }
+    }
+
+    if (st.st_size > max) {
+        (void) snprintf(err, errlen, "larger than %lld MB (limit %s); %s, or "
+                        "raise it: --limit file=...", (long long) (max / TF_MB),
+                        tf_limit_print(&target->limits, TF_LIMIT_file, head,
+                                       sizeof(head)),
+                        tf_limit_help(TF_LIMIT_file));
         (void) close(fd);
         return TF_INGEST_REFUSED;
     }
@@ -274,7 +287,7 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
         return TF_INGEST_SAME;
     }
 
-    if (tf_extract(source, data, len, &text, err, errlen) != 0) {
+    if (tf_extract(&target->limits, source, data, len, &text, err, errlen) != 0) {
         return TF_INGEST_REFUSED;
     }
 

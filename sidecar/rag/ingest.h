@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "db/pg.h"
+#include "extract/limits.h"
 
 
 /*
@@ -31,6 +32,7 @@ typedef struct {
     const char   *groups;           /* "a,b"; only with "groups" */
     int           again;            /* index unchanged documents too */
     int           lazy;             /* commit without waiting for the disk */
+    tf_limits_t   limits;
 
     int           collection_id;    /* of tf_rag_target_open() */
     int           acl_id;
@@ -41,6 +43,7 @@ typedef enum {
     TF_INGEST_NEW,
     TF_INGEST_CHANGED,
     TF_INGEST_SAME,
+    TF_INGEST_OTHER,        /* of no known format */
     TF_INGEST_REFUSED,      /* this file: err says why; go on with others */
     TF_INGEST_FAILED        /* the store: err says what; stop */
 } tf_ingest_t;

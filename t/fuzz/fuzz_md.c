@@ -1,7 +1,5 @@
-/* links: sidecar/rag/md.c sidecar/rag/extract.c sidecar/rag/xml.c
- *        sidecar/rag/xml_out.c sidecar/rag/blocks.c sidecar/rag/text.c
- *        sidecar/rag/chunk.c sidecar/rag/units.c sidecar/rag/terms.c
- *        sidecar/base/buf.c */
+/* links: sidecar/extract/ sidecar/rag/chunk.c sidecar/rag/units.c
+ *        sidecar/rag/terms.c sidecar/base/buf.c */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +7,7 @@
 
 #include "base/buf.h"
 #include "rag/chunk.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 #include "rag/terms.h"
 #include "rag/units.h"
 
@@ -86,7 +84,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tf_chunk_t  *chunks;
 
     if (size == 0
-        || tf_extract(data[0] & 1 ? "a.md" : "a.txt", (const char *) data + 1,
+        || tf_extract(NULL, data[0] & 1 ? "a.md" : "a.txt", (const char *) data + 1,
                       size - 1, &text, err, sizeof(err)) != 0)
     {
         return 0;

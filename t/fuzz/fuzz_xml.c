@@ -1,13 +1,12 @@
-/* links: sidecar/rag/xml.c sidecar/rag/xml_out.c sidecar/rag/md.c
- *        sidecar/rag/extract.c sidecar/rag/blocks.c sidecar/rag/text.c
- *        sidecar/rag/chunk.c sidecar/rag/units.c sidecar/base/buf.c */
+/* links: sidecar/extract/ sidecar/rag/chunk.c sidecar/rag/units.c
+ *        sidecar/base/buf.c */
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "rag/chunk.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 
 
 /*
@@ -26,7 +25,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tf_text_t    text;
     tf_chunk_t  *chunks;
 
-    if (tf_extract("a.xml", (const char *) data, size, &text, err,
+    if (tf_extract(NULL, "a.xml", (const char *) data, size, &text, err,
                    sizeof(err)) != 0)
     {
         return 0;

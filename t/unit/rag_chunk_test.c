@@ -1,6 +1,5 @@
-/* links: sidecar/rag/chunk.c sidecar/rag/units.c sidecar/rag/extract.c
- *        sidecar/rag/md.c sidecar/rag/xml.c sidecar/rag/xml_out.c
- *        sidecar/rag/blocks.c sidecar/rag/text.c sidecar/base/buf.c */
+/* links: sidecar/extract/ sidecar/rag/chunk.c sidecar/rag/units.c
+ *        sidecar/base/buf.c */
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +13,7 @@
 
 #include "base/buf.h"
 #include "rag/chunk.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 #include "rag/units.h"
 
 
@@ -29,7 +28,7 @@ cut(const char *name, const char *data)
     char    err[256];
     size_t  i;
 
-    assert_int_equal(tf_extract(name, data, strlen(data), &text, err,
+    assert_int_equal(tf_extract(NULL, name, data, strlen(data), &text, err,
                                 sizeof(err)), 0);
     chunks = tf_chunks(&text, &n);
     assert_non_null(chunks);

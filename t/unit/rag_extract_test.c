@@ -1,6 +1,4 @@
-/* links: sidecar/rag/extract.c sidecar/rag/md.c sidecar/rag/xml.c
- *        sidecar/rag/xml_out.c sidecar/rag/blocks.c sidecar/rag/text.c
- *        sidecar/base/buf.c */
+/* links: sidecar/extract/ sidecar/base/buf.c */
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 
 
 static tf_text_t  text;
@@ -24,7 +22,7 @@ static void
 extract(const char *name, const char *data)
 {
     err[0] = '\0';
-    assert_int_equal(tf_extract(name, data, strlen(data), &text, err,
+    assert_int_equal(tf_extract(NULL, name, data, strlen(data), &text, err,
                                 sizeof(err)), 0);
 }
 
@@ -33,7 +31,7 @@ static void
 refuse(const char *name, const char *data, size_t len, const char *why)
 {
     err[0] = '\0';
-    assert_int_equal(tf_extract(name, data, len, &text, err, sizeof(err)),
+    assert_int_equal(tf_extract(NULL, name, data, len, &text, err, sizeof(err)),
                      -1);
     if (strstr(err, why) == NULL) {
         fail_msg("\"%s\" does not say \"%s\"", err, why);
@@ -92,10 +90,11 @@ test_refused(void **state)
     refuse("a.md", " \n\n", 3, "no text");
     refuse("a.md", "---\ntitle: x\n---\n", 17, "no text");
 
-    big = malloc(TF_EXTRACT_MAX + 1);
+    big = malloc(16 * TF_MB + 1);
     assert_non_null(big);
-    memset(big, 'a', TF_EXTRACT_MAX + 1);
-    refuse("a.txt", big, TF_EXTRACT_MAX + 1, "larger");
+    memset(big, 'a', 16 * TF_MB + 1);
+    refuse("a.txt", big, 16 * TF_MB + 1, "larger than 16 MB (limit text=16m)");
+    refuse("a.txt", big, TF_MB + 1, "line 1 has 1048577 bytes (limit line=1m)");
     free(big);
 }
 
@@ -276,8 +275,9 @@ test_xml_hostile(void **state)
 static void
 test_long(void **state)
 {
-    char   *data;
-    size_t  n;
+    char         *data;
+    size_t        n;
+    tf_limits_t   limits;
 
     (void) state;
 
@@ -287,13 +287,18 @@ test_long(void **state)
 
     memset(data, '#', n);
     data[n] = '\0';
-    extract("a.md", data);
+    refuse("a.md", data, n, "limit line=1m");
+
+    tf_limits_default(&limits);
+    assert_int_equal(tf_limits_parse(&limits, "line=8m", err, sizeof(err)), 0);
+    assert_int_equal(tf_extract(&limits, "a.md", data, n, &text, err,
+                                sizeof(err)), 0);
     tf_text_free(&text);
 
     memset(data, '-', n);
     memcpy(data, "Text\n", 5);
-    assert_int_equal(tf_extract("a.md", data, n, &text, err, sizeof(err)),
-                     -1);
+    assert_int_equal(tf_extract(&limits, "a.md", data, n, &text, err,
+                                sizeof(err)), -1);
 
     for (n = 0; n + 4 < 4 * 1024 * 1024; n += 4) {
         memcpy(data + n, "# x\n", 4);

@@ -5,8 +5,8 @@
 
 #include <libxml/parser.h>
 
-#include "rag/extract.h"
-#include "rag/xml_out.h"
+#include "extract/extract.h"
+#include "extract/out.h"
 
 
 /*
@@ -60,12 +60,14 @@ typedef struct {
 } tf_xml_level_t;
 
 typedef struct {
-    tf_xml_out_t       out;
+    tf_out_t       out;
     xmlParserCtxtPtr   parser;
-    tf_xml_level_t     levels[TF_EXTRACT_DEPTH];
+    tf_xml_level_t     levels[TF_DEPTH_MAX];
     unsigned           depth;
+    unsigned           max_depth;
     int                block_syntax;
     char               link[128];
+    int                too_deep;
     const char        *refused;
     char               error[160];
 } tf_xml_t;
@@ -139,8 +141,8 @@ static void tf_xml_put(tf_xml_t *xml, const char *s);
 
 
 int
-tf_extract_xml(const char *data, size_t len, tf_text_t *text, char *err,
-    size_t errlen)
+tf_extract_xml(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text)
 {
     int            rc;
     tf_xml_t      *xml;
@@ -153,6 +155,10 @@ tf_extract_xml(const char *data, size_t len, tf_text_t *text, char *err,
         text->failed = 1;
         return 0;
     }
+
+    xml->out.text = text;
+    xml->out.limit = ex->limits->v[TF_LIMIT_text];
+    xml->max_depth = (unsigned) ex->limits->v[TF_LIMIT_depth];
 
     memset(&sax, 0, sizeof(xmlSAXHandler));
     sax.initialized = XML_SAX2_MAGIC;
@@ -167,7 +173,6 @@ tf_extract_xml(const char *data, size_t len, tf_text_t *text, char *err,
     sax.elementDecl = tf_xml_element_decl;
     sax.serror = tf_xml_error;
 
-    xml->out.text = text;
     xml->parser = xmlCreatePushParserCtxt(&sax, xml, NULL, 0, NULL);
 
     if (xml->parser == NULL) {
@@ -179,15 +184,20 @@ tf_extract_xml(const char *data, size_t len, tf_text_t *text, char *err,
     (void) xmlCtxtUseOptions(xml->parser, XML_PARSE_NONET);
     (void) xmlParseChunk(xml->parser, data, (int) len, 1);
 
-    if (xml->refused != NULL) {
-        (void) snprintf(err, errlen, "%s", xml->refused);
+    if (xml->too_deep) {
+        (void) tf_extract_limit(ex, TF_LIMIT_depth,
+                                "its elements are nested too deeply");
+
+    } else if (xml->refused != NULL) {
+        (void) tf_extract_refuse(ex, "%s; take the declarations out",
+                                 xml->refused);
 
     } else if (!xml->parser->wellFormed) {
-        (void) snprintf(err, errlen, "not well-formed XML: %s",
-                        xml->error[0] ? xml->error : "unknown error");
+        (void) tf_extract_refuse(ex, "not well-formed XML: %s",
+                                 xml->error[0] ? xml->error
+                                               : "unknown error");
 
     } else {
-        tf_xml_out_flush(&xml->out);
         rc = 0;
     }
 
@@ -197,12 +207,12 @@ tf_extract_xml(const char *data, size_t len, tf_text_t *text, char *err,
 
     xmlFreeParserCtxt(xml->parser);
 
-    text->failed |= xml->out.out.failed | xml->out.path.failed
-                    | xml->out.value.failed;
-    text->data = xml->out.out.data;
-    text->len = xml->out.out.len;
+    if (tf_out_finish(&xml->out) != 0 && rc == 0) {
+        rc = tf_extract_limit(ex, TF_LIMIT_text, "its text is larger than "
+                              "%lld MB",
+                              (long long) (xml->out.limit / TF_MB));
+    }
 
-    tf_xml_out_free(&xml->out);
     free(xml);
 
     return rc;
@@ -217,7 +227,7 @@ tf_xml_start(void *ctx, const xmlChar *name, const xmlChar *prefix,
     size_t                   len;
     tf_xml_t                *xml = ctx;
     const char              *value;
-    tf_xml_out_t            *out;
+    tf_out_t            *out;
     tf_xml_level_t          *level;
     const tf_xml_element_t  *element;
 
@@ -229,8 +239,9 @@ tf_xml_start(void *ctx, const xmlChar *name, const xmlChar *prefix,
 
     out = &xml->out;
 
-    if (xml->depth == TF_EXTRACT_DEPTH) {
-        tf_xml_refuse(xml, "its elements are nested too deeply");
+    if (xml->depth == xml->max_depth) {
+        xml->too_deep = 1;
+        tf_xml_refuse(xml, "");
         return;
     }
 
@@ -263,7 +274,7 @@ tf_xml_start(void *ctx, const xmlChar *name, const xmlChar *prefix,
         }
 
         level->mark = out->path.len;
-        tf_xml_out_section(out, value, len);
+        tf_out_section(out, value, len);
 
         if (level->kind == TF_XML_DIRECTIVE) {
             (void) snprintf(out->directive, sizeof(out->directive), "%.*s",
@@ -275,42 +286,42 @@ tf_xml_start(void *ctx, const xmlChar *name, const xmlChar *prefix,
 
     case TF_XML_SYNTAX:
         xml->block_syntax = tf_xml_attr(attrs, nattrs, "block", &value, &len);
-        tf_xml_out_field(out);
+        tf_out_field(out);
         break;
 
     case TF_XML_DEFAULT:
     case TF_XML_CONTEXT:
     case TF_XML_APPEARED:
-        tf_xml_out_field(out);
+        tf_out_field(out);
         break;
 
     case TF_XML_PARA:
-        tf_xml_out_break(out, out->lists ? 1 : 2);
+        tf_out_break(out, out->lists ? 1 : 2);
         break;
 
     case TF_XML_LIST:
-        tf_xml_out_break(out, out->lists ? 1 : 2);
+        tf_out_break(out, out->lists ? 1 : 2);
         out->lists++;
         break;
 
     case TF_XML_ITEM:
-        tf_xml_out_break(out, 1);
+        tf_out_break(out, 1);
         out->bullet = !out->rows;
         break;
 
     case TF_XML_ITEM_BODY:
-        tf_xml_out_break(out, 1);
+        tf_out_break(out, 1);
         break;
 
     case TF_XML_CODE:
         level->mark = out->verbatim;
-        tf_xml_out_fence(out, 1);
+        tf_out_fence(out, 1);
         break;
 
     case TF_XML_ROW:
-        tf_xml_out_break(out, 1);
+        tf_out_break(out, 1);
         if (out->rows++ == 0 && !out->field && !out->skip) {
-            tf_xml_out_pay(out);
+            tf_out_pay(out);
             tf_buf_puts(&out->out, "|");
         }
         break;
@@ -340,12 +351,12 @@ tf_xml_start(void *ctx, const xmlChar *name, const xmlChar *prefix,
 
     case TF_XML_STATUS:
         if (tf_xml_attr(attrs, nattrs, "code", &value, &len)) {
-            tf_xml_out_text(out, value, len);
+            tf_out_text(out, value, len);
         }
 
         if (tf_xml_attr(attrs, nattrs, "text", &value, &len)) {
             tf_xml_put(xml, " (");
-            tf_xml_out_text(out, value, len);
+            tf_out_text(out, value, len);
             tf_xml_put(xml, ")");
         }
         break;
@@ -365,7 +376,7 @@ tf_xml_end(void *ctx, const xmlChar *name, const xmlChar *prefix,
     const xmlChar *uri)
 {
     tf_xml_t        *xml = ctx;
-    tf_xml_out_t    *out;
+    tf_out_t    *out;
     tf_xml_level_t  *level;
 
     (void) name;
@@ -383,43 +394,43 @@ tf_xml_end(void *ctx, const xmlChar *name, const xmlChar *prefix,
 
     case TF_XML_SECTION:
     case TF_XML_DIRECTIVE:
-        tf_xml_out_section_end(out, level->mark);
+        tf_out_section_end(out, level->mark);
         break;
 
     case TF_XML_SYNTAX:
-        tf_xml_out_syntax(out, xml->block_syntax);
+        tf_out_syntax(out, xml->block_syntax);
         break;
 
     case TF_XML_DEFAULT:
-        tf_xml_out_default(out);
+        tf_out_default(out);
         break;
 
     case TF_XML_CONTEXT:
-        tf_xml_out_context(out);
+        tf_out_context(out);
         break;
 
     case TF_XML_APPEARED:
-        tf_xml_out_appeared(out);
+        tf_out_appeared(out);
         break;
 
     case TF_XML_PARA:
-        tf_xml_out_break(out, out->lists ? 1 : 2);
+        tf_out_break(out, out->lists ? 1 : 2);
         break;
 
     case TF_XML_LIST:
         out->lists--;
         out->bullet = 0;
-        tf_xml_out_break(out, out->lists ? 1 : 2);
+        tf_out_break(out, out->lists ? 1 : 2);
         break;
 
     case TF_XML_ITEM:
     case TF_XML_ITEM_BODY:
-        tf_xml_out_break(out, 1);
+        tf_out_break(out, 1);
         break;
 
     case TF_XML_CODE:
         if (out->verbatim > level->mark) {
-            tf_xml_out_fence(out, 0);
+            tf_out_fence(out, 0);
         }
         break;
 
@@ -433,7 +444,7 @@ tf_xml_end(void *ctx, const xmlChar *name, const xmlChar *prefix,
 
     case TF_XML_ROW:
         out->rows--;
-        tf_xml_out_break(out, 1);
+        tf_out_break(out, 1);
         break;
 
     case TF_XML_LINK:
@@ -458,7 +469,7 @@ tf_xml_text(void *ctx, const xmlChar *text, int len)
     tf_xml_t  *xml = ctx;
 
     if (len > 0 && xml->refused == NULL) {
-        tf_xml_out_text(&xml->out, (const char *) text, (size_t) len);
+        tf_out_text(&xml->out, (const char *) text, (size_t) len);
     }
 }
 
@@ -466,7 +477,7 @@ tf_xml_text(void *ctx, const xmlChar *text, int len)
 static void
 tf_xml_put(tf_xml_t *xml, const char *s)
 {
-    tf_xml_out_text(&xml->out, s, strlen(s));
+    tf_out_text(&xml->out, s, strlen(s));
 }
 
 

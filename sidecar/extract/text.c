@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rag/text.h"
+#include "extract/text.h"
 
 
 void
@@ -69,6 +69,47 @@ tf_text_block(tf_text_t *text, tf_block_kind_t kind, size_t start, size_t end)
     list->section = (unsigned) (text->nsections - 1);
     list->start = start;
     list->end = end;
+}
+
+
+void
+tf_text_title(tf_text_t *text, const char *s, size_t len)
+{
+    char    *title;
+    size_t   i, n;
+
+    if (text->title != NULL) {
+        return;
+    }
+
+    title = malloc(TF_TEXT_HEADING_MAX + 1);
+    if (title == NULL) {
+        text->failed = 1;
+        return;
+    }
+
+    for (i = 0, n = 0; i < len && n < TF_TEXT_HEADING_MAX; i++) {
+        if ((unsigned char) s[i] > ' ') {
+            title[n++] = s[i];
+
+        } else if (n && title[n - 1] != ' ') {
+            title[n++] = ' ';
+        }
+    }
+
+    n -= (n && title[n - 1] == ' ');
+
+    /* no half character at the end */
+
+    n = tf_utf8_valid(title, n);
+    title[n] = '\0';
+
+    if (n == 0) {
+        free(title);
+        return;
+    }
+
+    text->title = title;
 }
 
 

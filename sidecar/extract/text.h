@@ -37,7 +37,7 @@ typedef struct {
 } tf_block_t;
 
 typedef struct {
-    const char       *format;       /* "txt", "md", "xml" */
+    const char       *format;       /* "txt", "docx" */
     char             *data;
     size_t            len;
     char             *title;
@@ -61,6 +61,9 @@ typedef struct {
 void tf_text_section(tf_text_t *text, const char *path);
 void tf_text_block(tf_text_t *text, tf_block_kind_t kind, size_t start,
     size_t end);
+
+/* The title, with single spaces and cut; the first one that is not empty. */
+void tf_text_title(tf_text_t *text, const char *s, size_t len);
 
 void tf_text_free(tf_text_t *text);
 

@@ -1,14 +1,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rag/xml_out.h"
+#include "extract/out.h"
 
 
-static void tf_xml_out_words(tf_buf_t *b, int *space, const char *s,
+static void tf_out_words(tf_buf_t *b, int *space, const char *s,
     size_t len);
-static void tf_xml_out_fields(tf_xml_out_t *x);
-static void tf_xml_out_indent(tf_xml_out_t *x, unsigned n);
-static void tf_xml_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
+static void tf_out_fields(tf_out_t *x);
+static void tf_out_indent(tf_out_t *x, unsigned n);
+static void tf_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
     size_t start, size_t end);
 
 
@@ -17,16 +17,21 @@ static void tf_xml_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
 
 
 void
-tf_xml_out_text(tf_xml_out_t *x, const char *s, size_t len)
+tf_out_text(tf_out_t *x, const char *s, size_t len)
 {
     size_t  i;
 
-    if (x->skip) {
+    if (x->skip || x->over) {
+        return;
+    }
+
+    if (x->limit && (int64_t) x->out.len > x->limit) {
+        x->over = 1;
         return;
     }
 
     if (x->field) {
-        tf_xml_out_words(&x->value, &x->space, s, len);
+        tf_out_words(&x->value, &x->space, s, len);
         return;
     }
 
@@ -50,8 +55,8 @@ tf_xml_out_text(tf_xml_out_t *x, const char *s, size_t len)
     }
 
     if (i < len) {
-        tf_xml_out_pay(x);
-        tf_xml_out_words(&x->out, &x->space, s + i, len - i);
+        tf_out_pay(x);
+        tf_out_words(&x->out, &x->space, s + i, len - i);
     }
 }
 
@@ -59,7 +64,7 @@ tf_xml_out_text(tf_xml_out_t *x, const char *s, size_t len)
 /* Appends words with single spaces; white space at the end is owed. */
 
 static void
-tf_xml_out_words(tf_buf_t *b, int *space, const char *s, size_t len)
+tf_out_words(tf_buf_t *b, int *space, const char *s, size_t len)
 {
     size_t  i, start;
 
@@ -86,7 +91,7 @@ tf_xml_out_words(tf_buf_t *b, int *space, const char *s, size_t len)
 
 
 void
-tf_xml_out_break(tf_xml_out_t *x, unsigned lines)
+tf_out_break(tf_out_t *x, unsigned lines)
 {
     if (x->field || x->rows) {
         x->space = 1;
@@ -100,12 +105,12 @@ tf_xml_out_break(tf_xml_out_t *x, unsigned lines)
 
 
 void
-tf_xml_out_pay(tf_xml_out_t *x)
+tf_out_pay(tf_out_t *x)
 {
     unsigned  n;
 
     if (x->fields.len || x->contexts.len) {
-        tf_xml_out_fields(x);
+        tf_out_fields(x);
     }
 
     if (x->lines || x->bullet) {
@@ -116,11 +121,11 @@ tf_xml_out_pay(tf_xml_out_t *x)
         }
 
         if (x->bullet) {
-            tf_xml_out_indent(x, x->lists ? x->lists - 1 : 0);
+            tf_out_indent(x, x->lists ? x->lists - 1 : 0);
             tf_buf_puts(&x->out, "- ");
 
         } else {
-            tf_xml_out_indent(x, x->lists);
+            tf_out_indent(x, x->lists);
         }
 
         x->lines = 0;
@@ -131,7 +136,7 @@ tf_xml_out_pay(tf_xml_out_t *x)
 
 
 static void
-tf_xml_out_indent(tf_xml_out_t *x, unsigned n)
+tf_out_indent(tf_out_t *x, unsigned n)
 {
     for (/* void */; n; n--) {
         tf_buf_append(&x->out, "  ", 2);
@@ -140,7 +145,7 @@ tf_xml_out_indent(tf_xml_out_t *x, unsigned n)
 
 
 void
-tf_xml_out_fence(tf_xml_out_t *x, int open)
+tf_out_fence(tf_out_t *x, int open)
 {
     size_t  n;
 
@@ -149,8 +154,8 @@ tf_xml_out_fence(tf_xml_out_t *x, int open)
     }
 
     if (open) {
-        tf_xml_out_break(x, x->lists ? 1 : 2);
-        tf_xml_out_pay(x);
+        tf_out_break(x, x->lists ? 1 : 2);
+        tf_out_pay(x);
         tf_buf_puts(&x->out, "```\n");
         x->verbatim++;
         x->fresh = 1;
@@ -170,22 +175,22 @@ tf_xml_out_fence(tf_xml_out_t *x, int open)
 
     x->out.len = n;
     tf_buf_append(&x->out, "\n", 1);
-    tf_xml_out_indent(x, x->lists);
+    tf_out_indent(x, x->lists);
     tf_buf_puts(&x->out, "```");
-    tf_xml_out_break(x, x->lists ? 1 : 2);
+    tf_out_break(x, x->lists ? 1 : 2);
 }
 
 
 void
-tf_xml_out_flush(tf_xml_out_t *x)
+tf_out_flush(tf_out_t *x)
 {
     if (x->fields.len || x->contexts.len) {
-        tf_xml_out_fields(x);
+        tf_out_fields(x);
     }
 
     if (x->out.len > x->segment && !x->out.failed) {
         tf_blocks_scan(x->out.data, x->segment, x->out.len, 0,
-                       tf_xml_out_block, x->text);
+                       tf_out_block, x->text);
     }
 
     x->segment = x->out.len;
@@ -196,7 +201,7 @@ tf_xml_out_flush(tf_xml_out_t *x)
 
 
 static void
-tf_xml_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
+tf_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
     size_t start, size_t end)
 {
     (void) level;
@@ -206,9 +211,9 @@ tf_xml_out_block(void *ctx, tf_block_kind_t kind, unsigned level,
 
 
 void
-tf_xml_out_section(tf_xml_out_t *x, const char *name, size_t len)
+tf_out_section(tf_out_t *x, const char *name, size_t len)
 {
-    tf_xml_out_flush(x);
+    tf_out_flush(x);
 
     if (len > TF_TEXT_HEADING_MAX) {
         len = tf_utf8_floor(name, TF_TEXT_HEADING_MAX);
@@ -227,9 +232,9 @@ tf_xml_out_section(tf_xml_out_t *x, const char *name, size_t len)
 
 
 void
-tf_xml_out_section_end(tf_xml_out_t *x, size_t path)
+tf_out_section_end(tf_out_t *x, size_t path)
 {
-    tf_xml_out_flush(x);
+    tf_out_flush(x);
 
     if (x->path.data != NULL) {
         x->path.len = path;
@@ -241,7 +246,76 @@ tf_xml_out_section_end(tf_xml_out_t *x, size_t path)
 
 
 void
-tf_xml_out_field(tf_xml_out_t *x)
+tf_out_heading(tf_out_t *x, unsigned level, const char *s, size_t len)
+{
+    unsigned   i;
+    tf_buf_t   words = TF_BUF_INIT;
+    int        space;
+
+    x->bullet = 0;
+    x->lists = 0;
+    x->rows = 0;
+    space = 0;
+
+    tf_out_flush(x);
+    tf_out_words(&words, &space, s, len);
+
+    if (words.len && !x->over) {
+        for (i = 0; i < (x->out.len ? 2 : 0); i++) {
+            tf_buf_append(&x->out, "\n", 1);
+        }
+
+        for (i = 0; i < level && i < 6; i++) {
+            tf_buf_append(&x->out, "#", 1);
+        }
+
+        tf_buf_append(&x->out, " ", 1);
+        tf_buf_append(&x->out, words.data, words.len);
+        x->segment = x->out.len;
+    }
+
+    if (x->path.data != NULL) {
+        x->path.len = x->marks[level - 1];
+        x->path.data[x->path.len] = '\0';
+    }
+
+    tf_out_section(x, words.len ? words.data : "", words.len);
+
+    for (i = level; i < 10; i++) {
+        x->marks[i] = x->path.len;
+    }
+
+    x->out.failed |= words.failed;
+    tf_buf_free(&words);
+}
+
+
+void
+tf_out_path(tf_out_t *x, const char *path)
+{
+    tf_out_flush(x);
+    tf_buf_reset(&x->path);
+    tf_out_section(x, path, strlen(path));
+}
+
+
+int
+tf_out_finish(tf_out_t *x)
+{
+    tf_out_flush(x);
+
+    x->text->failed |= x->out.failed | x->path.failed | x->value.failed;
+    x->text->data = x->out.data;
+    x->text->len = x->out.len;
+
+    tf_out_free(x);
+
+    return x->over ? -1 : 0;
+}
+
+
+void
+tf_out_field(tf_out_t *x)
 {
     tf_buf_reset(&x->value);
     x->field = 1;
@@ -250,7 +324,7 @@ tf_xml_out_field(tf_xml_out_t *x)
 
 
 void
-tf_xml_out_syntax(tf_xml_out_t *x, int block)
+tf_out_syntax(tf_out_t *x, int block)
 {
     tf_buf_printf(&x->fields, "Syntax: %s%s", x->directive,
                   x->value.len ? " " : "");
@@ -261,7 +335,7 @@ tf_xml_out_syntax(tf_xml_out_t *x, int block)
 
 
 void
-tf_xml_out_default(tf_xml_out_t *x)
+tf_out_default(tf_out_t *x)
 {
     if (x->value.len == 0) {
         tf_buf_printf(&x->fields, "Default: none (%s has no default)\n",
@@ -278,7 +352,7 @@ tf_xml_out_default(tf_xml_out_t *x)
 
 
 void
-tf_xml_out_context(tf_xml_out_t *x)
+tf_out_context(tf_out_t *x)
 {
     if (x->value.len) {
         tf_buf_puts(&x->contexts, x->contexts.len ? ", " : "Context: ");
@@ -290,7 +364,7 @@ tf_xml_out_context(tf_xml_out_t *x)
 
 
 void
-tf_xml_out_appeared(tf_xml_out_t *x)
+tf_out_appeared(tf_out_t *x)
 {
     if (x->value.len) {
         if (x->contexts.len) {
@@ -306,7 +380,7 @@ tf_xml_out_appeared(tf_xml_out_t *x)
 
 
 static void
-tf_xml_out_fields(tf_xml_out_t *x)
+tf_out_fields(tf_out_t *x)
 {
     tf_buf_t  fields, contexts;
 
@@ -319,8 +393,8 @@ tf_xml_out_fields(tf_xml_out_t *x)
         fields.len--;
     }
 
-    tf_xml_out_break(x, 2);
-    tf_xml_out_pay(x);
+    tf_out_break(x, 2);
+    tf_out_pay(x);
 
     tf_buf_append(&x->out, fields.data, fields.len);
     tf_buf_append(&x->out, contexts.data, contexts.len);
@@ -334,7 +408,7 @@ tf_xml_out_fields(tf_xml_out_t *x)
 
 
 void
-tf_xml_out_free(tf_xml_out_t *x)
+tf_out_free(tf_out_t *x)
 {
     tf_buf_free(&x->path);
     tf_buf_free(&x->value);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "rag/text.h"
+#include "extract/text.h"
 
 
 /*

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "rag/extract.h"
+#include "extract/extract.h"
 
 
 /*
@@ -27,14 +27,15 @@ static void tf_md_heading(tf_md_t *md, unsigned level, size_t start,
 
 
 int
-tf_extract_md(const char *data, size_t len, tf_text_t *text, char *err,
-    size_t errlen)
+tf_extract_md(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text)
 {
     size_t   start, i;
     tf_md_t  md;
 
-    (void) err;
-    (void) errlen;
+    if (tf_extract_lines(ex, data, len) != 0) {
+        return -1;
+    }
 
     memset(&md, 0, sizeof(tf_md_t));
     md.text = text;
