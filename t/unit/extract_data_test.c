@@ -211,7 +211,8 @@ test_html(void **state)
 
     becomes("a.html", "<meta charset=iso-8859-7><p>\xe1\xe2",
             "[] prose\n\xce\xb1\xce\xb2\n");
-    becomes("a.html", "<p>caf\xe9 \x80", "[] prose\ncaf\xc3\xa9 \xe2\x82\xac\n");
+    becomes("a.html", "<p>caf\xe9 \x80",
+            "[] prose\ncaf\xc3\xa9 \xe2\x82\xac\n");
     becomes_bytes("a.html", "\xff\xfe<\0p\0>\0\xe9\0", 10,
                   "[] prose\n\xc3\xa9\n");
 
