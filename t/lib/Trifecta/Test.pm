@@ -63,6 +63,7 @@ C<start WHAT>, C<stop WHAT> (politely: SHUTDOWN by TERM, fast shutdown, QUIT,
 TERM; returns the wait status), C<kill WHAT> (SIGKILL with all children),
 C<freeze WHAT> (SIGSTOP with all children), C<thaw WHAT>, C<restart WHAT>
 (start and thaw of a store return when nginx' workers have found it again),
+C<launch WHAT> (start of what may end at once; returns its proc),
 C<proc WHAT> (C<< ->pid, ->alive, ->signal('HUP'), ->wait(seconds) >>),
 C<reload> (nginx; returns once new workers serve), C<workers> (pids of nginx'
 workers), C<write_conf> (after changing the options in C<< $t->{opt} >>; then
@@ -219,6 +220,15 @@ sub start {
             if time > $end || $error !~ /again/;
         sleep 0.1;
     }
+}
+
+
+sub launch {
+    my ($self, $what, $n) = @_;
+    my $method = "_start_$what";
+
+    $self->$method(_name($what, $n), $n // 0);
+    return $self->proc($what, $n);
 }
 
 

@@ -13,7 +13,8 @@ package Trifecta::Test::Invariants;
 #       TTL and no payload, no row is open, and each result belongs to the
 #       attempt that its job ended with
 #
-# Each is one assertion, whose diagnostics list what is wrong.
+# Each is one assertion, whose diagnostics list what is wrong.  unsound(%bounds)
+# and not_idle(seconds) return these lists instead.
 
 use strict;
 use warnings;
@@ -80,11 +81,17 @@ end
 return wrong
 END
 
+sub unsound {
+    my ($self, %bound) = @_;
+    return @{ $self->redis('EVAL', $LOOK, 1, $P, $bound{max} // 0,
+                           $bound{tmax} // 0) };
+}
+
+
 sub invariants_hold {
     my ($self, $name, %bound) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $wrong = $self->redis('EVAL', $LOOK, 1, $P, $bound{max} // 0,
-                             $bound{tmax} // 0);
+    my $wrong = [$self->unsound(%bound)];
     my $ok = Test::More::ok(!@$wrong, $name // 'the invariants hold');
     Test::More::diag($_) for @$wrong > 20 ? @$wrong[0 .. 19] : @$wrong;
     return $ok;
@@ -126,13 +133,19 @@ sub _not_idle {
 }
 
 
+sub not_idle {
+    my ($self, $seconds) = @_;
+    my @left;
+
+    $self->wait_for(sub { !(@left = $self->_not_idle) }, $seconds // 10);
+    return @left;
+}
+
+
 sub idle_holds {
     my ($self, $name, %opt) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my @left;
-
-    $self->wait_for(sub { !(@left = $self->_not_idle) },
-                    $opt{seconds} // 10);
+    my @left = $self->not_idle($opt{seconds});
 
     my $ok = Test::More::ok(!@left, $name // 'idle: nothing is left');
     Test::More::diag($_) for @left > 20 ? @left[0 .. 19] : @left;
