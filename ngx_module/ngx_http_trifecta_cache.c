@@ -194,12 +194,42 @@ ngx_http_trifecta_cache_usable(ngx_http_trifecta_main_conf_t *mcf)
 }
 
 
+/*
+ * "<" and an id: retention has removed what is older.  Nothing that is newer
+ * than now can be old: a message that says so would keep the cache empty for
+ * ever.
+ */
+
+static void
+ngx_http_trifecta_cache_raise(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_str_t *message)
+{
+    tf_id_t      id;
+    uint64_t     ms;
+    ngx_time_t  *tp;
+
+    if (tf_id_parse(&id, (char *) message->data + 1, message->len - 1) != 0) {
+        return;
+    }
+
+    tp = ngx_timeofday();
+    ms = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    if (tf_id_time(&id) <= ms) {
+        ngx_http_trifecta_cache_zone_raise(mcf->cache->data, &id);
+    }
+}
+
+
 static void
 ngx_http_trifecta_cache_heard(void *data, ngx_str_t *id)
 {
     ngx_http_trifecta_cache_worker_t *cache = data;
 
-    if (id) {
+    if (id && id->len && id->data[0] == '<') {
+        ngx_http_trifecta_cache_raise(cache->mcf, id);
+
+    } else if (id) {
         ngx_http_trifecta_cache_forget(cache->mcf, id);
 
     } else {

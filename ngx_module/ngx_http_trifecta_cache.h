@@ -33,6 +33,10 @@
  * its answer holds for all workers of this nginx.  A connection that is dead
  * without a sign is noticed by its PING, and no entry is older than a minute.
  *
+ * What retention removes is many rows at a time, of which Redis names the
+ * smallest id that stays; nothing with a smaller one is found or stored from
+ * then on.
+ *
  * Only what PostgreSQL said is stored, while Redis said that the job has
  * ended or that it does not know it: with Redis away a row may be there that
  * was deleted but is not erased yet.

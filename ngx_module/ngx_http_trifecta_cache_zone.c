@@ -167,6 +167,15 @@ ngx_http_trifecta_cache_free(ngx_http_trifecta_cache_zone_t *zone,
 }
 
 
+/* Ids of the same length are in the order of their time. */
+
+static ngx_uint_t
+ngx_http_trifecta_cache_below(ngx_http_trifecta_cache_zone_t *zone, u_char *id)
+{
+    return ngx_memcmp(id, zone->shared->floor, sizeof(tf_id_t)) < 0;
+}
+
+
 /* Another worker's clock may be a little ahead. */
 
 static ngx_uint_t
@@ -190,7 +199,9 @@ ngx_http_trifecta_cache_believed(ngx_http_trifecta_cache_zone_t *zone,
         return NULL;
     }
 
-    if (ngx_http_trifecta_cache_expired(zone, entry)) {
+    if (ngx_http_trifecta_cache_expired(zone, entry)
+        || ngx_http_trifecta_cache_below(zone, key->id))
+    {
         ngx_http_trifecta_cache_free(zone, entry);
         return NULL;
     }
@@ -312,7 +323,9 @@ ngx_http_trifecta_cache_zone_put(ngx_http_trifecta_cache_zone_t *zone,
 
     ngx_shmtx_lock(&zone->pool->mutex);
 
-    if (*ngx_http_trifecta_cache_mark(zone, key->id) > ticket) {
+    if (*ngx_http_trifecta_cache_mark(zone, key->id) > ticket
+        || ngx_http_trifecta_cache_below(zone, key->id))
+    {
         goto done;
     }
 
@@ -380,6 +393,20 @@ ngx_http_trifecta_cache_zone_delete(ngx_http_trifecta_cache_zone_t *zone,
     ngx_shmtx_unlock(&zone->pool->mutex);
 
     return found;
+}
+
+
+void
+ngx_http_trifecta_cache_zone_raise(ngx_http_trifecta_cache_zone_t *zone,
+    tf_id_t *id)
+{
+    ngx_shmtx_lock(&zone->pool->mutex);
+
+    if (!ngx_http_trifecta_cache_below(zone, id->octets)) {
+        ngx_memcpy(zone->shared->floor, id->octets, sizeof(tf_id_t));
+    }
+
+    ngx_shmtx_unlock(&zone->pool->mutex);
 }
 
 

@@ -36,6 +36,7 @@ typedef struct {
     ngx_atomic_t                   sequence;
     ngx_uint_t                     entries;
     size_t                         bytes;
+    u_char                         floor[sizeof(tf_id_t)];
     uint64_t                       deleted[NGX_HTTP_TRIFECTA_CACHE_MARKS];
 } ngx_http_trifecta_cache_shared_t;
 
@@ -68,7 +69,7 @@ ngx_int_t ngx_http_trifecta_cache_zone_copy(
     ngx_http_trifecta_cache_zone_t *zone, ngx_http_trifecta_cache_key_t *key,
     uint64_t since, u_char *etag, ngx_str_t *body);
 
-/* Stores it, unless it was deleted; returns how many others had to go. */
+/* Stores it, unless it was deleted or is too old; returns how many others had to go. */
 ngx_uint_t ngx_http_trifecta_cache_zone_put(
     ngx_http_trifecta_cache_zone_t *zone, ngx_http_trifecta_cache_key_t *key,
     uint64_t ticket, u_char *etag, ngx_str_t *body);
@@ -76,6 +77,13 @@ ngx_uint_t ngx_http_trifecta_cache_zone_put(
 /* Whether there was an entry. */
 ngx_uint_t ngx_http_trifecta_cache_zone_delete(
     ngx_http_trifecta_cache_zone_t *zone, tf_id_t *id);
+
+/*
+ * What has a smaller id is not found any more, and not stored; its memory is
+ * freed when it is come across, or expires.  A floor never sinks.
+ */
+void ngx_http_trifecta_cache_zone_raise(ngx_http_trifecta_cache_zone_t *zone,
+    tf_id_t *id);
 
 void ngx_http_trifecta_cache_zone_usage(ngx_http_trifecta_cache_zone_t *zone,
     ngx_uint_t *entries, size_t *bytes);

@@ -339,6 +339,45 @@ for (['here', sub { $t->request('DELETE', "$Q/$_[0]") }],
     is $res->{json}{response}, 'secret', 'who waits then has it at once';
 }
 
+# Retention: everything below an id has left PostgreSQL
+{
+    my ($old, $kept) = map { sleep 0.01; ended() } 1, 2;
+    for my $id ($old, $kept) {
+        by($_, get($id)) for 0, 1;
+    }
+    my $before = hits();
+    by($_, get($old)) for 0, 1;
+    is hits() - $before, 2, 'both workers have it';
+
+    $t->redis('SPUBLISH', "$P:inv", $_)
+        for '<', '<x', '<ffffffff-ffff-7fff-bfff-ffffffffffff', "<$old";
+    sleep 0.2;
+    $before = hits();
+    by($_, get($old)) for 0, 1;
+    is hits() - $before, 2, 'what is not below the floor stays';
+
+    $t->sql('admin', "DELETE FROM trifecta.$_->[0] WHERE $_->[1] = ?", $old)
+        for ['job_result', 'job'], ['job', 'id'];
+    $t->redis('DEL', "$P:j:$old");
+    $t->redis('SPUBLISH', "$P:inv", "<$kept");
+    ok $t->wait_for(sub { by(0, get($old))->{status} == 410 }, 5),
+        'what_retention_removed_is_gone_from_the_cache';
+    is by(1, get($old))->{status}, 410, 'for the other worker, too';
+    $before = hits();
+    by($_, get($kept)) for 0, 1;
+    is hits() - $before, 2, 'what is kept is still there';
+
+    # a row that was read before the message, and comes late, is not stored
+
+    $w->row($old, 'succeeded', 'late');
+    $t->redis('SPUBLISH', "$P:inv", '<00000000-0000-7000-8000-000000000000');
+    sleep 0.2;
+    $before = hits();
+    is by(0, get($old))->{json}{response}, 'late', 'an old row is read'
+        for 1 .. 3;
+    is hits() - $before, 0, 'and_not_stored_below_the_floor';
+}
+
 # a worker that was killed takes nothing with it
 {
     my $id = ended();

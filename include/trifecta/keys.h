@@ -35,7 +35,8 @@
  *
  *   P:c:<id>            doorbell of a job: rings with each new state
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
- *   P:inv               ids of deleted jobs, for caches
+ *   P:inv               for caches: the id of a deleted job, or "<" and an id:
+ *                       all jobs with a smaller one have left PostgreSQL
  *
  * Only the function library writes them (migrations/redis/trifecta_v1/
  * documents each function's arguments and answers).
