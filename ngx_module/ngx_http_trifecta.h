@@ -51,6 +51,19 @@
 
 typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
 typedef struct ngx_http_trifecta_metrics_s  ngx_http_trifecta_metrics_t;
+typedef struct ngx_http_trifecta_shard_s    ngx_http_trifecta_shard_t;
+typedef struct ngx_http_trifecta_cache_worker_s
+    ngx_http_trifecta_cache_worker_t;
+
+
+/* What trifecta_redis says of a shard. */
+
+typedef struct {
+    ngx_str_t                     url;
+    ngx_str_t                     user;
+    ngx_addr_t                   *addrs;            /* none: unresolved */
+    ngx_uint_t                    naddrs;
+} ngx_http_trifecta_server_t;
 
 
 typedef struct {
@@ -66,11 +79,8 @@ typedef struct {
     tf_id_keys_t                  id_keys;
     ngx_str_t                     id_key_file;
 
-    ngx_str_t                     redis;            /* as configured */
-    ngx_str_t                     redis_user;
+    ngx_array_t                  *servers;          /* one a shard, or NULL */
     ngx_str_t                     redis_password;
-    ngx_addr_t                   *redis_addrs;      /* none: unresolved */
-    ngx_uint_t                    redis_naddrs;
 
     ngx_str_t                     pg;               /* conninfo */
     ngx_str_t                     pg_hostaddr;      /* of a resolved host */

@@ -175,22 +175,25 @@ ngx_http_trifecta_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* NULL when this worker must not use it, or there is none. */
+/*
+ * The shard that tells of the job of the context; NULL when this worker does
+ * not hear it and must not use the cache, or there is none.
+ */
 
-static ngx_http_trifecta_cache_zone_t *
-ngx_http_trifecta_cache_usable(ngx_http_trifecta_main_conf_t *mcf)
+static ngx_http_trifecta_cache_worker_t *
+ngx_http_trifecta_cache_usable(ngx_http_request_t *r)
 {
-    ngx_http_trifecta_worker_t  *worker;
+    ngx_http_trifecta_shard_t  *shard;
 
-    worker = mcf->worker;
+    shard = ngx_http_trifecta_job_shard(r);
 
-    if (worker->cache == NULL
-        || !ngx_http_trifecta_subscriber_up(worker->subscriber))
+    if (shard == NULL || shard->cache == NULL
+        || !ngx_http_trifecta_subscriber_up(shard->subscriber))
     {
         return NULL;
     }
 
-    return mcf->cache->data;
+    return shard->cache;
 }
 
 
@@ -241,7 +244,7 @@ ngx_http_trifecta_cache_heard(void *data, ngx_str_t *id)
 
 ngx_int_t
 ngx_http_trifecta_cache_listen(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_worker_t *worker)
+    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_shard_t *shard)
 {
     ngx_http_trifecta_cache_worker_t  *cache;
 
@@ -258,9 +261,9 @@ ngx_http_trifecta_cache_listen(ngx_cycle_t *cycle,
     cache->deletions.handler = ngx_http_trifecta_cache_heard;
     cache->deletions.data = cache;
 
-    worker->cache = cache;
+    shard->cache = cache;
 
-    ngx_http_trifecta_subscriber_deletions(worker->subscriber,
+    ngx_http_trifecta_subscriber_deletions(shard->subscriber,
                                            &cache->deletions);
 
     return NGX_OK;
@@ -306,13 +309,19 @@ ngx_http_trifecta_cache_key(ngx_http_request_t *r,
 
 
 uint64_t
-ngx_http_trifecta_cache_ticket(ngx_http_trifecta_main_conf_t *mcf)
+ngx_http_trifecta_cache_ticket(ngx_http_request_t *r)
 {
-    ngx_http_trifecta_cache_zone_t  *zone;
+    ngx_http_trifecta_cache_zone_t    *zone;
+    ngx_http_trifecta_cache_worker_t  *cache;
 
-    zone = ngx_http_trifecta_cache_usable(mcf);
+    cache = ngx_http_trifecta_cache_usable(r);
+    if (cache == NULL) {
+        return 0;
+    }
 
-    return zone ? zone->shared->sequence : 0;
+    zone = cache->mcf->cache->data;
+
+    return zone->shared->sequence;
 }
 
 
@@ -320,10 +329,10 @@ ngx_int_t
 ngx_http_trifecta_cache_get(ngx_http_request_t *r,
     ngx_http_trifecta_cached_t *cached)
 {
-    uint64_t                         since;
-    ngx_http_trifecta_cache_key_t    key;
-    ngx_http_trifecta_main_conf_t   *mcf;
-    ngx_http_trifecta_cache_zone_t  *zone;
+    ngx_http_trifecta_cache_key_t      key;
+    ngx_http_trifecta_main_conf_t     *mcf;
+    ngx_http_trifecta_cache_zone_t    *zone;
+    ngx_http_trifecta_cache_worker_t  *cache;
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
@@ -331,16 +340,17 @@ ngx_http_trifecta_cache_get(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    zone = ngx_http_trifecta_cache_usable(mcf);
+    cache = ngx_http_trifecta_cache_usable(r);
 
-    if (zone == NULL || ngx_http_trifecta_cache_key(r, &key) != NGX_OK) {
+    if (cache == NULL || ngx_http_trifecta_cache_key(r, &key) != NGX_OK) {
         ngx_http_trifecta_count(mcf, NGX_HTTP_TRIFECTA_M_CACHE_BYPASS);
         return NGX_DECLINED;
     }
 
-    since = mcf->worker->cache->since;
+    zone = mcf->cache->data;
 
-    cached->body.len = ngx_http_trifecta_cache_zone_find(zone, &key, since);
+    cached->body.len = ngx_http_trifecta_cache_zone_find(zone, &key,
+                                                         cache->since);
 
     if (cached->body.len == 0) {
         goto miss;
@@ -355,7 +365,7 @@ ngx_http_trifecta_cache_get(ngx_http_request_t *r,
 
     cached->body.data = cached->etag.data + cached->etag.len;
 
-    if (ngx_http_trifecta_cache_zone_copy(zone, &key, since,
+    if (ngx_http_trifecta_cache_zone_copy(zone, &key, cache->since,
                                           cached->etag.data, &cached->body)
         == NGX_OK)
     {
@@ -377,19 +387,25 @@ void
 ngx_http_trifecta_cache_put(ngx_http_request_t *r, uint64_t ticket,
     ngx_str_t *etag, ngx_http_trifecta_json_t *body)
 {
-    ngx_str_t                        text;
-    ngx_uint_t                       evicted;
-    ngx_http_trifecta_cache_key_t    key;
-    ngx_http_trifecta_main_conf_t   *mcf;
-    ngx_http_trifecta_cache_zone_t  *zone;
+    ngx_str_t                          text;
+    ngx_uint_t                         evicted;
+    ngx_http_trifecta_cache_key_t      key;
+    ngx_http_trifecta_main_conf_t     *mcf;
+    ngx_http_trifecta_cache_zone_t    *zone;
+    ngx_http_trifecta_cache_worker_t  *cache;
 
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-    zone = ngx_http_trifecta_cache_usable(mcf);
+    cache = ngx_http_trifecta_cache_usable(r);
+    if (cache == NULL) {
+        return;
+    }
+
+    mcf = cache->mcf;
+    zone = mcf->cache->data;
 
     text.data = body->start;
     text.len = body->last - body->start;
 
-    if (zone == NULL || ticket == 0 || body->failed || text.len > zone->max
+    if (ticket == 0 || body->failed || text.len > zone->max
         || etag->len != NGX_HTTP_TRIFECTA_ETAG_LEN
         || ngx_http_trifecta_cache_key(r, &key) != NGX_OK)
     {

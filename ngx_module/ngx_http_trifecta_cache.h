@@ -18,7 +18,9 @@
  *   ticket   of a reading: when it began, before any store was asked
  *   deleted  of an id (of all ids with the same hash): the last deletion
  *
- * - A worker that does not listen neither reads nor writes the cache.
+ * - Every shard of the queue tells of its own jobs: "since" is one a shard,
+ *   and a worker that does not listen to the shard of a job neither reads nor
+ *   writes that job's entry.
  * - A worker believes an entry whose ticket is not older than its own since:
  *   it has listened from before the row was read, so it has heard of every
  *   deletion that the row does not know of.  What other workers heard does
@@ -47,9 +49,6 @@
 
 #define NGX_HTTP_TRIFECTA_CACHE_TTL  60000      /* ms, at most */
 
-typedef struct ngx_http_trifecta_cache_worker_s
-    ngx_http_trifecta_cache_worker_t;
-
 typedef struct {
     ngx_str_t   etag;       /* quoted */
     ngx_str_t   body;       /* no data: there is none */
@@ -60,14 +59,17 @@ char *ngx_http_trifecta_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
- * Makes the worker listen, after its subscriber was made.  NGX_OK also when
- * there is no cache.
+ * Makes the worker listen to a shard, after its subscriber was made.  NGX_OK
+ * also when there is no cache.
  */
 ngx_int_t ngx_http_trifecta_cache_listen(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_worker_t *worker);
+    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_shard_t *shard);
 
-/* Of a reading that begins now; 0: what it reads is not stored. */
-uint64_t ngx_http_trifecta_cache_ticket(ngx_http_trifecta_main_conf_t *mcf);
+/*
+ * Of a reading of the job of the context that begins now; 0: what it reads is
+ * not stored.
+ */
+uint64_t ngx_http_trifecta_cache_ticket(ngx_http_request_t *r);
 
 /*
  * The result of the job of the context, in the request's pool; NGX_DECLINED

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_channels.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_worker.h"
 
 
 #define NGX_HTTP_TRIFECTA_PORTION  128      /* waiters called in one go */
@@ -171,21 +172,24 @@ ngx_http_trifecta_subscriber_connected(ngx_http_trifecta_subscriber_t *sub)
 
 ngx_int_t
 ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
-    unsigned shard, ngx_str_t *id, ngx_http_trifecta_waiter_t *waiter)
+    ngx_str_t *id, ngx_http_trifecta_waiter_t *waiter)
 {
     u_char                        buf[TF_KEY_PREFIX_MAX + 3 + TF_ID_TEXT_LEN];
     ngx_str_t                     name;
+    ngx_http_trifecta_worker_t   *worker;
     ngx_http_trifecta_channel_t  *channel;
 
+    worker = sub->mcf->worker;
+
     if (sub->leaving || ngx_exiting
-        || sub->nwaiters >= (ngx_uint_t) sub->mcf->max_waiters)
+        || worker->nwaiters >= (ngx_uint_t) sub->mcf->max_waiters)
     {
         return NGX_DECLINED;
     }
 
     name.data = buf;
-    name.len = ngx_snprintf(buf, sizeof(buf), "{trifecta:%ud}:c:%V",
-                            shard, id)
+    name.len = ngx_snprintf(buf, sizeof(buf), "%s:c:%V", sub->shard->prefix,
+                            id)
                - buf;
 
     ngx_http_trifecta_redis_hint(sub->redis);
@@ -204,13 +208,14 @@ ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
         }
     }
 
+    waiter->subscriber = sub;
     waiter->channel = channel;
     waiter->called = 0;
     ngx_queue_insert_tail(&channel->waiters, &waiter->queue);
     ngx_queue_insert_tail(&sub->waiters, &waiter->all);
 
-    sub->nwaiters++;
-    ngx_http_trifecta_slot(sub->mcf)->waiters = sub->nwaiters;
+    worker->nwaiters++;
+    ngx_http_trifecta_slot(sub->mcf)->waiters = worker->nwaiters;
 
     /* without a connection, after a failed attempt, nothing will come soon */
 
@@ -223,17 +228,22 @@ ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
 
 
 void
-ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_subscriber_t *sub,
-    ngx_http_trifecta_waiter_t *waiter)
+ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_waiter_t *waiter)
 {
-    ngx_http_trifecta_channel_t  *channel;
+    ngx_http_trifecta_worker_t      *worker;
+    ngx_http_trifecta_channel_t     *channel;
+    ngx_http_trifecta_subscriber_t  *sub;
 
-    channel = waiter->channel;
+    sub = waiter->subscriber;
 
-    if (channel == NULL) {
+    if (sub == NULL) {
         return;
     }
 
+    worker = sub->mcf->worker;
+    channel = waiter->channel;
+
+    waiter->subscriber = NULL;
     waiter->channel = NULL;
     ngx_queue_remove(&waiter->queue);
     ngx_queue_remove(&waiter->all);
@@ -243,8 +253,8 @@ ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_subscriber_t *sub,
         ngx_queue_remove(&waiter->due);
     }
 
-    sub->nwaiters--;
-    ngx_http_trifecta_slot(sub->mcf)->waiters = sub->nwaiters;
+    worker->nwaiters--;
+    ngx_http_trifecta_slot(sub->mcf)->waiters = worker->nwaiters;
 
     if (ngx_queue_empty(&channel->waiters)) {
         ngx_http_trifecta_channel_leave(sub, channel);

@@ -37,10 +37,10 @@ struct ngx_http_trifecta_subscriber_s {
     ngx_rbtree_t                     channels;
     ngx_rbtree_node_t                sentinel;
     ngx_queue_t                      waiters;
-    ngx_uint_t                       nwaiters;
     ngx_queue_t                      due;
     ngx_event_t                      call;
 
+    ngx_http_trifecta_shard_t       *shard;
     ngx_str_t                        inv;       /* name of the channel */
     u_char                           inv_name[TF_KEY_PREFIX_MAX + 4];
     ngx_http_trifecta_deletions_t   *deletions;

@@ -4,7 +4,6 @@
 
 
 #define NGX_HTTP_TRIFECTA_PASSWORD_MAX  4096
-#define NGX_HTTP_TRIFECTA_REDIS_PORT    6379
 
 
 ngx_int_t
@@ -76,92 +75,6 @@ done:
     }
 
     return n == NGX_ERROR ? NGX_ERROR : NGX_OK;
-}
-
-
-/* host:port, unix:/path or redis://[user@]host[:port] */
-
-char *
-ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_trifecta_main_conf_t *mcf = conf;
-
-    u_char     *at;
-    ngx_str_t  *value, rest;
-    ngx_url_t   u;
-
-    if (mcf->redis.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    rest = value[1];
-    mcf->redis = value[1];
-
-    if (ngx_strncasecmp(rest.data, (u_char *) "rediss://", 9) == 0) {
-        return "has the scheme \"rediss\": TLS to Redis is not supported, "
-               "use a local or tunnelled Redis";
-    }
-
-    if (ngx_strncasecmp(rest.data, (u_char *) "redis://", 8) == 0) {
-        rest.data += 8;
-        rest.len -= 8;
-
-        at = ngx_strlchr(rest.data, rest.data + rest.len, '@');
-
-        if (at) {
-            if (ngx_strlchr(rest.data, at, ':')) {
-                return "has a password in its URL: put it into a file, see "
-                       "trifecta_redis_password_file";
-            }
-
-            mcf->redis_user.len = at - rest.data;
-            mcf->redis_user.data = ngx_pnalloc(cf->pool,
-                                               mcf->redis_user.len + 1);
-            if (mcf->redis_user.data == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            ngx_cpystrn(mcf->redis_user.data, rest.data,
-                        mcf->redis_user.len + 1);
-
-            rest.len -= at + 1 - rest.data;
-            rest.data = at + 1;
-        }
-
-        if (rest.len && rest.data[rest.len - 1] == '/') {
-            rest.len--;
-        }
-
-        if (ngx_strlchr(rest.data, rest.data + rest.len, '/')) {
-            return "selects a database: only database 0 is used";
-        }
-    }
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = rest;
-    u.default_port = NGX_HTTP_TRIFECTA_REDIS_PORT;
-    u.no_resolve = 1;
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"",
-                           u.err ? u.err : "error", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (u.naddrs == 0 && ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "%s in \"%V\": there is no queue until the name "
-                           "is known and nginx is reloaded",
-                           u.err ? u.err : "error", &value[1]);
-        return NGX_CONF_OK;
-    }
-
-    mcf->redis_addrs = u.addrs;
-    mcf->redis_naddrs = u.naddrs;
-
-    return NGX_CONF_OK;
 }
 
 

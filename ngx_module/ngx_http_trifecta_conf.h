@@ -11,8 +11,10 @@
  * away, or whose name cannot be resolved, never does.
  */
 
+/* redis_conf.c */
 char *ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
 char *ngx_http_trifecta_conf_pg(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_trifecta_conf_password(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -41,28 +41,24 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     const char *fn, ngx_uint_t flags,
     ngx_http_trifecta_redis_handler_pt handler, void *data)
 {
-    char                            prefix[TF_KEY_PREFIX_MAX];
     size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS];
-    tf_id_t                         tid;
     ngx_uint_t                      i;
     const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
     ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_trifecta_shard_t      *shard;
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
     ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+    shard = ngx_http_trifecta_job_shard(r);
 
-    if (tf_id_parse(&tid, (char *) ctx->job_id.data, ctx->job_id.len) != 0) {
+    if (shard == NULL) {
         return NULL;
     }
-
-    ngx_http_trifecta_prefix(prefix, tf_id_shard(&tid));
 
     argv[0] = call;
     argv[1] = fn;
     argv[2] = "1";
-    argv[3] = prefix;
+    argv[3] = shard->prefix;
 
     for (i = 0; i < 4; i++) {
         argvlen[i] = ngx_strlen(argv[i]);
@@ -75,7 +71,7 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     argv[6] = (char *) ctx->job_id.data;
     argvlen[6] = ctx->job_id.len;
 
-    cmd = ngx_http_trifecta_redis_command(mcf->worker->redis,
+    cmd = ngx_http_trifecta_redis_command(shard->redis,
                                           NGX_HTTP_TRIFECTA_JOB_ARGS, argv,
                                           argvlen, flags, handler, data);
 

@@ -19,7 +19,8 @@ ngx_int_t ngx_http_trifecta_own_job(ngx_http_request_t *r, ngx_str_t *id);
 
 /*
  * Calls a function "fn P tenant owner id" for the job of the context; call is
- * FCALL or FCALL_RO.  NULL when the command was refused.  data is an
+ * FCALL or FCALL_RO.  NULL when the command was refused, or the job's shard
+ * is not there any more.  data is an
  * operation of the request, which orphans the command when the request ends.
  */
 ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(

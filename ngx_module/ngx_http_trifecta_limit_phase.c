@@ -105,27 +105,23 @@ static ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_limit_command(ngx_http_request_t *r,
     ngx_http_trifecta_limit_op_t *limit)
 {
-    char                            prefix[TF_KEY_PREFIX_MAX];
     size_t                          len[4 + NGX_HTTP_TRIFECTA_LIMIT_ARGS];
     ngx_int_t                       n;
     ngx_uint_t                      i;
     const char                     *argv[4 + NGX_HTTP_TRIFECTA_LIMIT_ARGS];
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_trifecta_shard_t      *shard;
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
     ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+    shard = ngx_http_trifecta_tenant_shard(r);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    ngx_http_trifecta_prefix(prefix, tf_shard_of((char *) ctx->tenant.data,
-                                                 ctx->tenant.len,
-                                                 NGX_HTTP_TRIFECTA_SHARDS));
     argv[0] = "FCALL";
     argv[1] = TF_FN_LIMIT;
     argv[2] = "1";
-    argv[3] = prefix;
+    argv[3] = shard->prefix;
 
     for (i = 0; i < 4; i++) {
         len[i] = ngx_strlen(argv[i]);
@@ -137,7 +133,7 @@ ngx_http_trifecta_limit_command(ngx_http_request_t *r,
         return NULL;
     }
 
-    cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, 4 + (int) n,
+    cmd = ngx_http_trifecta_redis_command(shard->redis, 4 + (int) n,
                                           argv, len, 0,
                                           ngx_http_trifecta_limit_counted,
                                           limit);

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_routes.h"
+#include "ngx_http_trifecta_shard.h"
 
 
 #define NGX_HTTP_TRIFECTA_ZONE_SIZE  (512 * 1024)
@@ -100,6 +101,18 @@ ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metric_t metric)
 {
     ngx_http_trifecta_count_some(mcf, metric, 1);
+}
+
+
+void
+ngx_http_trifecta_count_shard(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_shard_t *shard, ngx_http_trifecta_shard_metric_t metric)
+{
+    ngx_http_trifecta_metrics_t  *m;
+
+    m = ngx_http_trifecta_metrics(mcf);
+
+    (void) ngx_atomic_fetch_add(&m->shards[shard->index].counters[metric], 1);
 }
 
 
@@ -305,11 +318,29 @@ ngx_http_trifecta_slot(ngx_http_trifecta_main_conf_t *mcf)
 }
 
 
+static void
+ngx_http_trifecta_sum_shards(ngx_http_trifecta_sum_t *sum,
+    ngx_http_trifecta_slot_t *slot)
+{
+    ngx_uint_t                      i;
+    ngx_http_trifecta_shard_sum_t  *shard;
+
+    for (i = 0; i < slot->nshards && i < TF_SHARDS_MAX; i++) {
+        shard = &sum->shards[i];
+
+        shard->know++;
+        shard->redis += (slot->redis_ready >> i) & 1;
+        shard->subscriber += (slot->subscriber_ready >> i) & 1;
+        shard->pending += slot->redis_pending[i];
+    }
+}
+
+
 /* A worker that crashed while it was leaving has no successor in its slot. */
 
 void
-ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
-    ngx_uint_t *workers, ngx_uint_t *redis, ngx_uint_t *pg)
+ngx_http_trifecta_sum(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_sum_t *sum)
 {
     ngx_uint_t                    i;
     ngx_http_trifecta_slot_t     *slot;
@@ -317,9 +348,7 @@ ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
 
     m = ngx_http_trifecta_metrics(mcf);
 
-    *workers = 0;
-    *redis = 0;
-    *pg = 0;
+    ngx_memzero(sum, sizeof(ngx_http_trifecta_sum_t));
 
     for (i = 0; i < NGX_MAX_PROCESSES; i++) {
         slot = &m->slots[i];
@@ -333,8 +362,20 @@ ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
             continue;
         }
 
-        *workers += 1;
-        *redis += slot->redis_ready;
-        *pg += slot->pg_ready;
+        sum->workers++;
+        sum->pg += slot->pg_ready;
+        sum->waiters += slot->waiters;
+        sum->channels += slot->channels;
+        sum->pg_pending += slot->pg_pending;
+
+        ngx_http_trifecta_sum_shards(sum, slot);
+    }
+
+    for (i = 0; i < TF_SHARDS_MAX; i++) {
+        if (sum->shards[i].know
+            && sum->shards[i].redis == sum->shards[i].know)
+        {
+            sum->shards_ready++;
+        }
     }
 }

@@ -54,13 +54,6 @@
       "Results removed because their job was deleted")                        \
     X(AUTH_FAILURES, "auth_failures_total", "",                               \
       "Requests whose token was missing or refused")                          \
-    X(REDIS_CONNECTS, "redis_connects_total", "",                             \
-      "Connections to Redis that became ready")                               \
-    X(REDIS_ERRORS, "redis_errors_total", "",                                 \
-      "Connections to Redis that failed or broke")                            \
-    X(REDIS_COMMANDS, "redis_commands_total", "", "Commands sent to Redis")   \
-    X(REDIS_RESENT, "redis_resent_total", "",                                 \
-      "Commands sent again after their connection broke")                     \
     X(PG_CONNECTS, "pg_connects_total", "",                                   \
       "Connections to PostgreSQL that became ready")                          \
     X(PG_ERRORS, "pg_errors_total", "",                                       \
@@ -74,6 +67,33 @@ typedef enum {
 #undef NGX_HTTP_TRIFECTA_COUNTER
     NGX_HTTP_TRIFECTA_M_COUNT
 } ngx_http_trifecta_metric_t;
+
+
+/* One of each a shard, with its number as the label: X(name, metric, help). */
+
+#define NGX_HTTP_TRIFECTA_SHARD_COUNTERS(X)                                   \
+    X(CONNECTS, "redis_connects_total",                                       \
+      "Connections to Redis that became ready")                               \
+    X(ERRORS, "redis_errors_total",                                           \
+      "Connections to Redis that failed or broke")                            \
+    X(COMMANDS, "redis_commands_total", "Commands sent to Redis")             \
+    X(RESENT, "redis_resent_total",                                           \
+      "Commands sent again after their connection broke")
+
+typedef enum {
+#define NGX_HTTP_TRIFECTA_COUNTER(name, metric, help)                         \
+    NGX_HTTP_TRIFECTA_S_##name,
+    NGX_HTTP_TRIFECTA_SHARD_COUNTERS(NGX_HTTP_TRIFECTA_COUNTER)
+#undef NGX_HTTP_TRIFECTA_COUNTER
+    NGX_HTTP_TRIFECTA_S_COUNT
+} ngx_http_trifecta_shard_metric_t;
+
+typedef struct {
+    ngx_atomic_t                    counters[NGX_HTTP_TRIFECTA_S_COUNT];
+
+    /* ngx_current_msec when a worker was connected last */
+    ngx_atomic_t                    ready_at;
+} ngx_http_trifecta_shard_counts_t;
 
 
 /* Upper bounds: X(us, seconds as text). */
@@ -116,18 +136,45 @@ typedef struct {
 } ngx_http_trifecta_route_counts_t;
 
 
+/* Of one process; what is one a shard is a bit, or an element. */
+
 typedef struct {
     ngx_atomic_t                    pid;        /* 0: nobody */
     ngx_atomic_t                    started;    /* s since the epoch */
     ngx_atomic_t                    requests;
     ngx_atomic_t                    waiters;    /* requests that wait */
-    ngx_atomic_t                    redis_ready;
+    ngx_atomic_t                    nshards;
+    ngx_atomic_t                    redis_ready;        /* bits */
+    ngx_atomic_t                    subscriber_ready;   /* bits */
     ngx_atomic_t                    pg_ready;
-    ngx_atomic_t                    subscriber_ready;
     ngx_atomic_t                    channels;   /* jobs they wait for */
-    ngx_atomic_t                    redis_pending;
     ngx_atomic_t                    pg_pending;
+    uint32_t                        redis_pending[TF_SHARDS_MAX];
 } ngx_http_trifecta_slot_t;
+
+
+/*
+ * All slots together.  After a reload there are for a while workers that know
+ * of fewer shards than others, or more: a shard is ready when all those that
+ * know it are connected.
+ */
+
+typedef struct {
+    ngx_uint_t                      know;       /* workers that have it */
+    ngx_uint_t                      redis;      /* connected, of those */
+    ngx_uint_t                      subscriber;
+    ngx_uint_t                      pending;
+} ngx_http_trifecta_shard_sum_t;
+
+typedef struct {
+    ngx_uint_t                      workers;
+    ngx_uint_t                      pg;         /* connected to it */
+    ngx_uint_t                      waiters;
+    ngx_uint_t                      channels;
+    ngx_uint_t                      pg_pending;
+    ngx_uint_t                      shards_ready;   /* that are */
+    ngx_http_trifecta_shard_sum_t   shards[TF_SHARDS_MAX];
+} ngx_http_trifecta_sum_t;
 
 
 struct ngx_http_trifecta_metrics_s {
@@ -143,8 +190,9 @@ struct ngx_http_trifecta_metrics_s {
     ngx_atomic_t                    generation; /* 1, and 1 a reload */
 
     /* ngx_current_msec when a worker was connected last */
-    ngx_atomic_t                    redis_ready_at;
     ngx_atomic_t                    pg_ready_at;
+
+    ngx_http_trifecta_shard_counts_t  shards[TF_SHARDS_MAX];
 };
 
 
@@ -159,6 +207,8 @@ void ngx_http_trifecta_count(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metric_t metric);
 void ngx_http_trifecta_count_some(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metric_t metric, ngx_uint_t n);
+void ngx_http_trifecta_count_shard(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_shard_t *shard, ngx_http_trifecta_shard_metric_t metric);
 
 /* The same for an outcome of a submit, which the log may name, too. */
 void ngx_http_trifecta_outcome(ngx_http_request_t *r,
@@ -190,9 +240,9 @@ void ngx_http_trifecta_count_error(ngx_http_trifecta_main_conf_t *mcf,
 ngx_http_trifecta_slot_t *ngx_http_trifecta_slot(
     ngx_http_trifecta_main_conf_t *mcf);
 
-/* How many workers there are, and how many of them are connected. */
-void ngx_http_trifecta_workers(ngx_http_trifecta_main_conf_t *mcf,
-    ngx_uint_t *workers, ngx_uint_t *redis, ngx_uint_t *pg);
+/* Adds them up; this also clears the slots of workers that crashed. */
+void ngx_http_trifecta_sum(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_sum_t *sum);
 
 /* metrics_write.c: all of it in Prometheus' text format. */
 void ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,

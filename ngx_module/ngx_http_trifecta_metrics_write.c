@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_routes.h"
+#include "ngx_http_trifecta_worker.h"
 
 #include <trifecta/version.h>
 
@@ -19,6 +20,14 @@ static const ngx_http_trifecta_metric_row_t  ngx_http_trifecta_metric_rows[] =
 #define NGX_HTTP_TRIFECTA_ROW(name, metric, label, help)                      \
     { metric, label, help },
     NGX_HTTP_TRIFECTA_COUNTERS(NGX_HTTP_TRIFECTA_ROW)
+#undef NGX_HTTP_TRIFECTA_ROW
+};
+
+
+static const ngx_http_trifecta_metric_row_t  ngx_http_trifecta_shard_rows[] =
+{
+#define NGX_HTTP_TRIFECTA_ROW(name, metric, help)  { metric, "", help },
+    NGX_HTTP_TRIFECTA_SHARD_COUNTERS(NGX_HTTP_TRIFECTA_ROW)
 #undef NGX_HTTP_TRIFECTA_ROW
 };
 
@@ -185,6 +194,66 @@ ngx_http_trifecta_metrics_stores(ngx_http_trifecta_metrics_t *m,
 }
 
 
+/* One series a shard, with its number as the label. */
+
+static void
+ngx_http_trifecta_metrics_shard(ngx_http_trifecta_json_t *out,
+    const char *name, ngx_uint_t i, ngx_atomic_uint_t value)
+{
+    ngx_http_trifecta_json_printf(out, "trifecta_%s{shard=\"%ui\"} %uA\n",
+                                  name, i, value);
+}
+
+
+static void
+ngx_http_trifecta_metrics_shards(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_sum_t *sum, ngx_http_trifecta_json_t *out)
+{
+    ngx_uint_t                              i, k, n;
+    ngx_http_trifecta_metrics_t            *m;
+    const ngx_http_trifecta_metric_row_t   *row;
+
+    m = ngx_http_trifecta_metrics(mcf);
+    n = mcf->worker->nshards;
+
+    for (k = 0; k < NGX_HTTP_TRIFECTA_S_COUNT; k++) {
+        row = &ngx_http_trifecta_shard_rows[k];
+
+        ngx_http_trifecta_metrics_head(out, row->metric, "counter",
+                                       row->help);
+
+        for (i = 0; i < n; i++) {
+            ngx_http_trifecta_metrics_shard(out, row->metric, i,
+                                            m->shards[i].counters[k]);
+        }
+    }
+
+    ngx_http_trifecta_metrics_head(out, "redis_ready_workers", "gauge",
+                                   "Workers that are connected to Redis");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_trifecta_metrics_shard(out, "redis_ready_workers", i,
+                                        sum->shards[i].redis);
+    }
+
+    ngx_http_trifecta_metrics_head(out, "redis_pending", "gauge",
+                                   "Commands without an answer yet");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_trifecta_metrics_shard(out, "redis_pending", i,
+                                        sum->shards[i].pending);
+    }
+
+    ngx_http_trifecta_metrics_head(out, "subscriber_ready_workers", "gauge",
+                                   "Workers that hear Redis' messages");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_trifecta_metrics_shard(out, "subscriber_ready_workers", i,
+                                        sum->shards[i].subscriber);
+    }
+}
+
+
 static void
 ngx_http_trifecta_metrics_cache(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_json_t *out)
@@ -228,8 +297,8 @@ void
 ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_json_t *out)
 {
-    ngx_uint_t                             i, workers, redis, pg;
-    ngx_http_trifecta_slot_t               sum, *slot;
+    ngx_uint_t                             i;
+    ngx_http_trifecta_sum_t                sum;
     ngx_http_trifecta_metrics_t           *m;
     const ngx_http_trifecta_metric_row_t  *row;
 
@@ -263,31 +332,14 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
                                    m->errors[i]);
     }
 
-    ngx_http_trifecta_workers(mcf, &workers, &redis, &pg);
-
-    ngx_memzero(&sum, sizeof(ngx_http_trifecta_slot_t));
-
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-        slot = &m->slots[i];
-
-        sum.waiters += slot->waiters;
-        sum.channels += slot->channels;
-        sum.subscriber_ready += slot->subscriber_ready;
-        sum.redis_pending += slot->redis_pending;
-        sum.pg_pending += slot->pg_pending;
-    }
+    ngx_http_trifecta_sum(mcf, &sum);
 
     ngx_http_trifecta_metrics_gauge(out, "workers", "Workers of nginx",
-                                    workers);
-    ngx_http_trifecta_metrics_gauge(out, "redis_ready_workers",
-                                    "Workers that are connected to Redis",
-                                    redis);
+                                    sum.workers);
+    ngx_http_trifecta_metrics_shards(mcf, &sum, out);
     ngx_http_trifecta_metrics_gauge(out, "pg_ready_workers",
                                     "Workers that are connected to "
-                                    "PostgreSQL", pg);
-    ngx_http_trifecta_metrics_gauge(out, "redis_pending",
-                                    "Commands without an answer yet",
-                                    sum.redis_pending);
+                                    "PostgreSQL", sum.pg);
     ngx_http_trifecta_metrics_gauge(out, "pg_pending",
                                     "Queries without an answer yet",
                                     sum.pg_pending);
@@ -297,9 +349,6 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metrics_gauge(out, "subscriptions",
                                     "Jobs that requests wait for",
                                     sum.channels);
-    ngx_http_trifecta_metrics_gauge(out, "subscriber_ready_workers",
-                                    "Workers that hear Redis' messages",
-                                    sum.subscriber_ready);
     ngx_http_trifecta_metrics_cache(mcf, out);
     ngx_http_trifecta_metrics_connections(out);
 

@@ -65,19 +65,21 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       NULL },
 
     /*
-     * Syntax:   trifecta_redis host:port | unix:path |
-     *                          redis://[user@]host[:port];
+     * Syntax:   trifecta_redis server ...;
      * Default:  -
      * Context:  http
      *
-     * The Redis that holds the queue.  A name is resolved when the
+     * The Redis servers that hold the queue, one a shard, at most 32: each is
+     * host:port, unix:path or redis://[user@]host[:port].  The sidecars have
+     * the same list in the same order.  A name is resolved when the
      * configuration is read; one that cannot be resolved is a warning, and
-     * the queue is unavailable until a reload.  Each worker keeps two
-     * connections, one for messages.  TLS (rediss://) is not supported.
+     * the shard is unavailable until a reload.  Each worker keeps two
+     * connections a shard, one for messages.  TLS (rediss://) is not
+     * supported.
      */
 
     { ngx_string("trifecta_redis"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_trifecta_conf_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,

@@ -25,14 +25,10 @@ ngx_http_trifecta_poll_conf(ngx_http_trifecta_poll_t *poll)
 static void
 ngx_http_trifecta_poll_stop(ngx_http_trifecta_poll_t *poll)
 {
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_trifecta_poll_conf(poll);
-
     poll->waiting = 0;
 
-    ngx_http_trifecta_subscriber_leave(mcf->worker->subscriber,
-                                       &poll->waiter);
+    ngx_http_trifecta_subscriber_leave(&poll->waiter);
+
     if (poll->timer.timer_set) {
         ngx_del_timer(&poll->timer);
     }
@@ -285,12 +281,11 @@ ngx_http_trifecta_poll_timer(ngx_event_t *ev)
 ngx_int_t
 ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
 {
-    tf_id_t                         tid;
-    ngx_int_t                       rc;
-    ngx_msec_int_t                  left;
-    ngx_http_request_t             *r;
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_int_t                   rc;
+    ngx_msec_int_t              left;
+    ngx_http_request_t         *r;
+    ngx_http_trifecta_ctx_t    *ctx;
+    ngx_http_trifecta_shard_t  *shard;
 
     poll->applied = (poll->wait >= 0);
 
@@ -302,13 +297,13 @@ ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
 
     r = poll->read.op.request;
     ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_trifecta_poll_conf(poll);
+    shard = ngx_http_trifecta_job_shard(r);
 
-    (void) tf_id_parse(&tid, (char *) ctx->job_id.data, ctx->job_id.len);
+    rc = shard ? ngx_http_trifecta_subscriber_join(shard->subscriber,
+                                                   &ctx->job_id,
+                                                   &poll->waiter)
+               : NGX_DECLINED;
 
-    rc = ngx_http_trifecta_subscriber_join(mcf->worker->subscriber,
-                                           tf_id_shard(&tid), &ctx->job_id,
-                                           &poll->waiter);
     if (rc == NGX_DECLINED) {
         poll->applied = 0;
         return ngx_http_trifecta_poll_look(poll);

@@ -317,11 +317,9 @@ ngx_http_trifecta_read_looked(void *data,
 ngx_int_t
 ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
 {
-    ngx_http_request_t             *r;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_http_request_t  *r;
 
     r = read->op.request;
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
     read->row = NULL;
     ngx_str_null(&read->cached.body);
@@ -333,7 +331,7 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
         return NGX_OK;
     }
 
-    read->ticket = ngx_http_trifecta_cache_ticket(mcf);
+    read->ticket = ngx_http_trifecta_cache_ticket(r);
 
     read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO", TF_FN_LOOK, 0,
                                               ngx_http_trifecta_read_looked,

@@ -36,8 +36,8 @@ ngx_http_trifecta_redis_greet(ngx_http_trifecta_redis_t *redis)
         argc = 0;
         argv[argc++] = "AUTH";
 
-        if (redis->mcf->redis_user.len) {
-            argv[argc++] = (char *) redis->mcf->redis_user.data;
+        if (redis->shard->server->user.len) {
+            argv[argc++] = (char *) redis->shard->server->user.data;
         }
 
         argv[argc++] = (char *) redis->mcf->redis_password.data;
@@ -123,16 +123,19 @@ ngx_http_trifecta_redis_greeted(void *data,
 
     ngx_log_error(NGX_LOG_NOTICE, redis->log, 0,
                   "trifecta: connected to Redis at %V%s",
-                  &redis->mcf->redis_addrs[redis->addr].name,
+                  &redis->peer.name,
                   redis->owner ? " for messages" : "");
 
-    ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_CONNECTS);
+    ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
+                                  NGX_HTTP_TRIFECTA_S_CONNECTS);
 
     if (redis->owner == NULL) {
-        ngx_http_trifecta_slot(redis->mcf)->redis_ready = 1;
+        ngx_http_trifecta_slot(redis->mcf)->redis_ready
+            |= (ngx_atomic_uint_t) 1 << redis->shard->index;
     }
 
-    ngx_http_trifecta_metrics(redis->mcf)->redis_ready_at = ngx_current_msec;
+    ngx_http_trifecta_metrics(redis->mcf)->shards[redis->shard->index].ready_at
+        = ngx_current_msec;
 }
 
 
@@ -245,17 +248,16 @@ void
 ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
 {
     ngx_int_t               rc;
-    ngx_addr_t             *addr;
     ngx_connection_t       *c;
     ngx_peer_connection_t   peer;
 
-    addr = &redis->mcf->redis_addrs[redis->addr];
+    redis->peer = redis->shard->server->addrs[redis->addr];
 
     ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
 
-    peer.sockaddr = addr->sockaddr;
-    peer.socklen = addr->socklen;
-    peer.name = &addr->name;
+    peer.sockaddr = redis->peer.sockaddr;
+    peer.socklen = redis->peer.socklen;
+    peer.name = &redis->peer.name;
     peer.get = ngx_event_get_peer;
     peer.log = redis->log;
     peer.log_error = NGX_ERROR_INFO;
@@ -285,7 +287,7 @@ ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
     c->write->handler = ngx_http_trifecta_redis_write_handler;
     c->write->cancelable = 1;
 
-    if (addr->sockaddr->sa_family != AF_UNIX) {
+    if (redis->peer.sockaddr->sa_family != AF_UNIX) {
         (void) ngx_tcp_nodelay(c);
     }
 
@@ -315,7 +317,8 @@ ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
     }
 
     if (redis->owner == NULL) {
-        ngx_http_trifecta_slot(redis->mcf)->redis_ready = 0;
+        ngx_http_trifecta_slot(redis->mcf)->redis_ready
+            &= ~((ngx_atomic_uint_t) 1 << redis->shard->index);
     }
 }
 
@@ -348,15 +351,16 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
 
     ngx_log_error(level, redis->log, 0,
                   "trifecta: Redis at %V is not available%s: %s",
-                  &redis->mcf->redis_addrs[redis->addr].name,
+                  &redis->peer.name,
                   redis->owner ? " for messages" : "", redis->reason);
 
-    ngx_http_trifecta_count(redis->mcf, NGX_HTTP_TRIFECTA_M_REDIS_ERRORS);
+    ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
+                                  NGX_HTTP_TRIFECTA_S_ERRORS);
 
     ngx_http_trifecta_redis_close(redis);
 
     redis->failed_at = ngx_current_msec;
-    redis->addr = (redis->addr + 1) % redis->mcf->redis_naddrs;
+    redis->addr = (redis->addr + 1) % redis->shard->server->naddrs;
 
     ngx_queue_init(&doomed);
     ngx_http_trifecta_redis_sort(redis, &doomed);
@@ -441,7 +445,7 @@ ngx_http_trifecta_redis_timer(ngx_http_trifecta_redis_t *redis,
 
 ngx_http_trifecta_redis_t *
 ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_shard_t *shard,
     const ngx_http_trifecta_redis_owner_t *owner, void *data)
 {
     ngx_http_trifecta_redis_t  *redis;
@@ -452,6 +456,7 @@ ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
     }
 
     redis->mcf = mcf;
+    redis->shard = shard;
     redis->owner = owner;
     redis->data = data;
     redis->log = cycle->log;
@@ -468,9 +473,9 @@ ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
     ngx_http_trifecta_redis_timer(redis, &redis->idle,
                                   ngx_http_trifecta_redis_idle_handler);
 
-    if (mcf->redis_naddrs == 0) {
+    if (shard->server->naddrs == 0) {
         redis->fails = 1;
-        ngx_cpystrn(redis->reason, mcf->redis.len
+        ngx_cpystrn(redis->reason, shard->server->url.len
                     ? (u_char *) "the name could not be resolved"
                     : (u_char *) "trifecta_redis is not configured",
                     sizeof(redis->reason));
@@ -528,4 +533,11 @@ ngx_http_trifecta_redis_reason(ngx_http_trifecta_redis_t *redis)
 {
     return redis->state == ngx_http_trifecta_redis_ready
            ? NULL : (char *) redis->reason;
+}
+
+
+ngx_str_t *
+ngx_http_trifecta_redis_address(ngx_http_trifecta_redis_t *redis)
+{
+    return &redis->peer.name;
 }

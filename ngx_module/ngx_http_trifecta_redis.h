@@ -7,8 +7,8 @@
 
 
 /*
- * A connection to Redis.  A worker has two: one for the commands of requests,
- * and the subscriber's (subscriber.h).  nginx owns the socket; hiredis
+ * A connection to Redis.  A worker has two to each shard (shard.h): one for
+ * the commands of requests, and the subscriber's (subscriber.h).  nginx owns the socket; hiredis
  * formats commands and parses replies, and touches nothing else.
  *
  *   down ──> connecting ──> greeting ──> ready
@@ -94,7 +94,7 @@ typedef struct {
  * create.
  */
 ngx_http_trifecta_redis_t *ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_shard_t *shard,
     const ngx_http_trifecta_redis_owner_t *owner, void *data);
 void ngx_http_trifecta_redis_destroy(ngx_http_trifecta_redis_t *redis);
 
@@ -123,6 +123,9 @@ void ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd);
 
 /* Why there is no connection, or NULL when it is ready. */
 const char *ngx_http_trifecta_redis_reason(ngx_http_trifecta_redis_t *redis);
+
+/* The server it is connected to, or was tried last; empty if there is none. */
+ngx_str_t *ngx_http_trifecta_redis_address(ngx_http_trifecta_redis_t *redis);
 
 
 #endif /* NGX_HTTP_TRIFECTA_REDIS_H_INCLUDED */

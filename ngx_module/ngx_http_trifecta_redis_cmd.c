@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_redis_cmd.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_shard.h"
 
 
 #define NGX_HTTP_TRIFECTA_REDIS_IOVS  64
@@ -42,7 +43,8 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
     }
 
     if (redis->owner == NULL) {
-        ngx_http_trifecta_slot(redis->mcf)->redis_pending = redis->ncmds;
+        ngx_http_trifecta_slot(redis->mcf)->redis_pending[redis->shard->index]
+            = (uint32_t) redis->ncmds;
     }
 
     if (!found) {
@@ -236,10 +238,10 @@ ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
                 cmd->resent = cmd->sent;
                 cmd->sent = 1;
 
-                ngx_http_trifecta_count(redis->mcf,
-                                        cmd->resent
-                                        ? NGX_HTTP_TRIFECTA_M_REDIS_RESENT
-                                        : NGX_HTTP_TRIFECTA_M_REDIS_COMMANDS);
+                ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
+                                              cmd->resent
+                                              ? NGX_HTTP_TRIFECTA_S_RESENT
+                                              : NGX_HTTP_TRIFECTA_S_COMMANDS);
             }
 
             cmd->written = bufs[i].pos - (u_char *) cmd->buf;
@@ -444,7 +446,8 @@ ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis)
 {
     ngx_msec_t  ready_at;
 
-    ready_at = ngx_http_trifecta_metrics(redis->mcf)->redis_ready_at;
+    ready_at = ngx_http_trifecta_metrics(redis->mcf)
+                   ->shards[redis->shard->index].ready_at;
 
     if (redis->reconnect.timer_set
         && (ngx_msec_int_t) (ready_at - redis->failed_at) > 0)
@@ -526,7 +529,7 @@ ngx_http_trifecta_redis_meta(ngx_http_trifecta_redis_t *redis,
     char         key[TF_KEY_PREFIX_MAX + sizeof(":meta")];
     const char  *argv[4];
 
-    (void) snprintf(key, sizeof(key), TF_KEY_PREFIX_FMT ":meta", 0);
+    (void) snprintf(key, sizeof(key), "%s:meta", redis->shard->prefix);
 
     argv[0] = "HMGET";
     argv[1] = key;

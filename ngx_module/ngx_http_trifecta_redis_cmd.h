@@ -48,13 +48,15 @@ struct ngx_http_trifecta_redis_s {
     ngx_log_t                           *log;
     ngx_socket_t                         fd;        /* -1 */
 
+    ngx_http_trifecta_shard_t           *shard;
     const ngx_http_trifecta_redis_owner_t  *owner;  /* or NULL */
     void                                *data;      /* of the owner */
 
     ngx_http_trifecta_resp_t             resp;
     ngx_http_trifecta_redis_state_e      state;
     ngx_uint_t                           fails;     /* in a row */
-    ngx_uint_t                           addr;
+    ngx_uint_t                           addr;      /* of the list */
+    ngx_addr_t                           peer;
     ngx_msec_t                           ready_at;
     ngx_msec_t                           failed_at;
     ngx_msec_t                           active_at;

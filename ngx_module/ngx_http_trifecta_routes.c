@@ -297,10 +297,3 @@ ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
 
     return NGX_OK;
 }
-
-
-void
-ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard)
-{
-    (void) snprintf(buf, TF_KEY_PREFIX_MAX, TF_KEY_PREFIX_FMT, shard & 255);
-}

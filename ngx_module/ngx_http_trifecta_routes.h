@@ -46,11 +46,6 @@ ngx_uint_t ngx_http_trifecta_route_name(ngx_uint_t i, const char **method,
 ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
-#define NGX_HTTP_TRIFECTA_SHARDS  1
-
-/* The key prefix of a shard, as the one key of a function. */
-void ngx_http_trifecta_prefix(char buf[TF_KEY_PREFIX_MAX], unsigned shard);
-
 
 /* submit.c, result.c, cancel.c, queries.c, admin.c */
 

@@ -266,17 +266,16 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
 {
     int                              argc;
     ngx_int_t                        rc;
-    char                             prefix[TF_KEY_PREFIX_MAX];
     u_char                           digest[SHA256_DIGEST_LENGTH];
     u_char                           fp[2 * SHA256_DIGEST_LENGTH];
     u_char                           idem[NGX_HTTP_TRIFECTA_IDEM_LEN];
     u_char                           numbers[4][NGX_INT_T_LEN + 1];
     size_t                           argvlen[NGX_HTTP_TRIFECTA_ARGS_MAX];
-    unsigned                         shard;
     ngx_str_t                       *first, route;
     const char                      *argv[NGX_HTTP_TRIFECTA_ARGS_MAX];
     ngx_http_trifecta_ctx_t         *ctx;
     ngx_http_trifecta_json_t         payload;
+    ngx_http_trifecta_shard_t       *shard;
     ngx_http_trifecta_submit_t      *submit;
     ngx_http_trifecta_main_conf_t   *mcf;
     const ngx_http_trifecta_kind_t  *kind;
@@ -290,15 +289,15 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
         ask->model = *first;
     }
 
-    shard = tf_shard_of((char *) ctx->tenant.data, ctx->tenant.len,
-                        NGX_HTTP_TRIFECTA_SHARDS);
+    shard = ngx_http_trifecta_tenant_shard(r);
 
     submit = ngx_http_trifecta_op_create(r,
                                          sizeof(ngx_http_trifecta_submit_t));
 
     if (submit == NULL
         || ngx_http_trifecta_trace(r, ctx) != NGX_OK
-        || ngx_http_trifecta_new_job_id(r, ctx, shard) != NGX_OK
+        || ngx_http_trifecta_new_job_id(r, ctx, (unsigned) shard->index)
+           != NGX_OK
         || ngx_http_trifecta_job_path(r, &ctx->job_id, &submit->path)
            != NGX_OK)
     {
@@ -319,8 +318,6 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     (void) SHA256(text->data, text->len, digest);
     ngx_hex_dump(fp, digest, sizeof(digest));
 
-    ngx_http_trifecta_prefix(prefix, shard);
-
     argc = 0;
 
 #define ngx_http_trifecta_arg(value, length)                                  \
@@ -339,7 +336,7 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_arg("FCALL", 5);
     ngx_http_trifecta_arg(TF_FN_SUBMIT, sizeof(TF_FN_SUBMIT) - 1);
     ngx_http_trifecta_arg("1", 1);
-    ngx_http_trifecta_arg(prefix, ngx_strlen(prefix));
+    ngx_http_trifecta_arg(shard->prefix, ngx_strlen(shard->prefix));
 
     ngx_http_trifecta_pair("id", ctx->job_id.data, ctx->job_id.len);
     ngx_http_trifecta_pair("tenant", ctx->tenant.data, ctx->tenant.len);
@@ -399,7 +396,7 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
 
     ngx_http_trifecta_fault(r, submit, before);
 
-    submit->op.cmd = ngx_http_trifecta_redis_command(mcf->worker->redis, argc,
+    submit->op.cmd = ngx_http_trifecta_redis_command(shard->redis, argc,
                                        argv, argvlen,
                                        NGX_HTTP_TRIFECTA_REDIS_RESEND,
                                        ngx_http_trifecta_submitted, submit);

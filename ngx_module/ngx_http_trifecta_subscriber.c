@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_channels.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_read.h"
+#include "ngx_http_trifecta_shard.h"
 
 
 static void ngx_http_trifecta_subscriber_ready(void *data);
@@ -62,7 +63,8 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
 
     if (ngx_http_trifecta_subscriber_is_inv(sub, &name)) {
         sub->up = 1;
-        ngx_http_trifecta_slot(sub->mcf)->subscriber_ready = 1;
+        ngx_http_trifecta_slot(sub->mcf)->subscriber_ready
+            |= (ngx_atomic_uint_t) 1 << sub->shard->index;
 
         for (deletions = sub->deletions; deletions;
              deletions = deletions->next)
@@ -140,7 +142,8 @@ ngx_http_trifecta_subscriber_lost(void *data)
 
     up = sub->up;
     sub->up = 0;
-    ngx_http_trifecta_slot(sub->mcf)->subscriber_ready = 0;
+    ngx_http_trifecta_slot(sub->mcf)->subscriber_ready
+        &= ~((ngx_atomic_uint_t) 1 << sub->shard->index);
 
     for (channel = ngx_http_trifecta_channel_next(sub, NULL); channel;
          channel = ngx_http_trifecta_channel_next(sub, channel))
@@ -262,7 +265,7 @@ ngx_http_trifecta_subscriber_leaving(ngx_event_t *rev)
         q = ngx_queue_head(&sub->waiters);
         waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, all);
 
-        ngx_http_trifecta_subscriber_leave(sub, waiter);
+        ngx_http_trifecta_subscriber_leave(waiter);
 
         waiter->handler(waiter->data, ngx_http_trifecta_ring_leaving);
     }
@@ -312,7 +315,7 @@ ngx_http_trifecta_subscriber_bell(ngx_http_trifecta_subscriber_t *sub)
 
 ngx_http_trifecta_subscriber_t *
 ngx_http_trifecta_subscriber_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf)
+    ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_shard_t *shard)
 {
     ngx_http_trifecta_subscriber_t  *sub;
 
@@ -322,6 +325,7 @@ ngx_http_trifecta_subscriber_create(ngx_cycle_t *cycle,
     }
 
     sub->mcf = mcf;
+    sub->shard = shard;
     sub->log = cycle->log;
     sub->fd = (ngx_socket_t) -1;
 
@@ -336,14 +340,14 @@ ngx_http_trifecta_subscriber_create(ngx_cycle_t *cycle,
     sub->call.cancelable = 1;
 
     sub->inv.data = sub->inv_name;
-    sub->inv.len = ngx_sprintf(sub->inv_name, "{trifecta:0}:inv")
+    sub->inv.len = ngx_sprintf(sub->inv_name, "%s:inv", shard->prefix)
                    - sub->inv_name;
 
     if (ngx_http_trifecta_subscriber_bell(sub) != NGX_OK) {
         return NULL;
     }
 
-    sub->redis = ngx_http_trifecta_redis_create(cycle, mcf,
+    sub->redis = ngx_http_trifecta_redis_create(cycle, mcf, shard,
                                                 &ngx_http_trifecta_subscriber,
                                                 sub);
 

@@ -9,7 +9,7 @@
  * What Redis tells a worker without being asked: the doorbells of jobs, and
  * which jobs were deleted.
  *
- * One connection a worker.  It is subscribed to P:inv all the time and to
+ * One connection a worker and shard.  It is subscribed to P:inv all the time and to
  * P:c:<id>, the doorbell of a job, while somebody waits for that job; a
  * hundred waiters of one job are one subscription.  The function library
  * rings a doorbell with the new state of the job, or with "ledgered" when
@@ -60,7 +60,8 @@ struct ngx_http_trifecta_waiter_s {
 
     unsigned                          asked:1;  /* is owed a first call */
     unsigned                          called:1; /* is in the queue "due" */
-    ngx_http_trifecta_channel_t      *channel;  /* or NULL */
+    ngx_http_trifecta_subscriber_t   *subscriber;   /* or NULL */
+    ngx_http_trifecta_channel_t      *channel;
     ngx_queue_t                       queue;    /* of the channel */
     ngx_queue_t                       due;      /* to be called */
     ngx_queue_t                       all;
@@ -80,7 +81,8 @@ struct ngx_http_trifecta_deletions_s {
 
 
 ngx_http_trifecta_subscriber_t *ngx_http_trifecta_subscriber_create(
-    ngx_cycle_t *cycle, ngx_http_trifecta_main_conf_t *mcf);
+    ngx_cycle_t *cycle, ngx_http_trifecta_main_conf_t *mcf,
+    ngx_http_trifecta_shard_t *shard);
 void ngx_http_trifecta_subscriber_destroy(ngx_http_trifecta_subscriber_t *sub);
 
 /*
@@ -89,12 +91,11 @@ void ngx_http_trifecta_subscriber_destroy(ngx_http_trifecta_subscriber_t *sub);
  * has not joined.  The handler is never called from within.
  */
 ngx_int_t ngx_http_trifecta_subscriber_join(
-    ngx_http_trifecta_subscriber_t *sub, unsigned shard, ngx_str_t *id,
+    ngx_http_trifecta_subscriber_t *sub, ngx_str_t *id,
     ngx_http_trifecta_waiter_t *waiter);
 
 /* May be called at any time, also by one that has not joined. */
-void ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_subscriber_t *sub,
-    ngx_http_trifecta_waiter_t *waiter);
+void ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_waiter_t *waiter);
 
 /* Whether this worker hears of deletions; without that no cache is right. */
 ngx_uint_t ngx_http_trifecta_subscriber_up(

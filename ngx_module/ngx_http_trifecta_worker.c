@@ -40,13 +40,10 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     slot->pid = ngx_pid;
     slot->started = ngx_time();
 
-    worker->redis = ngx_http_trifecta_redis_create(cycle, mcf, NULL, NULL);
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
-    worker->subscriber = ngx_http_trifecta_subscriber_create(cycle, mcf);
 
-    if (worker->redis == NULL || worker->pg == NULL
-        || worker->subscriber == NULL
-        || ngx_http_trifecta_cache_listen(cycle, mcf, worker) != NGX_OK)
+    if (worker->pg == NULL
+        || ngx_http_trifecta_shards_create(cycle, mcf, worker) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -69,8 +66,7 @@ ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_http_trifecta_subscriber_destroy(mcf->worker->subscriber);
-    ngx_http_trifecta_redis_destroy(mcf->worker->redis);
+    ngx_http_trifecta_shards_destroy(mcf->worker);
     ngx_http_trifecta_pg_destroy(mcf->worker->pg);
 
     slot = ngx_http_trifecta_slot(mcf);

@@ -5,8 +5,7 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_pg.h"
-#include "ngx_http_trifecta_redis.h"
-#include "ngx_http_trifecta_subscriber.h"
+#include "ngx_http_trifecta_shard.h"
 
 
 /*
@@ -16,10 +15,10 @@
  */
 
 struct ngx_http_trifecta_worker_s {
-    ngx_http_trifecta_redis_t         *redis;
     ngx_http_trifecta_pg_t            *pg;
-    ngx_http_trifecta_subscriber_t    *subscriber;
-    ngx_http_trifecta_cache_worker_t  *cache;       /* or NULL */
+    ngx_http_trifecta_shard_t         *shards;
+    ngx_uint_t                         nshards;     /* 1 at least */
+    ngx_uint_t                         nwaiters;    /* of all shards */
 };
 
 

@@ -451,7 +451,8 @@ for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
     is $t->admin('/livez')->{status}, 200, 'livez';
     my $res = $t->admin('/readyz');
     is_deeply $res->{json}, { status => 'ready',
-        redis => { ready => JSON::PP::true },
+        redis => { ready => JSON::PP::true,
+                   shards => [{ shard => 0, ready => JSON::PP::true }] },
         postgresql => { ready => JSON::PP::true } }, 'readyz';
     is $t->admin('/nope')->{status}, 404, 'no other page';
     is $t->request('POST', '/livez', token => undef, body => 'x',
@@ -464,9 +465,11 @@ for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
     cmp_ok $m->{'trifecta_errors_total{code="invalid_json"}'}, '>=', 11,
         'errors by code';
     cmp_ok $m->{'trifecta_auth_failures_total'}, '>=', 3, 'bad tokens';
-    is $m->{trifecta_redis_ready_workers}, 2, 'workers with Redis';
+    is $m->{'trifecta_redis_ready_workers{shard="0"}'}, 2,
+        'workers with Redis';
     is $m->{trifecta_pg_ready_workers}, 2, 'workers with PostgreSQL';
-    is $m->{trifecta_redis_pending} + $m->{trifecta_pg_pending}, 0,
+    is $m->{'trifecta_redis_pending{shard="0"}'} + $m->{trifecta_pg_pending},
+        0,
         'nothing is owed';
 
     ask_ok() for 1 .. 10;
@@ -587,7 +590,8 @@ for my $case (['the longest query', { query => "\x{e9}" x 32768 }],
     sleep 0.3;
     $t->thaw('redis');
 
-    ok $t->wait_for(sub { $t->metrics->{trifecta_redis_pending} == 0 }, 10),
+    ok $t->wait_for(sub {
+        $t->metrics->{'trifecta_redis_pending{shard="0"}'} == 0 }, 10),
         'late_answers_find_an_orphan';
     ok $t->wait_for(sub { $t->admin('/readyz')->{status} == 200 }, 30),
         'and the workers are ready';

@@ -29,11 +29,14 @@ like $s->{module}{nginx}, qr/^1\.\d+\.\d+$/, 'of nginx';
 like $s->{configured}, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'when it was read';
 cmp_ok $s->{uptime}, '<', 300, 'uptime';
 
-is_deeply { %{ $s->{redis} }{qw(ready role appendonly appendfsync last_write)} },
+my $redis = $s->{redis}{shards}[0];
+is_deeply { %{$redis}{qw(ready role appendonly appendfsync last_write)} },
     { ready => JSON::PP::true, role => 'master', appendonly => 'yes',
       appendfsync => $t->redis('CONFIG', 'GET', 'appendfsync')->[1],
       last_write => 'ok' }, 'redis_with_its_durability';
-is $s->{redis}{address}, "127.0.0.1:$t->{redis_port}", 'its address';
+is $redis->{address}, "127.0.0.1:$t->{redis_port}", 'its address';
+is $s->{redis}{ready}, JSON::PP::true, 'one shard is enough to be ready';
+is_deeply $redis->{queue}, $s->{queue}, 'and one is the whole queue';
 is $s->{postgresql}{ready}, JSON::PP::true, 'PostgreSQL';
 is $s->{postgresql}{address}{port}, $t->{pg_port}, 'its address';
 is $s->{postgresql}{fsync}, $t->sql('admin', 'SHOW fsync')->[0][0], 'fsync';
@@ -67,16 +70,16 @@ is $t->request('HEAD', '/status', token => undef,
 # what Redis says now, not what a file says
 
 $t->redis('CONFIG', 'SET', 'appendfsync', 'no');
-is status()->{json}{redis}{appendfsync}, 'no',
+is status()->{json}{redis}{shards}[0]{appendfsync}, 'no',
     'durability_is_what_the_server_gives';
 $t->redis('CONFIG', 'SET', 'appendonly', 'no');
-is status()->{json}{redis}{appendonly}, 'no', 'at this moment';
+is status()->{json}{redis}{shards}[0]{appendonly}, 'no', 'at this moment';
 
 # a user that may neither INFO nor CONFIG
 
 $t->redis('ACL', 'SETUSER', 'default', '-info', '-config');
 $s = status()->{json};
-is_deeply [@{ $s->{redis} }{qw(ready version appendonly appendfsync)}],
+is_deeply [@{ $s->{redis}{shards}[0] }{qw(ready version appendonly appendfsync)}],
     [JSON::PP::true, 'unknown', 'unknown', 'unknown'],
     'what_may_not_be_asked_is_unknown';
 is $s->{queue}{live}, 20, 'while the queue is';
@@ -98,7 +101,7 @@ for my $store ('redis', 'pg') {
         !$s->{$name}{ready} && $s->{status} eq 'not ready';
     }, 10), 'it says which one is not ready';
     ok length $s->{$name}{reason}, 'and why';
-    is $s->{$name}{version}, 'unknown', 'and claims to know no more';
+    is +($store eq 'pg' ? $s->{$name} : $s->{$name}{shards}[0])->{version}, 'unknown', 'and claims to know no more';
     is $s->{queue}, undef, 'nor the queue' if $store eq 'redis';
     $t->thaw($store);
     ok $t->wait_for(sub { status()->{json}{status} eq 'ready' }, 20),

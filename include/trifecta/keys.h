@@ -42,6 +42,8 @@
  * documents each function's arguments and answers).
  */
 
+#define TF_SHARDS_MAX       32
+
 #define TF_KEY_PREFIX_FMT   "{trifecta:%u}"
 #define TF_KEY_PREFIX_MAX   sizeof("{trifecta:255}")
 
