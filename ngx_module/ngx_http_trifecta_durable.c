@@ -52,13 +52,9 @@ ngx_http_trifecta_durable_conf(ngx_http_trifecta_durable_t *durable)
 static void
 ngx_http_trifecta_durable_stop(ngx_http_trifecta_durable_t *durable)
 {
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_http_trifecta_durable_conf(durable);
-
     ngx_http_trifecta_op_cancel(&durable->op);
-    ngx_http_trifecta_subscriber_leave(mcf->worker->subscriber,
-                                       &durable->waiter);
+    ngx_http_trifecta_subscriber_leave(&durable->waiter);
+
     if (durable->timer.timer_set) {
         ngx_del_timer(&durable->timer);
     }
@@ -258,21 +254,20 @@ ngx_http_trifecta_durable_timer(ngx_event_t *ev)
 ngx_int_t
 ngx_http_trifecta_durable_start(ngx_http_trifecta_durable_t *durable)
 {
-    tf_id_t                         tid;
-    ngx_int_t                       rc;
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_int_t                   rc;
+    ngx_http_trifecta_ctx_t    *ctx;
+    ngx_http_trifecta_shard_t  *shard;
 
     ctx = ngx_http_trifecta_get_ctx(durable->op.request);
-    mcf = ngx_http_trifecta_durable_conf(durable);
-
-    (void) tf_id_parse(&tid, (char *) ctx->job_id.data, ctx->job_id.len);
+    shard = ngx_http_trifecta_job_shard(durable->op.request);
 
     durable->until = ngx_current_msec + NGX_HTTP_TRIFECTA_DURABLE_WAIT;
 
-    rc = ngx_http_trifecta_subscriber_join(mcf->worker->subscriber,
-                                           tf_id_shard(&tid), &ctx->job_id,
-                                           &durable->waiter);
+    rc = shard ? ngx_http_trifecta_subscriber_join(shard->subscriber,
+                                                   &ctx->job_id,
+                                                   &durable->waiter)
+               : NGX_DECLINED;
+
     if (rc == NGX_DECLINED) {
         return ngx_http_trifecta_durable_known(durable, 0);
     }

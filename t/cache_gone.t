@@ -26,7 +26,7 @@ my @worker = $t->workers;
 
 sub heard {
     return $t->wait_for(sub {
-        $t->metrics->{'trifecta_subscriber_ready_workers{shard="0"}'} == 2 }, 20);
+        $t->metrics->{trifecta_subscriber_ready_workers} == 2 }, 20);
 }
 
 sub count { $t->metrics->{"trifecta_$_[0]"} }

@@ -148,8 +148,11 @@ none('api.md has each member of a question',
 
 my %metric;
 
-my ($counters) = $module =~ /define NGX_HTTP_TRIFECTA_COUNTERS\(X\)(.*?)\n\n/s;
-$metric{"trifecta_$_"} = 1 for $counters =~ /X\(\w+, "(\w+)"/g;
+my $counters;
+for my $table ('COUNTERS', 'SHARD_COUNTERS') {
+    ($counters) = $module =~ /define NGX_HTTP_TRIFECTA_$table\(X\)(.*?)\n\n/s;
+    $metric{"trifecta_$_"} = 1 for $counters =~ /X\(\w+, "(\w+)"/g;
+}
 $metric{"trifecta_$_"} = 1 for $module =~ /_(?:gauge|head)\(\w+, "(\w+)"/g;
 
 ($counters) = $sidecar =~ /define TF_QUEUE_COUNTERS\(X\)(.*?)\n\n/s;

@@ -43,8 +43,8 @@ sub back { unlink "$control/$_[0]" }
 sub heard {
     return $t->wait_for(sub {
         my $m = $t->metrics;
-        $m->{'trifecta_subscriber_ready_workers{shard="0"}'} >= 1
-            && $m->{'trifecta_redis_ready_workers{shard="0"}'} >= 1
+        $m->{trifecta_subscriber_ready_workers} >= 1
+            && $m->{trifecta_redis_ready_workers} >= 1
             && $m->{trifecta_pg_ready_workers} >= 1 }, 20);
 }
 

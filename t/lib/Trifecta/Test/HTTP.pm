@@ -216,7 +216,12 @@ sub metrics {
     my ($self, $n) = @_;
     my $res = defined $n ? $self->sidecar_get($n, '/metrics')
                          : $self->admin('/metrics');
-    return { $res->{content} =~ /^([^#\s{][^\s{]*(?:\{.*\})?) (\S+)$/mg };
+    my %m = $res->{content} =~ /^([^#\s{][^\s{]*(?:\{.*\})?) (\S+)$/mg;
+
+    # the sum of all shards has the plain name
+    /^(\w+)\{shard="\d+"\}$/ and $m{$1} += $m{$_} for keys %m;
+
+    return \%m;
 }
 
 
