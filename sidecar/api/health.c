@@ -22,7 +22,7 @@
 struct tf_health_s {
     struct MHD_Daemon  *daemon;
     tf_queue_t         *queue;
-    tf_redis_t          redis;      /* of the daemon's one thread */
+    tf_metrics_t       *metrics;    /* of the daemon's one thread */
 };
 
 typedef struct {
@@ -43,6 +43,32 @@ tf_health_livez(tf_health_t *health, tf_buf_t *body)
 }
 
 
+/* The shards that are away, each with its reason. */
+
+static json_t *
+tf_health_away(tf_queue_t *queue, unsigned nshards)
+{
+    json_t                   *away;
+    unsigned                  i;
+    tf_queue_shard_status_t   st;
+
+    away = json_array();
+
+    for (i = 0; away != NULL && i < nshards; i++) {
+        tf_queue_shard_status(queue, i, &st);
+
+        if (!st.up) {
+            (void) json_array_append_new(away, json_pack("{s:i, s:s}",
+                       "shard", (int) i, "detail", st.why));
+        }
+    }
+
+    return away;
+}
+
+
+/* One shard that works is enough: its jobs would wait for nothing else. */
+
 static unsigned
 tf_health_readyz(tf_health_t *health, tf_buf_t *body)
 {
@@ -53,13 +79,17 @@ tf_health_readyz(tf_health_t *health, tf_buf_t *body)
 
     tf_queue_status(health->queue, &st);
 
-    ready = st.store_up && st.redis_up && !st.draining;
+    ready = st.store_up && st.nup > 0 && !st.draining;
 
-    json = json_pack("{s:s, s:s, s:s, s:b, s:s}",
+    json = json_pack("{s:s, s:s, s:s, s:b, s:s, s:i, s:o*}",
                      "status", ready ? "ok" : "unavailable",
-                     "redis", st.redis_up ? "ok" : "down",
+                     "redis", st.nup == st.nshards ? "ok"
+                              : st.nup > 0 ? "degraded" : "down",
                      "postgresql", st.store_up ? "ok" : "down",
-                     "draining", st.draining, "detail", st.why);
+                     "draining", st.draining, "detail", st.why,
+                     "shards", (int) st.nshards,
+                     "shards_away", tf_health_away(health->queue,
+                                                   st.nshards));
     text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
 
@@ -73,7 +103,7 @@ tf_health_readyz(tf_health_t *health, tf_buf_t *body)
 static unsigned
 tf_health_metrics(tf_health_t *health, tf_buf_t *body)
 {
-    tf_metrics_write(health->queue, &health->redis, body);
+    tf_metrics_write(health->metrics, body);
 
     return MHD_HTTP_OK;
 }
@@ -243,7 +273,12 @@ tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
     }
 
     health->queue = queue;
-    tf_metrics_init(&health->redis, conf);
+    health->metrics = tf_metrics_create(conf, queue);
+    if (health->metrics == NULL) {
+        (void) close(fd);
+        free(health);
+        return NULL;
+    }
 
     health->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
                          NULL, tf_health_request, health,
@@ -257,6 +292,7 @@ tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
         tf_log(TF_LOG_ERROR, "listen = %s: the listener cannot be started",
                conf->listen);
         (void) close(fd);
+        tf_metrics_destroy(health->metrics);
         free(health);
         return NULL;
     }
@@ -270,7 +306,7 @@ tf_health_stop(tf_health_t *health)
 {
     if (health != NULL) {
         MHD_stop_daemon(health->daemon);
-        tf_redis_close(&health->redis);
+        tf_metrics_destroy(health->metrics);
         free(health);
     }
 }

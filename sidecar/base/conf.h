@@ -27,9 +27,12 @@
 
 #define TF_CONF_KEYS(X)                                                       \
     X(STR,  redis_url,              "redis://127.0.0.1:6379",                 \
-      "Redis: redis://[user@]host:port")                                      \
+      "Redis, one URL a shard: redis://[user@]host:port or "                  \
+      "sentinel://[user@]host:port,host:port/master")                         \
     X(STR,  redis_password_file,    "",                                       \
       "file with the password of Redis; empty: none")                         \
+    X(STR,  redis_sentinel_password_file, "",                                 \
+      "file with the password of the sentinels; empty: none")                 \
     X(STR,  pg_url,                 "postgresql://127.0.0.1:5432/trifecta",   \
       "PostgreSQL: a libpq URI without user and password")                    \
     X(STR,  pg_queue_user,          "trifecta_queue",                         \

@@ -271,7 +271,7 @@ tf_doctor_redis(tf_doctor_t *d)
     redisReply  *reply;
     tf_redis_t   redis;
 
-    tf_redis_init(&redis, d->conf, TF_DOCTOR_PREFIX, 0);
+    tf_redis_init(&redis, d->conf, d->conf->redis_url, TF_DOCTOR_PREFIX, 0);
 
     if (tf_redis_connect(&redis) != 0) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis",

@@ -9,6 +9,7 @@
 #include "cli/doctor.h"
 #include "queue/library.h"
 #include "queue/redis.h"
+#include "queue/redis_url.h"
 
 
 #define TF_EPOCH_SHARD    "0"
@@ -366,17 +367,24 @@ int
 tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     tf_pg_t *pg)
 {
-    int         rc;
-    int64_t     in_pg, in_redis;
-    tf_redis_t  redis;
+    int              rc;
+    int64_t          in_pg, in_redis;
+    char             err[512];
+    tf_redis_t       redis;
+    tf_redis_urls_t  urls;
+
+    if (tf_redis_urls(&urls, conf->redis_url, err, sizeof(err)) != 0) {
+        (void) tf_cli_error(cli, "%s", err);
+        return -1;
+    }
 
     rc = -1;
-    tf_redis_init(&redis, conf, TF_EPOCH_PREFIX, 0);
+    tf_redis_init(&redis, conf, urls.url[0], TF_EPOCH_PREFIX, 0);
 
     if (tf_redis_connect(&redis) != 0) {
         (void) tf_cli_error(cli, "%s\nPostgreSQL is prepared; run migrate "
                             "again when Redis answers.", redis.err);
-        return -1;
+        goto done;
     }
 
     if (tf_epoch_library(e, cli, conf, &redis) != 0
@@ -408,6 +416,7 @@ tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
 done:
 
     tf_redis_close(&redis);
+    tf_redis_urls_free(&urls);
 
     return rc;
 }

@@ -343,7 +343,7 @@ tf_cli_jobs(int argc, char **argv)
     jobs.cli = &cli;
     jobs.conf = &conf;
     tf_pg_init(&jobs.pg, &conf, TF_PG_QUEUE);
-    tf_redis_init(&jobs.redis, &conf, jobs.prefix, 0);
+    tf_redis_init(&jobs.redis, &conf, conf.redis_url, jobs.prefix, 0);
 
     status = command->run(&jobs);
 

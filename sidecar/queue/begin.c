@@ -1,16 +1,56 @@
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
 
 
+/*
+ * Redis is told of what began over a connection to each shard.  A shard that
+ * is down, or was silent here a moment ago, is not asked: its jobs go on
+ * untold, and their leases are kept or lost by the heartbeat, as ever.
+ */
+
+#define TF_BEGIN_LATE_MS  50    /* what another shard may still take */
+
 typedef struct {
-    tf_queue_t  *q;
-    tf_pg_t      pg;
-    tf_redis_t   redis;
-    tf_job_t    *jobs[TF_STORE_BATCH_MAX];
-    tf_begin_t   result[TF_STORE_BATCH_MAX];
+    tf_redis_t  redis;
+    int64_t     next;           /* not before that */
+    unsigned    streak;
+    unsigned    n;              /* jobs of the batch */
+} tf_begin_shard_t;
+
+typedef struct {
+    tf_queue_t        *q;
+    tf_pg_t            pg;
+    tf_begin_shard_t   shards[TF_SHARDS_MAX];
+    tf_job_t          *jobs[TF_STORE_BATCH_MAX];
+    tf_begin_t         result[TF_STORE_BATCH_MAX];
 } tf_beginner_t;
+
+
+static int
+tf_begin_may_ask(tf_beginner_t *b, unsigned shard)
+{
+    int  down;
+
+    (void) pthread_mutex_lock(&b->q->mutex);
+    down = b->q->shards[shard].down;
+    (void) pthread_mutex_unlock(&b->q->mutex);
+
+    return !down && tf_clock_ms() >= b->shards[shard].next;
+}
+
+
+static void
+tf_begin_silent(tf_beginner_t *b, unsigned shard)
+{
+    tf_begin_shard_t  *s;
+
+    s = &b->shards[shard];
+    s->next = tf_clock_ms() + tf_pool_backoff(s->streak++);
+    tf_pool_shard_down(&b->q->shards[shard], s->redis.err);
+}
 
 
 /*
@@ -64,18 +104,24 @@ static void
 tf_begin_relet(tf_beginner_t *b, tf_job_t *job, int64_t row_lease)
 {
     tf_cmd_t     cmd = TF_CMD_INIT;
+    unsigned     n;
     redisReply  *reply;
 
     reply = NULL;
+    n = job->shard->index;
 
-    if (!job->relet) {
-        tf_cmd_fcall(&cmd, TF_FN_RELET, b->q->prefix);
-        tf_cmd_str(&cmd, b->q->worker);
+    if (!job->relet && tf_begin_may_ask(b, n)) {
+        tf_cmd_fcall(&cmd, TF_FN_RELET, job->shard->prefix);
+        tf_cmd_str(&cmd, job->shard->worker);
         tf_cmd_str(&cmd, job->id);
         tf_cmd_num(&cmd, job->lease);
         tf_cmd_num(&cmd, row_lease);
-        reply = tf_redis_call(&b->redis, 0, &cmd);
+        reply = tf_redis_call(&b->shards[n].redis, 0, &cmd);
         tf_cmd_free(&cmd);
+
+        if (reply == NULL) {
+            tf_begin_silent(b, n);
+        }
     }
 
     if (strcmp(tf_reply_str(reply, 0), "OK") == 0) {
@@ -100,58 +146,140 @@ tf_begin_relet(tf_beginner_t *b, tf_job_t *job, int64_t row_lease)
 }
 
 
-/* Redis learns the attempts; a job that it does not leave to us is dropped. */
+/* What it goes on with, as Redis answered; "" when it did not. */
+
+static void
+tf_begin_go_on(tf_beginner_t *b, tf_job_t *job, const char *answer)
+{
+    if (strcmp(answer, "FENCED") == 0) {
+        (void) atomic_fetch_add(&b->q->counters.dropped, 1);
+        tf_pool_forget(b->q, job);
+
+    } else if (job->handed == TF_HANDED_EXPIRED) {
+        tf_job_fail(job, TF_JOB_FAILED, "deadline_exceeded",
+                    "The job did not end before its deadline.");
+        tf_pool_put(b->q, &b->q->complete, job);
+
+    } else if (job->handed == TF_HANDED_DEAD) {
+        tf_job_fail(job, TF_JOB_DEAD, "too_many_crashes",
+                    "The workers that ran the job were lost too often.");
+        tf_pool_put(b->q, &b->q->complete, job);
+
+    } else {
+        tf_pool_put(b->q, &b->q->ready, job);
+    }
+}
+
+
+/* Sends a shard the attempts of its jobs; 0, or -1: it is not to be asked. */
+
+static int
+tf_begin_tell(tf_beginner_t *b, unsigned shard, unsigned n)
+{
+    int          rc;
+    unsigned     i;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    tf_shard_t  *s;
+
+    if (!tf_begin_may_ask(b, shard)) {
+        return -1;
+    }
+
+    s = &b->q->shards[shard];
+    tf_cmd_fcall(&cmd, TF_FN_STARTED, s->prefix);
+    tf_cmd_str(&cmd, s->worker);
+
+    for (i = 0; i < n; i++) {
+        if (b->jobs[i]->shard == s) {
+            tf_cmd_str(&cmd, b->jobs[i]->id);
+            tf_cmd_num(&cmd, b->jobs[i]->lease);
+            tf_cmd_num(&cmd, b->jobs[i]->attempt);
+        }
+    }
+
+    rc = tf_redis_append(&b->shards[shard].redis, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (rc == 0) {
+        rc = tf_redis_send(&b->shards[shard].redis);
+    }
+
+    if (rc != 0) {
+        tf_begin_silent(b, shard);
+    }
+
+    return rc;
+}
+
+
+/* Its answer, and with it or without, its jobs go on. */
+
+static void
+tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
+    int64_t deadline)
+{
+    int64_t            left;
+    unsigned           i, k;
+    redisReply        *reply;
+    tf_begin_shard_t  *s;
+
+    s = &b->shards[shard];
+    reply = NULL;
+
+    if (told) {
+        left = deadline - tf_clock_ms();
+        reply = tf_redis_reply(&s->redis, left > TF_BEGIN_LATE_MS
+                                          ? (int) left : TF_BEGIN_LATE_MS);
+        if (reply == NULL) {
+            tf_begin_silent(b, shard);
+
+        } else {
+            s->streak = 0;
+        }
+    }
+
+    for (i = 0, k = 0; i < n; i++) {
+        if (b->jobs[i] != NULL && b->jobs[i]->shard->index == shard) {
+            tf_begin_go_on(b, b->jobs[i], tf_reply_str(reply, k++));
+            b->jobs[i] = NULL;
+        }
+    }
+
+    freeReplyObject(reply);
+}
+
+
+/*
+ * Redis learns the attempts; a job that it does not leave to us is dropped.
+ * All shards are told before the first answer is awaited, and one deadline
+ * is for all of the answers; first go the jobs of those that are not asked.
+ */
 
 static void
 tf_begin_started(tf_beginner_t *b, unsigned n)
 {
-    unsigned     i;
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    redisReply  *reply;
-
-    if (n == 0) {
-        return;
-    }
-
-    tf_cmd_fcall(&cmd, TF_FN_STARTED, b->q->prefix);
-    tf_cmd_str(&cmd, b->q->worker);
+    int       told[TF_SHARDS_MAX];
+    int64_t   deadline;
+    unsigned  i, shard;
 
     for (i = 0; i < n; i++) {
-        tf_cmd_str(&cmd, b->jobs[i]->id);
-        tf_cmd_num(&cmd, b->jobs[i]->lease);
-        tf_cmd_num(&cmd, b->jobs[i]->attempt);
+        b->shards[b->jobs[i]->shard->index].n++;
     }
 
-    reply = tf_redis_call(&b->redis, 0, &cmd);
-    tf_cmd_free(&cmd);
-
-    if (reply == NULL) {
-        /* the leases are kept or lost by the heartbeat, as ever */
-        tf_pool_redis_down(b->q, b->redis.err);
+    for (shard = 0; shard < b->q->nshards; shard++) {
+        told[shard] = b->shards[shard].n > 0
+                      && tf_begin_tell(b, shard, n) == 0;
     }
 
-    for (i = 0; i < n; i++) {
-        if (strcmp(tf_reply_str(reply, i), "FENCED") == 0) {
-            (void) atomic_fetch_add(&b->q->counters.dropped, 1);
-            tf_pool_forget(b->q, b->jobs[i]);
+    deadline = tf_clock_ms() + TF_REDIS_COMMAND_MS;
 
-        } else if (b->jobs[i]->handed == TF_HANDED_EXPIRED) {
-            tf_job_fail(b->jobs[i], TF_JOB_FAILED, "deadline_exceeded",
-                        "The job did not end before its deadline.");
-            tf_pool_put(b->q, &b->q->complete, b->jobs[i]);
+    for (i = 0; i < 2 * b->q->nshards; i++) {
+        shard = i % b->q->nshards;
 
-        } else if (b->jobs[i]->handed == TF_HANDED_DEAD) {
-            tf_job_fail(b->jobs[i], TF_JOB_DEAD, "too_many_crashes",
-                        "The workers that ran the job were lost too often.");
-            tf_pool_put(b->q, &b->q->complete, b->jobs[i]);
-
-        } else {
-            tf_pool_put(b->q, &b->q->ready, b->jobs[i]);
+        if (b->shards[shard].n > 0 && told[shard] == (i != shard)) {
+            tf_begin_told(b, shard, n, told[shard], deadline);
+            b->shards[shard].n = 0;
         }
-    }
-
-    if (reply != NULL) {
-        freeReplyObject(reply);
     }
 }
 
@@ -221,14 +349,18 @@ tf_begin_batch(tf_beginner_t *b, unsigned n)
 void *
 tf_pool_begin(void *queue)
 {
-    unsigned        n;
+    unsigned        i, n;
     tf_queue_t     *q = queue;
     tf_beginner_t   b;
 
     memset(&b, 0, sizeof(b));
     b.q = q;
     tf_pg_init(&b.pg, q->conf, TF_PG_QUEUE);
-    tf_redis_init(&b.redis, q->conf, q->prefix, 1);
+
+    for (i = 0; i < q->nshards; i++) {
+        tf_redis_init(&b.shards[i].redis, q->conf, q->shards[i].url,
+                      q->shards[i].prefix, 1);
+    }
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->begin, b.jobs, TF_STORE_BATCH_MAX, 1000);
@@ -242,7 +374,10 @@ tf_pool_begin(void *queue)
     }
 
     tf_pg_close(&b.pg);
-    tf_redis_close(&b.redis);
+
+    for (i = 0; i < q->nshards; i++) {
+        tf_redis_close(&b.shards[i].redis);
+    }
 
     return NULL;
 }

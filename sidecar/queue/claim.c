@@ -1,10 +1,18 @@
 #include <string.h>
 
+#include <openssl/rand.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "queue/pool.h"
 
+
+/*
+ * The claimer of a shard.  It waits for Redis without a place, and reserves
+ * places only for a call to a Redis that has just answered: a server that
+ * falls silent keeps the others from these for one deadline, once.
+ */
 
 #define TF_CLAIM_RECLAIM_MS   1000
 #define TF_CLAIM_PUMP         1000  /* delayed jobs at a time */
@@ -12,20 +20,70 @@
 
 typedef struct {
     tf_queue_t  *q;
+    tf_shard_t  *shard;
     tf_redis_t   redis;
+    uint64_t     number;        /* among those who wait for a place; or 0 */
     unsigned     claims;
     unsigned     streak;
+    int          owed;          /* a reclaim that had no place */
     int64_t      reclaim_at;
     char         last[TF_PRIORITIES][32];   /* what XREAD waits behind */
 } tf_claimer_t;
 
 
-/* Free places, after waiting for one until the next reclaim; -1: leave. */
+/* Under the lock: is it this claimer's turn? */
 
 static int
-tf_claim_places(tf_claimer_t *c)
+tf_claim_first(tf_claimer_t *c, unsigned *waiting)
+{
+    int          first;
+    unsigned     i;
+    tf_queue_t  *q;
+
+    q = c->q;
+    first = 1;
+    *waiting = 0;
+
+    for (i = 0; i < q->nshards; i++) {
+        if (q->numbers[i] != 0) {
+            (*waiting)++;
+            first &= q->numbers[i] >= c->number;
+        }
+    }
+
+    return first;
+}
+
+
+/* Under the lock. */
+
+static unsigned
+tf_claim_free(tf_queue_t *q)
+{
+    unsigned  i, taken;
+
+    taken = q->nheld + q->reserved;
+
+    for (i = 0; i < q->nshards; i++) {
+        if (q->shards[i].down) {
+            taken -= q->shards[i].nreturning;
+        }
+    }
+
+    return taken < q->conf->threads ? (unsigned) q->conf->threads - taken : 0;
+}
+
+
+/*
+ * Reserves this claimer's share of the free places, after waiting for one
+ * until the time: how many, or -1: leave.
+ */
+
+static int
+tf_claim_places(tf_claimer_t *c, int64_t until)
 {
     int          n;
+    unsigned     places, waiting;
     tf_queue_t  *q;
 
     q = c->q;
@@ -33,20 +91,36 @@ tf_claim_places(tf_claimer_t *c)
 
     (void) pthread_mutex_lock(&q->mutex);
 
+    if (c->number == 0) {
+        c->number = ++q->last_number;
+    }
+
+    q->numbers[c->shard->index] = c->number;
+
     for ( ;; ) {
         if (q->draining || q->over) {
             n = -1;
             break;
         }
 
-        if (!q->store_down && q->nheld < q->conf->threads) {
-            n = (int) (q->conf->threads - q->nheld);
+        places = q->store_down ? 0 : tf_claim_free(q);
+
+        if (places > 0 && tf_claim_first(c, &waiting)) {
+            n = (int) ((places + waiting - 1) / waiting);
+            q->reserved += (unsigned) n;
+            c->number = 0;
             break;
         }
 
-        if (tf_cond_wait_until(&q->freed, &q->mutex, c->reclaim_at) != 0) {
+        if (tf_cond_wait_until(&q->freed, &q->mutex, until) != 0) {
             break;
         }
+    }
+
+    q->numbers[c->shard->index] = 0;
+
+    if (q->nshards > 1) {
+        (void) pthread_cond_broadcast(&q->freed);
     }
 
     (void) pthread_mutex_unlock(&q->mutex);
@@ -55,20 +129,73 @@ tf_claim_places(tf_claimer_t *c)
 }
 
 
+/* What came of the reserved places is held by now. */
+
+static void
+tf_claim_unreserve(tf_claimer_t *c, int places)
+{
+    if (places > 0) {
+        (void) pthread_mutex_lock(&c->q->mutex);
+        c->q->reserved -= (unsigned) places;
+        (void) pthread_cond_broadcast(&c->q->freed);
+        (void) pthread_mutex_unlock(&c->q->mutex);
+    }
+}
+
+
+static int
+tf_claim_leave(tf_queue_t *q)
+{
+    int  leave;
+
+    (void) pthread_mutex_lock(&q->mutex);
+    leave = q->draining || q->over;
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return leave;
+}
+
+
+/* What Redis dropped because it was none of ours, or had been spoilt. */
+
+static void
+tf_claim_odd(tf_claimer_t *c, int64_t strange, int64_t damaged)
+{
+    if (strange > 0) {
+        (void) atomic_fetch_add(&c->q->counters.strange,
+                                (unsigned long) strange);
+        tf_log(TF_LOG_WARN, "%lld entries of the queue named no job and were "
+               "dropped (shard %u): something else writes to the keys %s:*",
+               (long long) strange, c->shard->index, c->shard->prefix);
+    }
+
+    if (damaged > 0) {
+        (void) atomic_fetch_add(&c->q->counters.damaged,
+                                (unsigned long) damaged);
+        tf_log(TF_LOG_ERROR, "%lld jobs were damaged in Redis and end as "
+               "failed (shard %u): something else writes to the keys %s:*",
+               (long long) damaged, c->shard->index, c->shard->prefix);
+    }
+}
+
+
 static unsigned
 tf_claim_take(tf_claimer_t *c, const redisReply *reply)
 {
-    size_t     i;
-    int64_t    epoch;
-    unsigned   n;
-    tf_job_t  *job;
+    size_t             i;
+    int64_t            epoch;
+    unsigned           n;
+    tf_job_t          *job;
+    const redisReply  *head;
 
     if (tf_reply_len(reply) == 0) {
         return 0;
     }
 
     n = 0;
-    epoch = tf_reply_num(reply->element[0], 0);
+    head = reply->element[0];
+    epoch = tf_reply_num(head, 0);
+    tf_claim_odd(c, tf_reply_num(head, 1), tf_reply_num(head, 2));
 
     for (i = 1; i < tf_reply_len(reply); i++) {
         job = tf_job_from_reply(reply->element[i], epoch);
@@ -82,6 +209,7 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
             tf_hist_add(&c->q->hist.wait, &tf_hist_ms, job->waited);
         }
 
+        job->shard = c->shard;
         tf_pool_hold(c->q, job);
         tf_pool_put(c->q, &c->q->begin, job);
         n++;
@@ -91,7 +219,15 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
 }
 
 
-/* The reply, or NULL after a failure that was logged and waited for. */
+static void
+tf_claim_failed(tf_claimer_t *c)
+{
+    tf_pool_shard_down(c->shard, c->redis.err);
+    tf_pool_sleep(c->q, tf_pool_backoff(c->streak++));
+}
+
+
+/* The reply, or NULL with redis.err. */
 
 static redisReply *
 tf_claim_call(tf_claimer_t *c, int timeout, const tf_cmd_t *cmd)
@@ -108,16 +244,37 @@ tf_claim_call(tf_claimer_t *c, int timeout, const tf_cmd_t *cmd)
         tf_redis_close(&c->redis);
     }
 
-    if (reply == NULL) {
-        tf_pool_redis_down(c->q, c->redis.err);
-        tf_pool_sleep(c->q, tf_pool_backoff(c->streak++));
-        return NULL;
+    if (reply != NULL) {
+        c->streak = 0;
+        tf_pool_shard_up(c->shard);
     }
 
-    c->streak = 0;
-    tf_pool_redis_up(c->q);
-
     return reply;
+}
+
+
+/* Delayed jobs whose time has come go on to their streams: 0 or -1. */
+
+static int
+tf_claim_pump(tf_claimer_t *c)
+{
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    tf_cmd_fcall(&cmd, TF_FN_PUMP, c->shard->prefix);
+    tf_cmd_num(&cmd, TF_CLAIM_PUMP);
+
+    reply = tf_claim_call(c, 0, &cmd);
+    tf_cmd_free(&cmd);
+
+    if (reply == NULL) {
+        tf_claim_failed(c);
+        return -1;
+    }
+
+    freeReplyObject(reply);
+
+    return 0;
 }
 
 
@@ -128,45 +285,28 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
     tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
 
-    tf_cmd_fcall(&cmd, TF_FN_RECLAIM, c->q->prefix);
-    tf_cmd_str(&cmd, c->q->worker);
+    tf_cmd_fcall(&cmd, TF_FN_RECLAIM, c->shard->prefix);
+    tf_cmd_str(&cmd, c->shard->worker);
     tf_cmd_num(&cmd, places);
     tf_cmd_num(&cmd, c->q->conf->lease);
 
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
 
+    n = tf_claim_take(c, reply);
+    tf_claim_unreserve(c, places);
+
     if (reply == NULL) {
+        tf_claim_failed(c);
         return;
     }
 
-    n = tf_claim_take(c, reply);
     freeReplyObject(reply);
 
     if (n) {
         (void) atomic_fetch_add(&c->q->counters.reclaimed, n);
         tf_log(TF_LOG_WARN, "took over %u jobs from workers that were lost",
                n);
-    }
-}
-
-
-/* Delayed jobs whose time has come go on to their streams. */
-
-static void
-tf_claim_pump(tf_claimer_t *c)
-{
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    redisReply  *reply;
-
-    tf_cmd_fcall(&cmd, TF_FN_PUMP, c->q->prefix);
-    tf_cmd_num(&cmd, TF_CLAIM_PUMP);
-
-    reply = tf_claim_call(c, 0, &cmd);
-    tf_cmd_free(&cmd);
-
-    if (reply != NULL) {
-        freeReplyObject(reply);
     }
 }
 
@@ -181,19 +321,21 @@ tf_claim_claim(tf_claimer_t *c, int places)
     tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
 
-    tf_cmd_fcall(&cmd, TF_FN_CLAIM, c->q->prefix);
-    tf_cmd_str(&cmd, c->q->worker);
+    tf_cmd_fcall(&cmd, TF_FN_CLAIM, c->shard->prefix);
+    tf_cmd_str(&cmd, c->shard->worker);
     tf_cmd_num(&cmd, places);
     tf_cmd_str(&cmd, ++c->claims % TF_CLAIM_LOWEST ? "0" : "1");
 
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
 
+    n = tf_claim_take(c, reply);
+    tf_claim_unreserve(c, places);
+
     if (reply == NULL) {
+        tf_claim_failed(c);
         return -1;
     }
-
-    n = tf_claim_take(c, reply);
 
     for (i = 0; i < TF_PRIORITIES && tf_reply_len(reply) > 0; i++) {
         (void) snprintf(c->last[i], sizeof(c->last[i]), "%s",
@@ -230,7 +372,7 @@ tf_claim_wait(tf_claimer_t *c)
     tf_cmd_str(&cmd, "STREAMS");
 
     for (i = 0; i < TF_PRIORITIES; i++) {
-        (void) snprintf(key, sizeof(key), "%s:r:%d", c->q->prefix, i);
+        (void) snprintf(key, sizeof(key), "%s:r:%d", c->shard->prefix, i);
         tf_cmd_str(&cmd, key);
     }
 
@@ -241,45 +383,129 @@ tf_claim_wait(tf_claimer_t *c)
     reply = tf_claim_call(c, ms + TF_REDIS_COMMAND_MS, &cmd);
     tf_cmd_free(&cmd);
 
-    if (reply != NULL) {
-        freeReplyObject(reply);
+    if (reply == NULL) {
+        tf_claim_failed(c);
+        return;
     }
+
+    freeReplyObject(reply);
+}
+
+
+/*
+ * Two processes of one name would take each other's jobs for their own.  The
+ * name is ours when it was not among the workers that Redis knows; else this
+ * process takes another one in this shard.  0, or -1 with redis.err.
+ */
+
+static int
+tf_claim_name(tf_claimer_t *c)
+{
+    char           now[32], key[TF_KEY_PREFIX_MAX + 8];
+    int            added;
+    unsigned char  rnd[4];
+    redisReply    *reply;
+
+    (void) snprintf(key, sizeof(key), "%s:wk", c->shard->prefix);
+
+    while (!c->shard->named) {
+        reply = tf_redis_command(&c->redis, 0, "TIME", NULL);
+        if (reply == NULL) {
+            return -1;
+        }
+
+        (void) snprintf(now, sizeof(now), "%lld",
+                        (long long) tf_reply_num(reply, 0) * 1000
+                        + tf_reply_num(reply, 1) / 1000);
+        freeReplyObject(reply);
+
+        reply = tf_redis_command(&c->redis, 0, "ZADD", key, "NX", now,
+                                 c->shard->worker, NULL);
+        if (reply == NULL) {
+            return -1;
+        }
+
+        if (reply->type != REDIS_REPLY_INTEGER) {
+            (void) snprintf(c->redis.err, sizeof(c->redis.err),
+                            "Redis: %.400s", reply->str ? reply->str : "?");
+            freeReplyObject(reply);
+            tf_redis_close(&c->redis);
+            return -1;
+        }
+
+        added = reply->integer == 1;
+        freeReplyObject(reply);
+
+        if (added) {
+            (void) pthread_mutex_lock(&c->q->mutex);
+            c->shard->named = 1;
+            (void) pthread_cond_broadcast(&c->q->tick);
+            (void) pthread_mutex_unlock(&c->q->mutex);
+            break;
+        }
+
+        if (RAND_bytes(rnd, sizeof(rnd)) != 1) {
+            (void) snprintf(c->redis.err, sizeof(c->redis.err),
+                            "no random numbers for another name");
+            return -1;
+        }
+
+        tf_log(TF_LOG_WARN, "a worker called %s is known in shard %u: this "
+               "process calls itself %s-%02x%02x%02x%02x there",
+               c->shard->worker, c->shard->index, c->q->worker, rnd[0],
+               rnd[1], rnd[2], rnd[3]);
+        (void) snprintf(c->shard->worker, sizeof(c->shard->worker),
+                        "%s-%02x%02x%02x%02x", c->q->worker, rnd[0], rnd[1],
+                        rnd[2], rnd[3]);
+    }
+
+    return 0;
 }
 
 
 void *
-tf_pool_claim(void *queue)
+tf_pool_claim(void *data)
 {
-    int           places, came;
-    tf_queue_t   *q = queue;
+    int           due, places;
+    tf_queue_t   *q;
     tf_claimer_t  c;
 
     memset(&c, 0, sizeof(c));
-    c.q = q;
-    tf_redis_init(&c.redis, q->conf, q->prefix, 1);
+    c.shard = data;
+    q = c.q = c.shard->q;
+    tf_redis_init(&c.redis, q->conf, c.shard->url, c.shard->prefix, 1);
     c.reclaim_at = tf_clock_ms();
 
-    for ( ;; ) {
-        places = tf_claim_places(&c);
+    while (!tf_claim_leave(q)) {
+
+        if (tf_redis_connect(&c.redis) != 0 || tf_claim_name(&c) != 0) {
+            tf_claim_failed(&c);
+            continue;
+        }
+
+        due = tf_clock_ms() >= c.reclaim_at;
+
+        if (due) {
+            c.reclaim_at = tf_clock_ms()
+                           + tf_pool_jitter(TF_CLAIM_RECLAIM_MS);
+
+            if (tf_claim_pump(&c) != 0) {
+                continue;
+            }
+        }
+
+        places = tf_claim_places(&c, due ? 0 : c.reclaim_at);
         if (places < 0) {
             break;
         }
 
-        if (tf_clock_ms() >= c.reclaim_at) {
-            c.reclaim_at = tf_clock_ms()
-                           + tf_pool_jitter(TF_CLAIM_RECLAIM_MS);
-            tf_claim_pump(&c);
+        if (due || (c.owed && places > 0)) {
+            c.owed = places == 0;
             tf_claim_reclaim(&c, places);
             continue;
         }
 
-        if (places == 0) {
-            continue;
-        }
-
-        came = tf_claim_claim(&c, places);
-
-        if (came == 0) {
+        if (places > 0 && tf_claim_claim(&c, places) == 0) {
             tf_claim_wait(&c);
         }
     }

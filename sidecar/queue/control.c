@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
 
@@ -12,6 +13,7 @@
  */
 
 #define TF_CONTROL_WAIT_MS  1000    /* and look whether the pool is over */
+#define TF_CONTROL_PING_MS  5000    /* of silence */
 
 
 /* "cancel <id> <lease>" */
@@ -42,38 +44,91 @@ tf_control_message(tf_queue_t *q, const char *text)
 }
 
 
-void *
-tf_pool_control(void *queue)
+/*
+ * A channel is usually silent, and so is one whose server is frozen: the
+ * two are told apart by a PING.
+ */
+
+static void
+tf_control_silence(tf_redis_t *redis, int64_t ms)
 {
-    char         channel[sizeof(((tf_queue_t *) 0)->worker)
+    tf_cmd_t  cmd = TF_CMD_INIT;
+
+    if (redis->ctx == NULL || ms < TF_CONTROL_PING_MS) {
+        return;
+    }
+
+    if (ms >= TF_CONTROL_PING_MS + redis->command_ms + TF_CONTROL_WAIT_MS) {
+        tf_redis_close(redis);
+        return;
+    }
+
+    if (ms < TF_CONTROL_PING_MS + TF_CONTROL_WAIT_MS) {
+        tf_cmd_begin(&cmd, "PING");
+        (void) tf_redis_append(redis, &cmd);
+        tf_cmd_free(&cmd);
+    }
+}
+
+
+void *
+tf_pool_control(void *data)
+{
+    char         channel[sizeof(((tf_shard_t *) 0)->worker)
                          + TF_KEY_PREFIX_MAX + 8];
+    int64_t      heard;
     unsigned     streak;
     tf_cmd_t     cmd = TF_CMD_INIT;
-    tf_queue_t  *q = queue;
+    tf_queue_t  *q;
     tf_redis_t   redis;
     redisReply  *reply;
+    tf_shard_t  *shard = data;
 
-    (void) snprintf(channel, sizeof(channel), "%s:w:%s", q->prefix,
-                    q->worker);
-    tf_redis_init(&redis, q->conf, q->prefix, 1);
-    tf_cmd_begin(&cmd, "SSUBSCRIBE");
-    tf_cmd_str(&cmd, channel);
+    q = shard->q;
+
+    if (tf_pool_named(shard) != 0) {
+        return NULL;
+    }
+
+    (void) snprintf(channel, sizeof(channel), "%s:w:%s", shard->prefix,
+                    shard->worker);
+    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
+    heard = 0;
     streak = 0;
 
     while (!tf_pool_over(q)) {
 
-        if (redis.ctx == NULL && tf_redis_append(&redis, &cmd) != 0) {
-            tf_pool_sleep(q, tf_pool_backoff(streak++));
-            continue;
+        if (redis.ctx == NULL) {
+            tf_cmd_begin(&cmd, "SSUBSCRIBE");
+            tf_cmd_str(&cmd, channel);
+
+            if (tf_redis_append(&redis, &cmd) != 0) {
+                tf_pool_sleep(q, tf_pool_backoff(streak++));
+                continue;
+            }
+
+            heard = tf_clock_ms();
         }
 
         reply = tf_redis_push(&redis, TF_CONTROL_WAIT_MS);
 
         if (reply == NULL) {
+            tf_control_silence(&redis, tf_clock_ms() - heard);
             continue;
         }
 
-        streak = 0;
+        heard = tf_clock_ms();
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            tf_log(TF_LOG_ERROR, "the control channel of shard %u cannot be "
+                   "read, cancelled jobs are stopped by the heartbeat only: "
+                   "%s", shard->index, reply->str);
+            tf_redis_close(&redis);
+            tf_pool_sleep(q, tf_pool_backoff(streak++));
+
+        } else {
+            streak = 0;
+        }
 
         if (strcmp(tf_reply_str(reply, 0), "smessage") == 0) {
             tf_control_message(q, tf_reply_str(reply, 2));

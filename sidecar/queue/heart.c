@@ -60,27 +60,33 @@ tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease, tf_stop_t stop)
  */
 
 static unsigned
-tf_heart_list(tf_queue_t *q, tf_beat_t **beats, unsigned *size)
+tf_heart_list(tf_shard_t *shard, tf_beat_t **beats, unsigned *size)
 {
-    int64_t     now;
-    unsigned    n;
-    tf_job_t   *job;
-    tf_beat_t  *more;
+    int64_t      now;
+    unsigned     n;
+    tf_job_t    *job;
+    tf_beat_t   *more;
+    tf_queue_t  *q;
 
+    q = shard->q;
     now = tf_clock_ms();
     n = 0;
 
     (void) pthread_mutex_lock(&q->mutex);
 
-    if (q->nheld > *size) {
-        more = realloc(*beats, q->nheld * sizeof(tf_beat_t));
+    if (shard->nheld > *size) {
+        more = realloc(*beats, shard->nheld * sizeof(tf_beat_t));
         if (more != NULL) {
             *beats = more;
-            *size = q->nheld;
+            *size = shard->nheld;
         }
     }
 
     for (job = q->held; job != NULL && n < *size; job = job->held_next) {
+        if (job->shard != shard) {
+            continue;
+        }
+
         if (now > job->until) {
             tf_heart_stop(q, job, TF_STOP_DEADLINE);
             continue;
@@ -111,15 +117,15 @@ tf_heart_answer(tf_queue_t *q, const tf_beat_t *beat, const char *answer)
 
 
 static int
-tf_heart_beat(tf_queue_t *q, tf_redis_t *redis, const tf_beat_t *beats,
+tf_heart_beat(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
     unsigned n)
 {
     unsigned     i;
     tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
 
-    tf_cmd_fcall(&cmd, TF_FN_HEARTBEAT, q->prefix);
-    tf_cmd_str(&cmd, q->worker);
+    tf_cmd_fcall(&cmd, TF_FN_HEARTBEAT, shard->prefix);
+    tf_cmd_str(&cmd, shard->worker);
 
     for (i = 0; i < n; i++) {
         tf_cmd_str(&cmd, beats[i].id);
@@ -130,12 +136,12 @@ tf_heart_beat(tf_queue_t *q, tf_redis_t *redis, const tf_beat_t *beats,
     tf_cmd_free(&cmd);
 
     if (reply == NULL) {
-        tf_pool_redis_down(q, redis->err);
+        tf_pool_shard_down(shard, redis->err);
         return -1;
     }
 
     for (i = 0; i < n; i++) {
-        tf_heart_answer(q, &beats[i], tf_reply_str(reply, i));
+        tf_heart_answer(shard->q, &beats[i], tf_reply_str(reply, i));
     }
 
     freeReplyObject(reply);
@@ -145,26 +151,34 @@ tf_heart_beat(tf_queue_t *q, tf_redis_t *redis, const tf_beat_t *beats,
 
 
 void *
-tf_pool_heart(void *queue)
+tf_pool_heart(void *data)
 {
     int64_t      at;
-    unsigned     n, size;
+    unsigned     n, size, streak;
     tf_beat_t   *beats;
-    tf_queue_t  *q = queue;
+    tf_queue_t  *q;
     tf_redis_t   redis;
+    tf_shard_t  *shard = data;
 
-    tf_redis_init(&redis, q->conf, q->prefix, 1);
+    q = shard->q;
+    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
     beats = NULL;
     size = 0;
+    streak = 0;
     at = tf_clock_ms();
 
     while (!tf_pool_over(q)) {
-        n = tf_heart_list(q, &beats, &size);
+        n = tf_heart_list(shard, &beats, &size);
 
-        if (tf_clock_ms() >= at && n > 0
-            && tf_heart_beat(q, &redis, beats, n) == 0)
-        {
-            at = tf_clock_ms() + q->conf->heartbeat;
+        if (tf_clock_ms() >= at && n > 0) {
+
+            if (tf_heart_beat(shard, &redis, beats, n) == 0) {
+                streak = 0;
+                at = tf_clock_ms() + q->conf->heartbeat;
+
+            } else {
+                at = tf_clock_ms() + tf_pool_backoff(streak++);
+            }
         }
 
         tf_pool_sleep(q, q->conf->heartbeat < TF_HEART_TICK_MS

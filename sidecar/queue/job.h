@@ -53,7 +53,8 @@ typedef enum {
     TF_RETURN_RETRY             /* later */
 } tf_return_t;
 
-typedef struct tf_job_s  tf_job_t;
+typedef struct tf_job_s    tf_job_t;
+typedef struct tf_shard_s  tf_shard_t;      /* pool.h */
 
 struct tf_job_s {
     tf_job_t        *next;          /* in the list of its stage */
@@ -62,6 +63,7 @@ struct tf_job_s {
 
     /* as claimed */
 
+    tf_shard_t      *shard;         /* where it is and goes back to */
     tf_handed_t      handed;
     char             id[TF_ID_TEXT_LEN + 1];
     char            *sid;
@@ -86,6 +88,7 @@ struct tf_job_s {
 
     int              attempt;       /* from PostgreSQL; 0 before begin */
     int              relet;         /* it was begun under a new lease once */
+    int              returning;     /* nothing but Redis is missing */
     tf_return_t      back;          /* what Redis is to be told */
     int64_t          retry_after;   /* ms, asked for by a provider; or 0 */
     atomic_int       stop;          /* tf_stop_t */

@@ -21,6 +21,7 @@
 
 typedef struct {
     tf_queue_t  *q;
+    tf_shard_t  *shard;
     tf_redis_t   redis;
     tf_pg_t      pg;
     char         key[TF_KEY_PREFIX_MAX + 8];
@@ -55,7 +56,7 @@ tf_ledger_read(tf_ledger_t *l, redisReply **root)
         tf_cmd_begin(&cmd, "XAUTOCLAIM");
         tf_cmd_str(&cmd, l->key);
         tf_cmd_str(&cmd, TF_GROUP_LEDGER);
-        tf_cmd_str(&cmd, l->q->worker);
+        tf_cmd_str(&cmd, l->shard->worker);
         tf_cmd_num(&cmd, l->q->conf->lease);
         tf_cmd_str(&cmd, "0");
         tf_cmd_str(&cmd, "COUNT");
@@ -65,7 +66,7 @@ tf_ledger_read(tf_ledger_t *l, redisReply **root)
         tf_cmd_begin(&cmd, "XREADGROUP");
         tf_cmd_str(&cmd, "GROUP");
         tf_cmd_str(&cmd, TF_GROUP_LEDGER);
-        tf_cmd_str(&cmd, l->q->worker);
+        tf_cmd_str(&cmd, l->shard->worker);
         tf_cmd_str(&cmd, "COUNT");
         tf_cmd_num(&cmd, TF_LEDGER_BATCH);
         tf_cmd_str(&cmd, "BLOCK");
@@ -203,7 +204,7 @@ tf_ledger_rows(tf_ledger_t *l, const redisReply *entries, size_t from,
     redisReply  *reply;
 
     for (i = 0; i < n; i++) {
-        (void) snprintf(key, sizeof(key), "%s:j:%.48s", l->q->prefix,
+        (void) snprintf(key, sizeof(key), "%s:j:%.48s", l->shard->prefix,
                         tf_ledger_field(entries->element[from + i], "id"));
         tf_cmd_begin(&cmd, "HMGET");
         tf_cmd_str(&cmd, key);
@@ -253,7 +254,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
 
     rows = tf_ledger_rows(l, entries, from, n);
     if (rows == NULL) {
-        tf_pool_redis_down(l->q, l->redis.err);
+        tf_pool_shard_down(l->shard, l->redis.err);
         return -1;
     }
 
@@ -281,7 +282,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
                l->pg.err);
     }
 
-    tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->q->prefix);
+    tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->shard->prefix);
 
     for (i = 0; i < n; i++) {
         tf_cmd_str(&cmd, tf_reply_str(entries->element[from + i], 0));
@@ -300,7 +301,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
     }
 
     if (reply == NULL) {
-        tf_pool_redis_down(l->q, l->redis.err);
+        tf_pool_shard_down(l->shard, l->redis.err);
         return -1;
     }
 
@@ -315,7 +316,9 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
 static void
 tf_ledger_days(tf_ledger_t *l)
 {
-    if (tf_clock_ms() < l->days_at) {
+    /* one shard does it for all */
+
+    if (l->shard->index != 0 || tf_clock_ms() < l->days_at) {
         return;
     }
 
@@ -333,23 +336,24 @@ tf_ledger_days(tf_ledger_t *l)
 
 
 void *
-tf_pool_ledger(void *queue)
+tf_pool_ledger(void *data)
 {
     int           rc;
     size_t        n;
     unsigned      streak;
-    tf_queue_t   *q = queue;
+    tf_queue_t   *q;
     redisReply   *root, *entries;
     tf_ledger_t   l;
 
     memset(&l, 0, sizeof(l));
-    l.q = q;
-    tf_redis_init(&l.redis, q->conf, q->prefix, 1);
+    l.shard = data;
+    q = l.q = l.shard->q;
+    tf_redis_init(&l.redis, q->conf, l.shard->url, l.shard->prefix, 1);
     tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
-    (void) snprintf(l.key, sizeof(l.key), "%s:acc", q->prefix);
+    (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
     streak = 0;
 
-    while (!tf_pool_over(q)) {
+    while (tf_pool_named(l.shard) == 0 && !tf_pool_over(q)) {
         tf_ledger_days(&l);
 
         entries = tf_ledger_read(&l, &root);
@@ -357,7 +361,7 @@ tf_pool_ledger(void *queue)
         rc = 0;
 
         if (root == NULL) {
-            tf_pool_redis_down(q, l.redis.err);
+            tf_pool_shard_down(l.shard, l.redis.err);
             rc = -1;
 
         } else if (n > 0) {

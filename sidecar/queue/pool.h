@@ -8,6 +8,7 @@
 
 #include "queue/queue.h"
 #include "queue/redis.h"
+#include "queue/redis_url.h"
 #include "queue/store.h"
 
 
@@ -15,8 +16,16 @@
  * What the stages share; only for the files of queue/.
  *
  * One mutex guards all of it.  Nobody waits for a store while holding it.
- * A stage waits on its own condition; "freed" is the claimer's.
+ * A stage waits on its own condition; "freed" is the claimers'.
+ *
+ * A place is free when it is neither held by a job nor reserved by a claimer
+ * whose call is on its way.  Claimers that want one take a number and those
+ * who wait are served in its order.  Jobs that only wait for a shard that is
+ * down to be told of their end take no place: nothing of them is left to do,
+ * and the other shards go on.
  */
+
+#define TF_POOL_NAME_MAX  96
 
 typedef struct {
     tf_job_t        *head;
@@ -25,22 +34,45 @@ typedef struct {
     pthread_cond_t   filled;
 } tf_stage_t;
 
+/* A shard: its threads have the pool's mutex and this. */
+
+struct tf_shard_s {
+    tf_queue_t           *q;
+    unsigned              index;
+    const char           *url;
+    char                  prefix[TF_KEY_PREFIX_MAX];
+    char                  worker[TF_POOL_NAME_MAX + 16];
+    int                   named;        /* worker is certainly ours */
+
+    tf_stage_t            back;         /* to be finished or released */
+    unsigned              nheld;
+    unsigned              nreturning;
+
+    int                   down;
+    char                  why[512];
+};
+
 struct tf_queue_s {
     const tf_conf_t      *conf;
     tf_queue_run_pt       run;
     void                 *data;
-    char                  prefix[TF_KEY_PREFIX_MAX];
-    char                  worker[96];   /* host-pid-random: new each start */
+    char                  worker[TF_POOL_NAME_MAX];     /* new each start */
+
+    tf_redis_urls_t       urls;
+    tf_shard_t           *shards;
+    unsigned              nshards;
 
     pthread_mutex_t       mutex;
     tf_stage_t            begin;
     tf_stage_t            ready;
     tf_stage_t            complete;
-    tf_stage_t            back;         /* to be finished or released */
     pthread_cond_t        freed;
     pthread_cond_t        tick;         /* those that only sleep */
     tf_job_t             *held;         /* every job in the pool */
     unsigned              nheld;
+    unsigned              reserved;     /* places that a claim may fill */
+    uint64_t              last_number;  /* of a claimer that wants places */
+    uint64_t              numbers[TF_SHARDS_MAX];   /* 0: does not wait */
 
     int                   draining;
     int                   hurry;
@@ -48,26 +80,27 @@ struct tf_queue_s {
 
     int                   store_down;
     unsigned              store_streak; /* failures since the last success */
-    int                   redis_down;
     char                  why[512];
 
     tf_queue_counters_t   counters;
     tf_queue_histograms_t hist;
 
-    pthread_t             threads[7 + 256];
+    pthread_t            *threads;
     unsigned              nthreads;
 };
 
 
-/* Each of these is the body of a thread. */
-void *tf_pool_claim(void *queue);
+/* The bodies of the threads: of those that all shards share, */
 void *tf_pool_begin(void *queue);
 void *tf_pool_run(void *queue);
 void *tf_pool_complete(void *queue);
-void *tf_pool_return(void *queue);
-void *tf_pool_heart(void *queue);
-void *tf_pool_control(void *queue);
-void *tf_pool_ledger(void *queue);
+
+/* and of those of a shard. */
+void *tf_pool_claim(void *shard);
+void *tf_pool_return(void *shard);
+void *tf_pool_heart(void *shard);
+void *tf_pool_control(void *shard);
+void *tf_pool_ledger(void *shard);
 
 
 /* The job joins or leaves the held ones; leaving frees it. */
@@ -77,7 +110,10 @@ void tf_pool_forget(tf_queue_t *q, tf_job_t *job);
 /* Moves a job to a stage. */
 void tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job);
 
-/* The ways out: it ended, it goes on elsewhere, or it is tried later. */
+/*
+ * The ways out, to the return stage of its shard: it ended, it goes on
+ * elsewhere, or it is tried later.
+ */
 void tf_pool_finish(tf_queue_t *q, tf_job_t *job);
 void tf_pool_release(tf_queue_t *q, tf_job_t *job);
 void tf_pool_retry(tf_queue_t *q, tf_job_t *job);
@@ -107,8 +143,11 @@ int tf_pool_backoff(unsigned streak);
 /* A store failed or is well again. */
 void tf_pool_store_down(tf_queue_t *q, const char *why);
 void tf_pool_store_up(tf_queue_t *q);
-void tf_pool_redis_down(tf_queue_t *q, const char *why);
-void tf_pool_redis_up(tf_queue_t *q);
+void tf_pool_shard_down(tf_shard_t *shard, const char *why);
+void tf_pool_shard_up(tf_shard_t *shard);
+
+/* Waits until the shard's claimer has found a free name: 0, or -1: over. */
+int tf_pool_named(tf_shard_t *shard);
 
 
 #endif /* TF_QUEUE_POOL_H */

@@ -15,267 +15,6 @@
 #define TF_POOL_STOP_MS  3000
 
 
-void
-tf_pool_hold(tf_queue_t *q, tf_job_t *job)
-{
-    (void) pthread_mutex_lock(&q->mutex);
-
-    job->held_next = q->held;
-    if (q->held != NULL) {
-        q->held->held_prev = job;
-    }
-
-    q->held = job;
-    q->nheld++;
-
-    (void) pthread_mutex_unlock(&q->mutex);
-}
-
-
-void
-tf_pool_forget(tf_queue_t *q, tf_job_t *job)
-{
-    (void) pthread_mutex_lock(&q->mutex);
-
-    if (job->held_prev != NULL) {
-        job->held_prev->held_next = job->held_next;
-
-    } else {
-        q->held = job->held_next;
-    }
-
-    if (job->held_next != NULL) {
-        job->held_next->held_prev = job->held_prev;
-    }
-
-    q->nheld--;
-    (void) pthread_cond_broadcast(&q->freed);
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    tf_job_free(job);
-}
-
-
-void
-tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job)
-{
-    job->next = NULL;
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    if (stage->tail != NULL) {
-        stage->tail->next = job;
-
-    } else {
-        stage->head = job;
-    }
-
-    stage->tail = job;
-    stage->n++;
-    (void) pthread_cond_signal(&stage->filled);
-
-    (void) pthread_mutex_unlock(&q->mutex);
-}
-
-
-void
-tf_pool_finish(tf_queue_t *q, tf_job_t *job)
-{
-    job->back = TF_RETURN_FINISH;
-    tf_pool_put(q, &q->back, job);
-}
-
-
-void
-tf_pool_release(tf_queue_t *q, tf_job_t *job)
-{
-    job->back = TF_RETURN_RELEASE;
-    tf_pool_put(q, &q->back, job);
-}
-
-
-void
-tf_pool_retry(tf_queue_t *q, tf_job_t *job)
-{
-    job->back = TF_RETURN_RETRY;
-    tf_pool_put(q, &q->back, job);
-}
-
-
-unsigned
-tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
-    int timeout)
-{
-    int64_t   deadline;
-    unsigned  n;
-
-    deadline = tf_clock_ms() + timeout;
-    n = 0;
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    while (stage->head == NULL && !q->over) {
-        if (timeout == 0) {
-            (void) pthread_cond_wait(&stage->filled, &q->mutex);
-
-        } else if (tf_cond_wait_until(&stage->filled, &q->mutex, deadline)
-                   != 0)
-        {
-            break;
-        }
-    }
-
-    while (stage->head != NULL && n < max) {
-        jobs[n] = stage->head;
-        stage->head = jobs[n++]->next;
-        stage->n--;
-    }
-
-    if (stage->head == NULL) {
-        stage->tail = NULL;
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    return n;
-}
-
-
-int
-tf_pool_over(tf_queue_t *q)
-{
-    int  over;
-
-    (void) pthread_mutex_lock(&q->mutex);
-    over = q->over;
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    return over;
-}
-
-
-void
-tf_pool_sleep(tf_queue_t *q, int ms)
-{
-    int64_t  deadline;
-
-    deadline = tf_clock_ms() + ms;
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    while (!q->over
-           && tf_cond_wait_until(&q->tick, &q->mutex, deadline) == 0)
-    {
-        /* void */
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
-}
-
-
-int
-tf_pool_jitter(int ms)
-{
-    unsigned  rnd;
-
-    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) != 1) {
-        return ms;
-    }
-
-    return ms - (int) (rnd % (unsigned) (ms / 4));
-}
-
-
-int
-tf_pool_backoff(unsigned streak)
-{
-    return tf_pool_jitter(streak > 5 ? 5000 : 100 << streak);
-}
-
-
-void
-tf_pool_store_down(tf_queue_t *q, const char *why)
-{
-    int  first;
-
-    (void) atomic_fetch_add(&q->counters.pg_errors, 1);
-    (void) pthread_mutex_lock(&q->mutex);
-
-    first = !q->store_down;
-    q->store_down = 1;
-
-    if (first) {
-        q->store_streak++;
-        (void) snprintf(q->why, sizeof(q->why), "%s", why);
-        (void) pthread_cond_broadcast(&q->begin.filled);
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    if (first) {
-        tf_log(TF_LOG_ERROR, "the store is not available, claiming stops "
-               "until it is back: %s", why);
-    }
-}
-
-
-void
-tf_pool_store_up(tf_queue_t *q)
-{
-    int  was;
-
-    (void) pthread_mutex_lock(&q->mutex);
-    was = q->store_down;
-    q->store_down = 0;
-    (void) pthread_cond_broadcast(&q->freed);
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    if (was) {
-        tf_log(TF_LOG_INFO, "the store is back");
-    }
-}
-
-
-void
-tf_pool_redis_down(tf_queue_t *q, const char *why)
-{
-    int  first;
-
-    (void) atomic_fetch_add(&q->counters.redis_errors, 1);
-    (void) pthread_mutex_lock(&q->mutex);
-
-    first = !q->redis_down;
-    q->redis_down = 1;
-
-    if (first) {
-        (void) snprintf(q->why, sizeof(q->why), "%s", why);
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    if (first) {
-        tf_log(TF_LOG_ERROR, "the queue is not available: %s", why);
-    }
-}
-
-
-void
-tf_pool_redis_up(tf_queue_t *q)
-{
-    int  was;
-
-    (void) pthread_mutex_lock(&q->mutex);
-    was = q->redis_down;
-    q->redis_down = 0;
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    if (was) {
-        tf_log(TF_LOG_INFO, "the queue is back");
-    }
-}
-
-
 static int
 tf_queue_name(tf_queue_t *q)
 {
@@ -300,24 +39,116 @@ tf_queue_name(tf_queue_t *q)
 }
 
 
-tf_queue_t *
-tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
+static int
+tf_queue_shards(tf_queue_t *q)
 {
-    size_t       i;
-    tf_queue_t  *q;
+    char         err[512];
+    unsigned     i;
+    tf_shard_t  *shard;
+
+    if (tf_redis_urls(&q->urls, q->conf->redis_url, err, sizeof(err)) != 0) {
+        tf_log(TF_LOG_ERROR, "%s", err);
+        return -1;
+    }
+
+    q->nshards = q->urls.n;
+    q->shards = calloc(q->nshards, sizeof(tf_shard_t));
+    if (q->shards == NULL) {
+        tf_log(TF_LOG_ERROR, "out of memory");
+        return -1;
+    }
+
+    for (i = 0; i < q->nshards; i++) {
+        shard = &q->shards[i];
+        shard->q = q;
+        shard->index = i;
+        shard->url = q->urls.url[i];
+        (void) snprintf(shard->prefix, sizeof(shard->prefix),
+                        TF_KEY_PREFIX_FMT, i);
+        (void) snprintf(shard->worker, sizeof(shard->worker), "%s",
+                        q->worker);
+        tf_cond_init(&shard->back.filled);
+    }
+
+    return 0;
+}
+
+
+static int
+tf_queue_thread(tf_queue_t *q, const char *name, void *(*body)(void *),
+    void *arg)
+{
+    if (tf_thread_start(&q->threads[q->nthreads], name, body, arg) != 0) {
+        return -1;
+    }
+
+    q->nthreads++;
+
+    return 0;
+}
+
+
+static int
+tf_queue_threads(tf_queue_t *q)
+{
+    size_t    k;
+    unsigned  i;
+
+    /* run, and those beside it */
 
     static const struct {
         const char  *name;
         void      *(*body)(void *);
-    } stages[] = {
-        { "claim",    tf_pool_claim },
+    } shared[] = {
         { "begin",    tf_pool_begin },
-        { "complete", tf_pool_complete },
+        { "complete", tf_pool_complete }
+    }, of_shard[] = {
+        { "claim",    tf_pool_claim },
         { "return",   tf_pool_return },
         { "heart",    tf_pool_heart },
         { "control",  tf_pool_control },
         { "ledger",   tf_pool_ledger }
     };
+
+    q->threads = calloc(q->conf->threads
+                        + sizeof(shared) / sizeof(shared[0])
+                        + q->nshards * sizeof(of_shard) / sizeof(of_shard[0]),
+                        sizeof(pthread_t));
+    if (q->threads == NULL) {
+        return -1;
+    }
+
+    for (i = 0; i < q->conf->threads; i++) {
+        if (tf_queue_thread(q, "run", tf_pool_run, q) != 0) {
+            return -1;
+        }
+    }
+
+    for (k = 0; k < sizeof(shared) / sizeof(shared[0]); k++) {
+        if (tf_queue_thread(q, shared[k].name, shared[k].body, q) != 0) {
+            return -1;
+        }
+    }
+
+    for (i = 0; i < q->nshards; i++) {
+        for (k = 0; k < sizeof(of_shard) / sizeof(of_shard[0]); k++) {
+            if (tf_queue_thread(q, of_shard[k].name, of_shard[k].body,
+                                &q->shards[i])
+                != 0)
+            {
+                return -1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+tf_queue_t *
+tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
+{
+    tf_queue_t  *q;
 
     q = calloc(1, sizeof(tf_queue_t));
     if (q == NULL || tf_queue_name(q) != 0) {
@@ -328,48 +159,34 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
     q->conf = conf;
     q->run = run;
     q->data = data;
-    (void) snprintf(q->prefix, sizeof(q->prefix), TF_KEY_PREFIX_FMT, 0u);
+
+    if (tf_queue_shards(q) != 0) {
+        tf_redis_urls_free(&q->urls);
+        free(q);
+        return NULL;
+    }
 
     (void) pthread_mutex_init(&q->mutex, NULL);
     tf_cond_init(&q->begin.filled);
     tf_cond_init(&q->ready.filled);
     tf_cond_init(&q->complete.filled);
-    tf_cond_init(&q->back.filled);
     tf_cond_init(&q->freed);
     tf_cond_init(&q->tick);
 
-    for (i = 0; i < conf->threads; i++) {
-        if (tf_thread_start(&q->threads[q->nthreads], "run", tf_pool_run, q)
-            != 0)
-        {
-            goto failed;
-        }
-        q->nthreads++;
+    if (tf_queue_threads(q) != 0) {
+
+        /* the caller ends the process; the threads that run go with it */
+
+        tf_log(TF_LOG_ERROR, "cannot start %u threads: lower \"threads\" or "
+               "raise the limit of processes", (unsigned) conf->threads);
+        return NULL;
     }
 
-    for (i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
-        if (tf_thread_start(&q->threads[q->nthreads], stages[i].name,
-                            stages[i].body, q)
-            != 0)
-        {
-            goto failed;
-        }
-        q->nthreads++;
-    }
-
-    tf_log(TF_LOG_INFO, "worker %s runs %u jobs at a time", q->worker,
-           (unsigned) conf->threads);
+    tf_log(TF_LOG_INFO, "worker %s runs %u jobs at a time, of %u shard%s",
+           q->worker, (unsigned) conf->threads, q->nshards,
+           q->nshards == 1 ? "" : "s");
 
     return q;
-
-failed:
-
-    /* the caller ends the process; the threads that run go with it */
-
-    tf_log(TF_LOG_ERROR, "cannot start %u threads: lower \"threads\" or "
-           "raise the limit of processes", (unsigned) conf->threads);
-
-    return NULL;
 }
 
 
@@ -452,7 +269,11 @@ tf_queue_drain(tf_queue_t *q)
     (void) pthread_cond_broadcast(&q->begin.filled);
     (void) pthread_cond_broadcast(&q->ready.filled);
     (void) pthread_cond_broadcast(&q->complete.filled);
-    (void) pthread_cond_broadcast(&q->back.filled);
+
+    for (i = 0; i < q->nshards; i++) {
+        (void) pthread_cond_broadcast(&q->shards[i].back.filled);
+    }
+
     (void) pthread_cond_broadcast(&q->freed);
     (void) pthread_cond_broadcast(&q->tick);
 
@@ -484,13 +305,21 @@ tf_queue_hurry(tf_queue_t *q)
 void
 tf_queue_free(tf_queue_t *q)
 {
+    unsigned  i;
+
+    for (i = 0; i < q->nshards; i++) {
+        (void) pthread_cond_destroy(&q->shards[i].back.filled);
+    }
+
     (void) pthread_cond_destroy(&q->begin.filled);
     (void) pthread_cond_destroy(&q->ready.filled);
     (void) pthread_cond_destroy(&q->complete.filled);
-    (void) pthread_cond_destroy(&q->back.filled);
     (void) pthread_cond_destroy(&q->freed);
     (void) pthread_cond_destroy(&q->tick);
     (void) pthread_mutex_destroy(&q->mutex);
+    tf_redis_urls_free(&q->urls);
+    free(q->threads);
+    free(q->shards);
     free(q);
 }
 
@@ -498,18 +327,51 @@ tf_queue_free(tf_queue_t *q)
 void
 tf_queue_status(tf_queue_t *q, tf_queue_status_t *status)
 {
+    unsigned  i;
+
     memset(status, 0, sizeof(tf_queue_status_t));
 
     (void) pthread_mutex_lock(&q->mutex);
 
     status->held = q->nheld;
     status->threads = (unsigned) q->conf->threads;
+    status->nshards = q->nshards;
     status->store_up = !q->store_down;
-    status->redis_up = !q->redis_down;
     status->draining = q->draining;
 
-    if (q->store_down || q->redis_down) {
+    for (i = 0; i < q->nshards; i++) {
+        if (!q->shards[i].down) {
+            status->nup++;
+
+        } else if (status->why[0] == '\0') {
+            memcpy(status->why, q->shards[i].why, sizeof(status->why));
+        }
+    }
+
+    if (q->store_down) {
         memcpy(status->why, q->why, sizeof(q->why));
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
+void
+tf_queue_shard_status(tf_queue_t *q, unsigned shard,
+    tf_queue_shard_status_t *status)
+{
+    const tf_shard_t  *s;
+
+    memset(status, 0, sizeof(tf_queue_shard_status_t));
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    s = &q->shards[shard];
+    status->up = !s->down;
+    status->held = s->nheld;
+
+    if (s->down) {
+        memcpy(status->why, s->why, sizeof(s->why));
     }
 
     (void) pthread_mutex_unlock(&q->mutex);

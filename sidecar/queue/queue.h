@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include <trifecta/keys.h>
+
 #include "base/conf.h"
 #include "base/hist.h"
 #include "queue/job.h"
@@ -33,9 +35,18 @@
  * was cancelled) and the ledger (writes what was accepted, cancelled and
  * deleted into PostgreSQL, behind the submits).
  *
+ * The queue is cut into shards, one URL of redis_url each.  Claim, return,
+ * heartbeat, control and ledger are threads of each shard; begin, run and
+ * complete are shared by all, because PostgreSQL is.  The free places are
+ * reserved before a claim and handed to the claimers in the order in which
+ * they ask, so that one shard's flood leaves room for the others and no more
+ * is claimed than there is room for.
+ *
  * A store that is away is no job's fault: what was not begun or could not
  * read is released, what is finished waits as long as its lease is held, and
- * nothing is claimed until the store is back.
+ * nothing is claimed until PostgreSQL is back.  A shard that is away concerns
+ * its own jobs only: a claimer reserves no place before its Redis answers,
+ * and what begins in one batch waits for a silent shard once at most.
  */
 
 typedef struct tf_queue_s  tf_queue_t;
@@ -56,6 +67,8 @@ typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
     X(lost,       "leases lost while their job was held")                     \
     X(dropped,    "jobs dropped because another attempt holds them")          \
     X(ledgered,   "accepted jobs written to PostgreSQL")                      \
+    X(strange,    "entries of the queue that no function of it wrote")        \
+    X(damaged,    "jobs whose hash in Redis was damaged")                     \
     X(batches,    "transactions that stored ends of jobs")                    \
     X(pg_errors,  "calls to PostgreSQL that failed")                          \
     X(redis_errors, "calls to Redis that failed")
@@ -91,10 +104,17 @@ typedef struct {
 } tf_queue_histograms_t;
 
 typedef struct {
+    int       up;
+    unsigned  held;             /* its jobs in the pool now */
+    char      why[512];         /* why it is not up */
+} tf_queue_shard_status_t;
+
+typedef struct {
     unsigned  held;             /* jobs in the pool now */
     unsigned  threads;
+    unsigned  nshards;
+    unsigned  nup;              /* shards whose Redis answers */
     int       store_up;
-    int       redis_up;
     int       draining;
     char      why[512];         /* why a store is not up */
 } tf_queue_status_t;
@@ -117,6 +137,8 @@ void tf_queue_hurry(tf_queue_t *queue);
 void tf_queue_free(tf_queue_t *queue);
 
 void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
+void tf_queue_shard_status(tf_queue_t *queue, unsigned shard,
+    tf_queue_shard_status_t *status);
 const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
 const tf_queue_histograms_t *tf_queue_histograms(tf_queue_t *queue);
 

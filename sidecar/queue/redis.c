@@ -1,8 +1,9 @@
 #include "queue/redis.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,94 +14,26 @@
 #include <trifecta/keys.h>
 
 #include "base/clock.h"
+#include "queue/sentinel.h"
 
 
-typedef struct {
-    char  user[128];
-    char  host[256];
-    int   port;
-} tf_redis_url_t;
-
-
-/* redis://[user@]host[:port][/]; 0 or -1 */
-
-static int
-tf_redis_parse_url(tf_redis_url_t *u, const char *url)
-{
-    long         port;
-    char        *end;
-    size_t       n;
-    const char  *p, *at, *stop, *colon;
-
-    memset(u, 0, sizeof(tf_redis_url_t));
-    u->port = 6379;
-
-    if (strncmp(url, "redis://", 8) != 0) {
-        return -1;
-    }
-
-    p = url + 8;
-    at = strchr(p, '@');
-
-    if (at != NULL) {
-        n = (size_t) (at - p);
-        if (n >= sizeof(u->user) || memchr(p, ':', n) != NULL) {
-            return -1;
-        }
-
-        memcpy(u->user, p, n);
-        p = at + 1;
-    }
-
-    stop = p + strcspn(p, "/");
-    if (*stop == '/' && stop[1] != '\0') {
-        return -1;
-    }
-
-    if (*p == '[') {
-        p++;
-        colon = strchr(p, ']');
-        if (colon == NULL || colon > stop) {
-            return -1;
-        }
-        n = (size_t) (colon - p);
-        colon++;
-
-    } else {
-        colon = p + strcspn(p, ":/");
-        n = (size_t) (colon - p);
-    }
-
-    if (n == 0 || n >= sizeof(u->host)) {
-        return -1;
-    }
-
-    memcpy(u->host, p, n);
-
-    if (colon < stop) {
-        if (*colon != ':') {
-            return -1;
-        }
-
-        port = strtol(colon + 1, &end, 10);
-        if (end != stop || port < 1 || port > 65535) {
-            return -1;
-        }
-        u->port = (int) port;
-    }
-
-    return 0;
-}
+/* A peer whose machine is gone: probed after so many idle seconds. */
+#define TF_REDIS_KEEPIDLE   5
+#define TF_REDIS_KEEPINTVL  2
+#define TF_REDIS_KEEPCNT    3
 
 
 void
-tf_redis_init(tf_redis_t *redis, const tf_conf_t *conf, const char *prefix,
-    int check)
+tf_redis_init(tf_redis_t *redis, const tf_conf_t *conf, const char *url,
+    const char *prefix, int check)
 {
     memset(redis, 0, sizeof(tf_redis_t));
     redis->conf = conf;
+    redis->url = url;
     redis->prefix = prefix;
     redis->check = check;
+    redis->role = 1;
+    redis->password_file = conf->redis_password_file;
     redis->connect_ms = TF_REDIS_CONNECT_MS;
     redis->command_ms = TF_REDIS_COMMAND_MS;
 }
@@ -124,8 +57,8 @@ tf_redis_fail(tf_redis_t *redis, const char *what)
     const char  *why;
 
     why = redis->ctx ? redis->ctx->errstr : "";
-    (void) snprintf(redis->err, sizeof(redis->err), "%s%s%s", what,
-                    *why ? ": " : "", why);
+    (void) snprintf(redis->err, sizeof(redis->err), "%s%s%s (%s)", what,
+                    *why ? ": " : "", why, redis->at);
     tf_redis_close(redis);
 
     return -1;
@@ -168,11 +101,11 @@ tf_redis_auth(tf_redis_t *redis, const char *user)
     char        *password;
     redisReply  *reply;
 
-    if (redis->conf->redis_password_file[0] == '\0') {
+    if (redis->password_file[0] == '\0') {
         return 0;
     }
 
-    password = tf_read_secret(redis->conf->redis_password_file, redis->err,
+    password = tf_read_secret(redis->password_file, redis->err,
                               sizeof(redis->err));
     if (password == NULL) {
         tf_redis_close(redis);
@@ -196,7 +129,7 @@ tf_redis_auth(tf_redis_t *redis, const char *user)
     if (reply->type == REDIS_REPLY_ERROR) {
         (void) snprintf(redis->err, sizeof(redis->err),
                         "Redis refused the password of \"%s\": %s",
-                        redis->conf->redis_password_file, reply->str);
+                        redis->password_file, reply->str);
         freeReplyObject(reply);
         tf_redis_close(redis);
         return -1;
@@ -208,47 +141,104 @@ tf_redis_auth(tf_redis_t *redis, const char *user)
 }
 
 
+/* A replica would take what is read for the queue, and nothing else. */
+
+static int
+tf_redis_check_role(tf_redis_t *redis, const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void) snprintf(redis->err, sizeof(redis->err), "Redis at %s does "
+                        "not tell its role: %s", redis->at, reply->str);
+        return -1;
+    }
+
+    if (reply->type == REDIS_REPLY_STRING
+        && strstr(reply->str, "role:master\r\n") != NULL)
+    {
+        return 0;
+    }
+
+    (void) snprintf(redis->err, sizeof(redis->err), "Redis at %s is a "
+                    "replica, the queue needs the master: %s", redis->at,
+                    strncmp(redis->url, "sentinel:", 9) == 0
+                    ? "the sentinels still name it, a failover may be on "
+                      "its way"
+                    : "name the master in redis_url, or its sentinels "
+                      "(sentinel://host:port,host:port/master)");
+
+    return -1;
+}
+
+
+static int
+tf_redis_check_queue(tf_redis_t *redis, const redisReply *reply)
+{
+    const char  *epoch, *schema;
+
+    epoch = tf_reply_str(reply, 0);
+    schema = tf_reply_str(reply, 1);
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void) snprintf(redis->err, sizeof(redis->err), "Redis at %s: %s",
+                        redis->at, reply->str);
+
+    } else if (epoch[0] == '\0') {
+        (void) snprintf(redis->err, sizeof(redis->err),
+                        "the Redis at %s holds no queue (NOTREADY): run "
+                        "\"trifecta migrate\", or \"trifecta doctor\" if it "
+                        "held one before", redis->at);
+
+    } else if (strcmp(schema, TF_REDIS_SCHEMA_STR) != 0) {
+        (void) snprintf(redis->err, sizeof(redis->err),
+                        "the queue in the Redis at %s has schema version "
+                        "\"%.16s\", this program needs %s: run \"trifecta "
+                        "migrate\" of the same release", redis->at, schema,
+                        TF_REDIS_SCHEMA_STR);
+
+    } else {
+        return 0;
+    }
+
+    return -1;
+}
+
+
+/* Is this the server that was meant?  One write, two replies. */
+
 static int
 tf_redis_check(tf_redis_t *redis)
 {
     int          rc;
     char         key[64];
+    tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
-    const char  *epoch, *schema;
 
-    (void) snprintf(key, sizeof(key), "%s:meta", redis->prefix);
+    tf_cmd_begin(&cmd, "INFO");
+    tf_cmd_str(&cmd, "replication");
+    rc = tf_redis_append(redis, &cmd);
 
-    reply = tf_redis_command(redis, 0, "HMGET", key, "epoch", "schema", NULL);
-    if (reply == NULL) {
-        return -1;
+    if (rc == 0 && redis->check) {
+        (void) snprintf(key, sizeof(key), "%s:meta", redis->prefix);
+        tf_cmd_begin(&cmd, "HMGET");
+        tf_cmd_str(&cmd, key);
+        tf_cmd_str(&cmd, "epoch");
+        tf_cmd_str(&cmd, "schema");
+        rc = tf_redis_append(redis, &cmd);
     }
 
-    rc = -1;
-    epoch = tf_reply_str(reply, 0);
-    schema = tf_reply_str(reply, 1);
+    tf_cmd_free(&cmd);
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        (void) snprintf(redis->err, sizeof(redis->err), "Redis: %s",
-                        reply->str);
-
-    } else if (epoch[0] == '\0') {
-        (void) snprintf(redis->err, sizeof(redis->err),
-                        "this Redis holds no queue (NOTREADY): run "
-                        "\"trifecta migrate\", or \"trifecta doctor\" if it "
-                        "held one before");
-
-    } else if (strcmp(schema, TF_REDIS_SCHEMA_STR) != 0) {
-        (void) snprintf(redis->err, sizeof(redis->err),
-                        "the queue in Redis has schema version \"%.16s\", "
-                        "this program needs %s: run \"trifecta migrate\" of "
-                        "the same release", schema, TF_REDIS_SCHEMA_STR);
-
-    } else {
-        redis->epoch = strtoll(epoch, NULL, 10);
-        rc = 0;
+    if (rc == 0) {
+        reply = tf_redis_reply(redis, 0);
+        rc = reply ? tf_redis_check_role(redis, reply) : -1;
+        freeReplyObject(reply);
     }
 
-    freeReplyObject(reply);
+    if (rc == 0 && redis->check) {
+        reply = tf_redis_reply(redis, 0);
+        rc = reply ? tf_redis_check_queue(redis, reply) : -1;
+        freeReplyObject(reply);
+    }
 
     if (rc != 0) {
         tf_redis_close(redis);
@@ -258,28 +248,39 @@ tf_redis_check(tf_redis_t *redis)
 }
 
 
-int
-tf_redis_connect(tf_redis_t *redis)
+/*
+ * The kernel notices a peer that has vanished, also while nothing is asked;
+ * one that is there and does not answer is for the deadlines.
+ */
+
+static void
+tf_redis_keepalive(int fd)
 {
-    int             error;
-    int64_t         deadline;
-    socklen_t       len;
-    tf_redis_url_t  u;
+    (void) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int) { 1 },
+                      sizeof(int));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE,
+                      &(int) { TF_REDIS_KEEPIDLE }, sizeof(int));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL,
+                      &(int) { TF_REDIS_KEEPINTVL }, sizeof(int));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT,
+                      &(int) { TF_REDIS_KEEPCNT }, sizeof(int));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 },
+                      sizeof(int));
+}
 
-    if (redis->ctx != NULL) {
-        return 0;
-    }
 
-    if (tf_redis_parse_url(&u, redis->conf->redis_url) != 0) {
-        (void) snprintf(redis->err, sizeof(redis->err),
-                        "redis_url must look like redis://[user@]host:port, "
-                        "with the password in redis_password_file");
-        return -1;
-    }
+static int
+tf_redis_open(tf_redis_t *redis, const tf_redis_host_t *host)
+{
+    int        error;
+    int64_t    deadline;
+    socklen_t  len;
 
+    (void) snprintf(redis->at, sizeof(redis->at), "%s:%d", host->host,
+                    host->port);
     deadline = tf_clock_ms() + redis->connect_ms;
 
-    redis->ctx = redisConnectNonBlock(u.host, u.port);
+    redis->ctx = redisConnectNonBlock(host->host, host->port);
     if (redis->ctx == NULL || redis->ctx->err) {
         return tf_redis_fail(redis, "cannot connect to Redis");
     }
@@ -293,73 +294,49 @@ tf_redis_connect(tf_redis_t *redis)
         || error != 0)
     {
         (void) snprintf(redis->err, sizeof(redis->err),
-                        "cannot connect to Redis at %s:%d: %s", u.host,
-                        u.port, strerror(error));
+                        "cannot connect to Redis at %s: %s", redis->at,
+                        strerror(error));
         tf_redis_close(redis);
         return -1;
     }
 
     redis->ctx->flags |= REDIS_CONNECTED;
+    tf_redis_keepalive(redis->ctx->fd);
 
-    if (tf_redis_auth(redis, u.user) != 0) {
+    return 0;
+}
+
+
+int
+tf_redis_connect(tf_redis_t *redis)
+{
+    tf_redis_url_t   u;
+    tf_redis_host_t  master;
+
+    if (redis->ctx != NULL) {
+        return 0;
+    }
+
+    if (tf_redis_url_parse(&u, redis->url) != 0) {
+        (void) snprintf(redis->err, sizeof(redis->err), "redis_url: this is "
+                        "no URL of a Redis");
         return -1;
     }
 
-    return redis->check ? tf_redis_check(redis) : 0;
-}
+    if (u.master[0] == '\0') {
+        master = u.hosts[0];
 
+    } else if (tf_sentinel_find(redis, &u, &master) != 0) {
+        return -1;
+    }
 
-void
-tf_cmd_arg(tf_cmd_t *cmd, const char *data, size_t len)
-{
-    tf_buf_printf(&cmd->args, "$%zu\r\n", len);
-    tf_buf_append(&cmd->args, data, len);
-    tf_buf_append(&cmd->args, "\r\n", 2);
-    cmd->n++;
-}
+    if (tf_redis_open(redis, &master) != 0
+        || tf_redis_auth(redis, u.user) != 0)
+    {
+        return -1;
+    }
 
-
-void
-tf_cmd_str(tf_cmd_t *cmd, const char *s)
-{
-    tf_cmd_arg(cmd, s, strlen(s));
-}
-
-
-void
-tf_cmd_num(tf_cmd_t *cmd, int64_t n)
-{
-    char  text[24];
-
-    (void) snprintf(text, sizeof(text), "%lld", (long long) n);
-    tf_cmd_str(cmd, text);
-}
-
-
-void
-tf_cmd_begin(tf_cmd_t *cmd, const char *name)
-{
-    tf_buf_reset(&cmd->args);
-    cmd->n = 0;
-    tf_cmd_str(cmd, name);
-}
-
-
-void
-tf_cmd_fcall(tf_cmd_t *cmd, const char *function, const char *prefix)
-{
-    tf_cmd_begin(cmd, "FCALL");
-    tf_cmd_str(cmd, function);
-    tf_cmd_str(cmd, "1");
-    tf_cmd_str(cmd, prefix);
-}
-
-
-void
-tf_cmd_free(tf_cmd_t *cmd)
-{
-    tf_buf_free(&cmd->args);
-    cmd->n = 0;
+    return redis->role ? tf_redis_check(redis) : 0;
 }
 
 
@@ -389,6 +366,19 @@ tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd)
     }
 
     redis->pending++;
+
+    return 0;
+}
+
+
+int
+tf_redis_send(tf_redis_t *redis)
+{
+    int  done;
+
+    if (redisBufferWrite(redis->ctx, &done) != REDIS_OK) {
+        return tf_redis_fail(redis, "the connection to Redis failed");
+    }
 
     return 0;
 }
@@ -435,6 +425,38 @@ tf_redis_next(tf_redis_t *redis, int64_t deadline, int *late)
 }
 
 
+/*
+ * Answers that say that this is no longer the server that was connected to:
+ * they close the connection, and the next one looks for the master again.
+ */
+
+static int
+tf_redis_gone(tf_redis_t *redis, const redisReply *reply)
+{
+    size_t  i;
+
+    static const char *const  words[] = {
+        "READONLY", "UNBLOCKED", "MASTERDOWN", "LOADING", "NOAUTH"
+    };
+
+    if (!redis->role || reply->type != REDIS_REPLY_ERROR) {
+        return 0;
+    }
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strncmp(reply->str, words[i], strlen(words[i])) == 0) {
+            (void) snprintf(redis->err, sizeof(redis->err),
+                            "the Redis at %s does not serve the queue now: "
+                            "%.160s", redis->at, reply->str);
+            tf_redis_close(redis);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 redisReply *
 tf_redis_reply(tf_redis_t *redis, int timeout)
 {
@@ -453,11 +475,23 @@ tf_redis_reply(tf_redis_t *redis, int timeout)
     reply = tf_redis_next(redis, tf_clock_ms()
                           + (timeout ? timeout : redis->command_ms), &late);
 
-    if (reply != NULL) {
-        redis->pending--;
+    if (reply == NULL) {
+        if (late) {
+            (void) tf_redis_fail(redis, "Redis did not answer in time");
+        }
 
-    } else if (late) {
-        (void) tf_redis_fail(redis, "Redis did not answer in time");
+        return NULL;
+    }
+
+    redis->pending--;
+
+    if (tf_redis_gone(redis, reply)) {
+        freeReplyObject(reply);
+        return NULL;
+    }
+
+    if (redis->answered != NULL && reply->type != REDIS_REPLY_ERROR) {
+        atomic_store(redis->answered, tf_clock_ms());
     }
 
     return reply;
@@ -474,86 +508,4 @@ tf_redis_push(tf_redis_t *redis, int timeout)
     }
 
     return tf_redis_next(redis, tf_clock_ms() + timeout, &late);
-}
-
-
-redisReply *
-tf_redis_call(tf_redis_t *redis, int timeout, const tf_cmd_t *cmd)
-{
-    if (tf_redis_append(redis, cmd) != 0) {
-        return NULL;
-    }
-
-    return tf_redis_reply(redis, timeout);
-}
-
-
-redisReply *
-tf_redis_command(tf_redis_t *redis, int timeout, ...)
-{
-    va_list      ap;
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    redisReply  *reply;
-    const char  *word;
-
-    va_start(ap, timeout);
-
-    for (word = va_arg(ap, const char *);
-         word != NULL;
-         word = va_arg(ap, const char *))
-    {
-        tf_cmd_str(&cmd, word);
-    }
-
-    va_end(ap);
-
-    reply = tf_redis_call(redis, timeout, &cmd);
-
-    OPENSSL_cleanse(cmd.args.data, cmd.args.len);
-    tf_cmd_free(&cmd);
-
-    return reply;
-}
-
-
-size_t
-tf_reply_len(const redisReply *reply)
-{
-    return (reply != NULL && reply->type == REDIS_REPLY_ARRAY)
-           ? reply->elements : 0;
-}
-
-
-const char *
-tf_reply_str(const redisReply *reply, size_t i)
-{
-    const redisReply  *e;
-
-    if (i >= tf_reply_len(reply)) {
-        return "";
-    }
-
-    e = reply->element[i];
-
-    return (e->type == REDIS_REPLY_STRING || e->type == REDIS_REPLY_STATUS)
-           ? e->str : "";
-}
-
-
-int64_t
-tf_reply_num(const redisReply *reply, size_t i)
-{
-    const redisReply  *e;
-
-    if (i >= tf_reply_len(reply)) {
-        return 0;
-    }
-
-    e = reply->element[i];
-
-    if (e->type == REDIS_REPLY_INTEGER) {
-        return e->integer;
-    }
-
-    return strtoll(tf_reply_str(reply, i), NULL, 10);
 }

@@ -2,6 +2,7 @@
 #define TF_QUEUE_REDIS_H
 
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,9 +21,15 @@
  * fails the connection is closed and NULL is returned; what was on the way
  * may or may not have been executed.  The next append connects again.
  *
+ * Every connect finds the server anew: a sentinel:// URL asks the sentinels
+ * which one is the master.  A server that is a replica is refused, and a
+ * connection whose server became one is closed with the first answer that
+ * says so.  TCP keepalive finds peers that are gone; those that are frozen
+ * are for the deadlines.
+ *
  * A connection that is made with "check" serves the queue: at every connect
- * it reads the shard's epoch and refuses a Redis that has none, or whose
- * function library is of another version.
+ * it refuses a Redis that has no epoch, or whose function library is of
+ * another version.
  */
 
 #define TF_REDIS_CONNECT_MS  1000
@@ -31,19 +38,24 @@
 typedef struct {
     redisContext     *ctx;
     const tf_conf_t  *conf;
+    const char       *url;          /* of the shard */
     const char       *prefix;       /* P of the shard */
+    const char       *password_file;
     int               check;
+    int               role;         /* it has to be a master */
     int               connect_ms;   /* deadlines, if not told otherwise */
     int               command_ms;
-    int64_t           epoch;        /* of the last connect, with check */
     unsigned          pending;      /* replies that are still to come */
+    unsigned          sentinel;     /* the one that answered last */
+    atomic_llong     *answered;     /* if set: when there was an answer */
+    char              at[272];      /* where it is connected to */
     char              err[512];
 } tf_redis_t;
 
 
-/* prefix is kept by reference. */
+/* url and prefix are kept by reference. */
 void tf_redis_init(tf_redis_t *redis, const tf_conf_t *conf,
-    const char *prefix, int check);
+    const char *url, const char *prefix, int check);
 
 /* 0, or -1 with err that says what to do.  Nothing when it is connected. */
 int tf_redis_connect(tf_redis_t *redis);
@@ -69,6 +81,9 @@ void tf_cmd_free(tf_cmd_t *cmd);
 
 /* Connects if need be and queues the command; 0 or -1. */
 int tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd);
+
+/* Writes as much of what is queued as goes at once; 0 or -1. */
+int tf_redis_send(tf_redis_t *redis);
 
 /*
  * The next reply, awaited for timeout ms (0: command_ms); the caller

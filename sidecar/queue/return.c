@@ -37,14 +37,14 @@ tf_return_delay(const tf_job_t *job)
 
 
 static void
-tf_return_command(tf_queue_t *q, const tf_job_t *job, tf_cmd_t *cmd)
+tf_return_command(tf_shard_t *shard, const tf_job_t *job, tf_cmd_t *cmd)
 {
     static const char *const  functions[] = {
         TF_FN_FINISH, TF_FN_RELEASE, TF_FN_RETRY
     };
 
-    tf_cmd_fcall(cmd, functions[job->back], q->prefix);
-    tf_cmd_str(cmd, q->worker);
+    tf_cmd_fcall(cmd, functions[job->back], shard->prefix);
+    tf_cmd_str(cmd, shard->worker);
     tf_cmd_str(cmd, job->id);
     tf_cmd_num(cmd, job->lease);
 
@@ -64,14 +64,18 @@ tf_return_command(tf_queue_t *q, const tf_job_t *job, tf_cmd_t *cmd)
  */
 
 static unsigned
-tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
+tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
+    unsigned n)
 {
     unsigned     i, keep;
     tf_cmd_t     cmd = TF_CMD_INIT;
+    tf_queue_t  *q;
     redisReply  *reply;
 
+    q = shard->q;
+
     for (i = 0; i < n; i++) {
-        tf_return_command(q, jobs[i], &cmd);
+        tf_return_command(shard, jobs[i], &cmd);
 
         if (tf_redis_append(redis, &cmd) != 0) {
             tf_cmd_free(&cmd);
@@ -112,31 +116,33 @@ tf_return_batch(tf_queue_t *q, tf_redis_t *redis, tf_job_t **jobs, unsigned n)
 
 
 void *
-tf_pool_return(void *queue)
+tf_pool_return(void *data)
 {
     unsigned     i, n, streak;
     tf_job_t    *jobs[TF_RETURN_BATCH];
-    tf_queue_t  *q = queue;
+    tf_queue_t  *q;
     tf_redis_t   redis;
+    tf_shard_t  *shard = data;
 
-    tf_redis_init(&redis, q->conf, q->prefix, 1);
+    q = shard->q;
+    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
     streak = 0;
 
     while (!tf_pool_over(q)) {
-        n = tf_pool_take(q, &q->back, jobs, TF_RETURN_BATCH, 0);
+        n = tf_pool_take(q, &shard->back, jobs, TF_RETURN_BATCH, 0);
 
         if (n) {
             tf_hist_add(&q->hist.back, &tf_hist_size, n);
         }
 
-        n = tf_return_batch(q, &redis, jobs, n);
+        n = tf_return_batch(shard, &redis, jobs, n);
 
         if (n == 0) {
             streak = 0;
             continue;
         }
 
-        tf_pool_redis_down(q, redis.err);
+        tf_pool_shard_down(shard, redis.err);
         tf_pool_sleep(q, tf_pool_backoff(streak++));
 
         /* behind those that came meanwhile: it may be the fault of one job */
@@ -146,7 +152,7 @@ tf_pool_return(void *queue)
                 tf_pool_forget(q, jobs[i]);
 
             } else {
-                tf_pool_put(q, &q->back, jobs[i]);
+                tf_pool_put(q, &shard->back, jobs[i]);
             }
         }
     }

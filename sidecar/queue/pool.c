@@ -1,0 +1,320 @@
+#include <stdio.h>
+
+#include <openssl/rand.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "queue/pool.h"
+
+
+void
+tf_pool_hold(tf_queue_t *q, tf_job_t *job)
+{
+    (void) pthread_mutex_lock(&q->mutex);
+
+    job->held_next = q->held;
+    if (q->held != NULL) {
+        q->held->held_prev = job;
+    }
+
+    q->held = job;
+    q->nheld++;
+    job->shard->nheld++;
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
+void
+tf_pool_forget(tf_queue_t *q, tf_job_t *job)
+{
+    (void) pthread_mutex_lock(&q->mutex);
+
+    if (job->held_prev != NULL) {
+        job->held_prev->held_next = job->held_next;
+
+    } else {
+        q->held = job->held_next;
+    }
+
+    if (job->held_next != NULL) {
+        job->held_next->held_prev = job->held_prev;
+    }
+
+    q->nheld--;
+    job->shard->nheld--;
+    job->shard->nreturning -= (unsigned) job->returning;
+    (void) pthread_cond_broadcast(&q->freed);
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    tf_job_free(job);
+}
+
+
+void
+tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job)
+{
+    job->next = NULL;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    if (stage->tail != NULL) {
+        stage->tail->next = job;
+
+    } else {
+        stage->head = job;
+    }
+
+    stage->tail = job;
+    stage->n++;
+    (void) pthread_cond_signal(&stage->filled);
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
+static void
+tf_pool_back(tf_queue_t *q, tf_job_t *job, tf_return_t back)
+{
+    job->back = back;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    job->returning = 1;
+    job->shard->nreturning++;
+
+    if (job->shard->down) {
+        (void) pthread_cond_broadcast(&q->freed);
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    tf_pool_put(q, &job->shard->back, job);
+}
+
+
+void
+tf_pool_finish(tf_queue_t *q, tf_job_t *job)
+{
+    tf_pool_back(q, job, TF_RETURN_FINISH);
+}
+
+
+void
+tf_pool_release(tf_queue_t *q, tf_job_t *job)
+{
+    tf_pool_back(q, job, TF_RETURN_RELEASE);
+}
+
+
+void
+tf_pool_retry(tf_queue_t *q, tf_job_t *job)
+{
+    tf_pool_back(q, job, TF_RETURN_RETRY);
+}
+
+
+unsigned
+tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
+    int timeout)
+{
+    int64_t   deadline;
+    unsigned  n;
+
+    deadline = tf_clock_ms() + timeout;
+    n = 0;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    while (stage->head == NULL && !q->over) {
+        if (timeout == 0) {
+            (void) pthread_cond_wait(&stage->filled, &q->mutex);
+
+        } else if (tf_cond_wait_until(&stage->filled, &q->mutex, deadline)
+                   != 0)
+        {
+            break;
+        }
+    }
+
+    while (stage->head != NULL && n < max) {
+        jobs[n] = stage->head;
+        stage->head = jobs[n++]->next;
+        stage->n--;
+    }
+
+    if (stage->head == NULL) {
+        stage->tail = NULL;
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return n;
+}
+
+
+int
+tf_pool_over(tf_queue_t *q)
+{
+    int  over;
+
+    (void) pthread_mutex_lock(&q->mutex);
+    over = q->over;
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return over;
+}
+
+
+void
+tf_pool_sleep(tf_queue_t *q, int ms)
+{
+    int64_t  deadline;
+
+    deadline = tf_clock_ms() + ms;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    while (!q->over
+           && tf_cond_wait_until(&q->tick, &q->mutex, deadline) == 0)
+    {
+        /* void */
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+}
+
+
+int
+tf_pool_jitter(int ms)
+{
+    unsigned  rnd;
+
+    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) != 1) {
+        return ms;
+    }
+
+    return ms - (int) (rnd % (unsigned) (ms / 4));
+}
+
+
+int
+tf_pool_backoff(unsigned streak)
+{
+    return tf_pool_jitter(streak > 5 ? 5000 : 100 << streak);
+}
+
+
+void
+tf_pool_store_down(tf_queue_t *q, const char *why)
+{
+    int  first;
+
+    (void) atomic_fetch_add(&q->counters.pg_errors, 1);
+    (void) pthread_mutex_lock(&q->mutex);
+
+    first = !q->store_down;
+    q->store_down = 1;
+
+    if (first) {
+        q->store_streak++;
+        (void) snprintf(q->why, sizeof(q->why), "%s", why);
+        (void) pthread_cond_broadcast(&q->begin.filled);
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    if (first) {
+        tf_log(TF_LOG_ERROR, "the store is not available, claiming stops "
+               "until it is back: %s", why);
+    }
+}
+
+
+void
+tf_pool_store_up(tf_queue_t *q)
+{
+    int  was;
+
+    (void) pthread_mutex_lock(&q->mutex);
+    was = q->store_down;
+    q->store_down = 0;
+    (void) pthread_cond_broadcast(&q->freed);
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    if (was) {
+        tf_log(TF_LOG_INFO, "the store is back");
+    }
+}
+
+
+void
+tf_pool_shard_down(tf_shard_t *shard, const char *why)
+{
+    int          first;
+    tf_queue_t  *q;
+
+    q = shard->q;
+
+    (void) atomic_fetch_add(&q->counters.redis_errors, 1);
+    (void) pthread_mutex_lock(&q->mutex);
+
+    first = !shard->down;
+    shard->down = 1;
+
+    if (first) {
+        (void) snprintf(shard->why, sizeof(shard->why), "%s", why);
+        (void) pthread_cond_broadcast(&q->freed);
+    }
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    if (first) {
+        tf_log(TF_LOG_ERROR, "the queue is not available (shard %u of %u): "
+               "%s", shard->index, q->nshards, why);
+    }
+}
+
+
+void
+tf_pool_shard_up(tf_shard_t *shard)
+{
+    int          was;
+    tf_queue_t  *q;
+
+    q = shard->q;
+
+    (void) pthread_mutex_lock(&q->mutex);
+    was = shard->down;
+    shard->down = 0;
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    if (was) {
+        tf_log(TF_LOG_INFO, "the queue is back (shard %u of %u)",
+               shard->index, q->nshards);
+    }
+}
+
+
+int
+tf_pool_named(tf_shard_t *shard)
+{
+    int          named;
+    tf_queue_t  *q;
+
+    q = shard->q;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    while (!shard->named && !q->over) {
+        (void) pthread_cond_wait(&q->tick, &q->mutex);
+    }
+
+    named = shard->named;
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return named ? 0 : -1;
+}
