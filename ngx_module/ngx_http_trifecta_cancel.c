@@ -292,8 +292,7 @@ ngx_http_trifecta_delete_read(void *data, PGresult *res)
     cancel->op.query = NULL;
 
     if (res != NULL && PQntuples(res) == 0) {
-        rc = ngx_http_trifecta_gone(r, "the job was accepted once and is not "
-                                       "known any more");
+        rc = ngx_http_trifecta_lost(r);
 
     } else if (res != NULL && PQgetvalue(res, 0, 0)[0] == 't') {
         rc = ngx_http_trifecta_gone(r, "the job was deleted before");

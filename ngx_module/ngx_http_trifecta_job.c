@@ -86,3 +86,13 @@ ngx_http_trifecta_gone(ngx_http_request_t *r, const char *why)
 {
     return ngx_http_trifecta_error(r, TF_E_GONE, NULL, "%s", why);
 }
+
+
+ngx_int_t
+ngx_http_trifecta_lost(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_gone(r, "this job was accepted here, but no store "
+                                     "has it any more: it was removed after "
+                                     "its retention, or lost with the data of "
+                                     "a store; ask again");
+}

@@ -27,8 +27,12 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(
     ngx_http_request_t *r, const char *call, const char *fn,
     ngx_uint_t flags, ngx_http_trifecta_redis_handler_pt handler, void *data);
 
-/* 410, for one of its reasons. */
+/*
+ * 410, for one of its reasons; "lost" is the one of a genuine id that neither
+ * store knows, when both have answered.
+ */
 ngx_int_t ngx_http_trifecta_gone(ngx_http_request_t *r, const char *why);
+ngx_int_t ngx_http_trifecta_lost(ngx_http_request_t *r);
 
 
 /*

@@ -223,8 +223,7 @@ ngx_http_trifecta_result_reply(ngx_http_trifecta_poll_t *poll)
         return ngx_http_trifecta_result_job(poll);
 
     case ngx_http_trifecta_seen_gone:
-        return ngx_http_trifecta_gone(r, "the job was accepted once and is "
-                                         "not known any more");
+        return ngx_http_trifecta_lost(r);
 
     case ngx_http_trifecta_seen_deleted:
         return ngx_http_trifecta_gone(r, "the job was deleted");
