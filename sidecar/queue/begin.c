@@ -1,5 +1,7 @@
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -125,6 +127,7 @@ tf_begin_relet(tf_beginner_t *b, tf_job_t *job, int64_t row_lease)
     }
 
     if (strcmp(tf_reply_str(reply, 0), "OK") == 0) {
+        tf_fault(relet, answered);
         job->relet = 1;
 
         /* the heartbeat reads it */
@@ -202,6 +205,7 @@ tf_begin_tell(tf_beginner_t *b, unsigned shard, unsigned n)
 
     if (rc == 0) {
         rc = tf_redis_send(&b->shards[shard].redis);
+        tf_fault(started, sent);
     }
 
     if (rc != 0) {
@@ -234,6 +238,7 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
             tf_begin_silent(b, shard);
 
         } else {
+            tf_fault(started, answered);
             s->streak = 0;
         }
     }
@@ -297,6 +302,10 @@ tf_begin_batch(tf_beginner_t *b, unsigned n)
     (void) pthread_mutex_lock(&q->mutex);
     leave = q->draining || q->store_down;
     (void) pthread_mutex_unlock(&q->mutex);
+
+    if (!leave) {
+        tf_fault(begin, before);
+    }
 
     if (!leave
         && tf_store_begin(&b->pg, q->worker, b->jobs, n, b->result)

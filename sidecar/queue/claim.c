@@ -2,6 +2,8 @@
 
 #include <openssl/rand.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -272,6 +274,10 @@ tf_claim_pump(tf_claimer_t *c)
         return -1;
     }
 
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
+        tf_fault(pump, answered);
+    }
+
     freeReplyObject(reply);
 
     return 0;
@@ -292,6 +298,10 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
 
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
+
+    if (tf_reply_len(reply) > 1) {
+        tf_fault(reclaim, answered);
+    }
 
     n = tf_claim_take(c, reply);
     tf_claim_unreserve(c, places);
@@ -329,12 +339,20 @@ tf_claim_claim(tf_claimer_t *c, int places)
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
 
+    if (tf_reply_len(reply) > 1) {
+        tf_fault(claim, answered);
+    }
+
     n = tf_claim_take(c, reply);
     tf_claim_unreserve(c, places);
 
     if (reply == NULL) {
         tf_claim_failed(c);
         return -1;
+    }
+
+    if (n) {
+        tf_fault(claim, held);
     }
 
     for (i = 0; i < TF_PRIORITIES && tf_reply_len(reply) > 0; i++) {

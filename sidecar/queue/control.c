@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -40,6 +42,7 @@ tf_control_message(tf_queue_t *q, const char *text)
         return;
     }
 
+    tf_fault(cancel, heard);
     tf_pool_stop(q, id, lease, TF_STOP_CANCELLED);
 }
 

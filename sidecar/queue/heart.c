@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -111,6 +113,7 @@ tf_heart_answer(tf_queue_t *q, const tf_beat_t *beat, const char *answer)
         tf_pool_stop(q, beat->id, beat->lease, TF_STOP_LOST);
 
     } else if (strcmp(answer, "CANCEL") == 0) {
+        tf_fault(cancel, beaten);
         tf_pool_stop(q, beat->id, beat->lease, TF_STOP_CANCELLED);
     }
 }
@@ -132,6 +135,8 @@ tf_heart_beat(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
         tf_cmd_num(&cmd, beats[i].lease);
     }
 
+    tf_fault(heart, before);
+
     reply = tf_redis_call(redis, 0, &cmd);
     tf_cmd_free(&cmd);
 
@@ -139,6 +144,8 @@ tf_heart_beat(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
         tf_pool_shard_down(shard, redis->err);
         return -1;
     }
+
+    tf_fault(heart, answered);
 
     for (i = 0; i < n; i++) {
         tf_heart_answer(shard->q, &beats[i], tf_reply_str(reply, i));

@@ -3,6 +3,8 @@
 
 #include <jansson.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -258,6 +260,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
         return -1;
     }
 
+    tf_fault(ledger, gathered);
     rc = tf_store_ledger(&l->pg, rows);
     free(rows);
 
@@ -305,6 +308,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
         return -1;
     }
 
+    tf_fault(ledger, answered);
     freeReplyObject(reply);
     (void) atomic_fetch_add(&l->q->counters.ledgered, n);
     tf_hist_add(&l->q->hist.ledger, &tf_hist_size, (int64_t) n);
@@ -365,6 +369,7 @@ tf_pool_ledger(void *data)
             rc = -1;
 
         } else if (n > 0) {
+            tf_fault(ledger, read);
             rc = tf_ledger_store(&l, entries, 0, n);
         }
 

@@ -5,6 +5,8 @@
 
 #include <openssl/rand.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -234,6 +236,7 @@ tf_queue_drain(tf_queue_t *q)
 
     tf_log(TF_LOG_INFO, "draining: %u jobs are held, claiming has stopped",
            left);
+    tf_fault(drain, begun);
 
     if (tf_queue_empty(q, (int) q->conf->drain_timeout, 1) != 0) {
 
@@ -255,6 +258,7 @@ tf_queue_drain(tf_queue_t *q)
 
         tf_log(TF_LOG_WARN, "%u jobs have not ended, they go back to the "
                "queue", left);
+        tf_fault(drain, stopped);
 
         if (tf_queue_empty(q, TF_POOL_STOP_MS, 0) != 0) {
             tf_log(TF_LOG_ERROR, "some jobs could not be given back: they "
@@ -283,6 +287,8 @@ tf_queue_drain(tf_queue_t *q)
         /* a thread may be stuck in its job: the process ends without it */
         return;
     }
+
+    tf_fault(drain, empty);
 
     for (i = 0; i < q->nthreads; i++) {
         (void) pthread_join(q->threads[i], NULL);

@@ -401,6 +401,10 @@ tf_redis_next(tf_redis_t *redis, int64_t deadline, int *late)
             return NULL;
         }
 
+        if (done) {
+            tf_fault_sent(redis);
+        }
+
         if (redisGetReplyFromReader(redis->ctx, &reply) != REDIS_OK) {
             (void) tf_redis_fail(redis, "Redis sent what is no reply");
             return NULL;

@@ -8,6 +8,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include <trifecta/fault.h>
+
 #include "base/buf.h"
 #include "base/conf.h"
 
@@ -50,6 +52,9 @@ typedef struct {
     atomic_llong     *answered;     /* if set: when there was an answer */
     char              at[272];      /* where it is connected to */
     char              err[512];
+#ifdef TF_FAULTS
+    unsigned          fault;        /* passed when all commands have left */
+#endif
 } tf_redis_t;
 
 

@@ -2,6 +2,8 @@
 
 #include <openssl/rand.h>
 
+#include <trifecta/fault.h>
+
 #include "base/log.h"
 #include "queue/pool.h"
 
@@ -75,6 +77,7 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
     q = shard->q;
 
     for (i = 0; i < n; i++) {
+        tf_fault_at(finish, before, 3 * jobs[i]->back);
         tf_return_command(shard, jobs[i], &cmd);
 
         if (tf_redis_append(redis, &cmd) != 0) {
@@ -84,6 +87,10 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
     }
 
     tf_cmd_free(&cmd);
+
+    if (n) {
+        tf_fault_expect_at(redis, redis, finish, 3 * jobs[0]->back);
+    }
 
     for (i = 0, keep = 0; i < n; i++) {
         reply = tf_redis_reply(redis, 0);
@@ -99,6 +106,8 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
             jobs[keep++] = jobs[i];
             continue;
         }
+
+        tf_fault_at(finish, answered, 3 * jobs[i]->back);
 
         if (jobs[i]->back == TF_RETURN_RELEASE) {
             (void) atomic_fetch_add(&q->counters.released, 1);
