@@ -12,8 +12,6 @@
 #include "queue/redis_url.h"
 
 
-#define TF_EPOCH_SHARD    "0"
-#define TF_EPOCH_PREFIX   "{trifecta:0}"
 #define TF_EPOCH_FAIL_MS  300000
 
 
@@ -91,21 +89,24 @@ tf_epoch_library(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
 /* The newest epoch of PostgreSQL (0: none) and of Redis (0: none). */
 
 static int
-tf_epoch_read(const tf_cli_t *cli, tf_pg_t *pg, tf_redis_t *redis,
-    int64_t *in_pg, int64_t *in_redis)
+tf_epoch_read(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
+    tf_redis_t *redis, int64_t *in_pg, int64_t *in_redis)
 {
     int          rc;
+    char         key[TF_KEY_PREFIX_MAX + 8];
     PGresult    *res;
     redisReply  *reply;
-    const char  *schema;
+    const char  *schema, *params[1];
 
     *in_pg = 0;
     *in_redis = 0;
 
     /* before the first migration (a dry run) there is no such table */
 
+    params[0] = e->shard;
+
     if (tf_pg_query(pg, &res, 0, "SELECT max(epoch) FROM trifecta.epoch "
-                    "WHERE shard = " TF_EPOCH_SHARD, 0, NULL)
+                    "WHERE shard = $1::int", 1, params)
         == TF_PG_OK)
     {
         *in_pg = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
@@ -118,8 +119,8 @@ tf_epoch_read(const tf_cli_t *cli, tf_pg_t *pg, tf_redis_t *redis,
         return -1;
     }
 
-    reply = tf_redis_command(redis, 0, "HMGET", TF_EPOCH_PREFIX ":meta",
-                             "epoch", "schema", NULL);
+    (void) snprintf(key, sizeof(key), "%s:meta", redis->prefix);
+    reply = tf_redis_command(redis, 0, "HMGET", key, "epoch", "schema", NULL);
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
         return tf_epoch_redis_failed(cli, redis, reply,
@@ -156,23 +157,23 @@ tf_epoch_start(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
     char         text[24];
     tf_cmd_t     cmd = TF_CMD_INIT;
     redisReply  *reply;
-    const char  *params[1];
+    const char  *params[2];
 
     e->changed = 1;
 
     if (e->dry_run) {
-        (void) printf("would start epoch %lld of the queue\n",
-                      (long long) number);
+        (void) printf("would start epoch %lld of the queue%s\n",
+                      (long long) number, e->of);
         return 0;
     }
 
     (void) snprintf(text, sizeof(text), "%lld", (long long) number);
-    params[0] = text;
+    params[0] = e->shard;
+    params[1] = text;
 
     if (tf_pg_exec(pg, 0, "BEGIN") != TF_PG_OK
         || tf_pg_query(pg, NULL, 0, "INSERT INTO trifecta.epoch "
-                       "(shard, epoch) VALUES (" TF_EPOCH_SHARD ", "
-                       "$1::bigint)", 1, params)
+                       "(shard, epoch) VALUES ($1::int, $2::bigint)", 2, params)
            != TF_PG_OK)
     {
         (void) tf_cli_error(cli, "cannot take the next epoch: %s", pg->err);
@@ -180,7 +181,7 @@ tf_epoch_start(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
         return -1;
     }
 
-    tf_cmd_fcall(&cmd, TF_FN_EPOCH, TF_EPOCH_PREFIX);
+    tf_cmd_fcall(&cmd, TF_FN_EPOCH, redis->prefix);
     tf_cmd_str(&cmd, text);
     reply = tf_redis_call(redis, 0, &cmd);
     tf_cmd_free(&cmd);
@@ -199,7 +200,7 @@ tf_epoch_start(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
         return -1;
     }
 
-    (void) printf("started epoch %s of the queue\n", text);
+    (void) printf("started epoch %s of the queue%s\n", text, e->of);
 
     return 0;
 }
@@ -211,14 +212,21 @@ static int
 tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     int64_t in_pg)
 {
-    char       open[24];
-    tf_pg_t    pg;
-    PGresult  *res;
+    char         open[24], digits[4];
+    tf_pg_t      pg;
+    PGresult    *res;
+    const char  *params[1];
 
+    /* as the id says it */
+
+    (void) snprintf(digits, sizeof(digits), "%02lx",
+                    strtoul(e->shard, NULL, 10));
+    params[0] = digits;
     tf_pg_init(&pg, conf, TF_PG_QUEUE);
 
     if (tf_pg_query(&pg, &res, 0, "SELECT count(*) FROM trifecta.job "
-                    "WHERE state IN ('queued', 'running')", 0, NULL)
+                    "WHERE state IN ('queued', 'running') "
+                    "AND substr(id::text, 16, 2) = $1", 1, params)
         != TF_PG_OK)
     {
         (void) tf_cli_error(cli, "cannot count the open jobs: %s", pg.err);
@@ -230,7 +238,7 @@ tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
 
     if (!e->new_epoch) {
         (void) tf_cli_error(cli,
-            "Redis holds no queue, but PostgreSQL knows its epoch %lld: "
+            "Redis holds no queue%s, but PostgreSQL knows its epoch %lld: "
             "this Redis was emptied, lost its data or is another one.\n"
             "Jobs that are open in PostgreSQL: %s. Accepted jobs that had "
             "not reached PostgreSQL yet are not counted.\n"
@@ -240,7 +248,7 @@ tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
             "again.\n"
             "  - If it cannot: \"trifecta migrate --new-epoch\" ends the "
             "open jobs as failed (queue_lost) and starts an empty queue.",
-            (long long) in_pg, open);
+            e->of, (long long) in_pg, open);
         goto failed;
     }
 
@@ -252,7 +260,8 @@ tf_epoch_lost(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
                "UPDATE trifecta.job SET state = 'failed', finished = now(), "
                "error = '{\"code\":\"queue_lost\",\"message\":\"The queue "
                "was lost before the job was done.\"}' "
-               "WHERE state IN ('queued', 'running')", 0, NULL)
+               "WHERE state IN ('queued', 'running') "
+               "AND substr(id::text, 16, 2) = $1", 1, params)
                != TF_PG_OK)
     {
         (void) tf_cli_error(cli, "cannot end the open jobs: %s", pg.err);
@@ -283,12 +292,13 @@ tf_epoch_foreign(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
     tf_redis_t *redis, int64_t in_pg, int64_t in_redis)
 {
     char         text[24];
+    char         key[TF_KEY_PREFIX_MAX + 8];
     int64_t      live;
     redisReply  *reply;
-    const char  *params[1];
+    const char  *params[2];
 
-    reply = tf_redis_command(redis, 0, "ZCARD", TF_EPOCH_PREFIX ":live",
-                             NULL);
+    (void) snprintf(key, sizeof(key), "%s:live", redis->prefix);
+    reply = tf_redis_command(redis, 0, "ZCARD", key, NULL);
     if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
         return tf_epoch_redis_failed(cli, redis, reply,
                                      "cannot count the open jobs in Redis");
@@ -299,12 +309,12 @@ tf_epoch_foreign(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
 
     if (in_pg > in_redis || (live > 0 && !e->adopt_epoch)) {
         (void) tf_cli_error(cli,
-            "the queue in Redis has epoch %lld and %lld open jobs, the "
+            "the queue in Redis%s has epoch %lld and %lld open jobs, the "
             "newest epoch in PostgreSQL is %lld: they do not belong "
             "together.\n"
             "Either redis_url or pg_url names the wrong server, or one of "
             "them was restored from a backup.%s",
-            (long long) in_redis, (long long) live, (long long) in_pg,
+            e->of, (long long) in_redis, (long long) live, (long long) in_pg,
             in_pg > in_redis
             ? "\nIf Redis is the one that went back: stop every sidecar, "
               "empty that Redis, and run \"trifecta migrate --new-epoch\"."
@@ -322,10 +332,11 @@ tf_epoch_foreign(tf_epoch_t *e, const tf_cli_t *cli, tf_pg_t *pg,
     }
 
     (void) snprintf(text, sizeof(text), "%lld", (long long) in_redis);
-    params[0] = text;
+    params[0] = e->shard;
+    params[1] = text;
 
     if (tf_pg_query(pg, NULL, 0, "INSERT INTO trifecta.epoch (shard, epoch) "
-                    "VALUES (" TF_EPOCH_SHARD ", $1::bigint)", 1, params)
+                    "VALUES ($1::int, $2::bigint)", 2, params)
         != TF_PG_OK)
     {
         (void) tf_cli_error(cli, "cannot store the epoch: %s", pg->err);
@@ -363,13 +374,58 @@ tf_epoch_warn(const tf_conf_t *conf, tf_redis_t *redis)
 }
 
 
+static int
+tf_epoch_shard(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
+    tf_pg_t *pg, tf_redis_t *redis)
+{
+    int      rc;
+    int64_t  in_pg, in_redis;
+
+    if (tf_redis_connect(redis) != 0) {
+        (void) tf_cli_error(cli, "%s\nPostgreSQL is prepared; run migrate "
+                            "again when Redis answers.", redis->err);
+        return -1;
+    }
+
+    if (tf_epoch_library(e, cli, conf, redis) != 0
+        || tf_epoch_read(e, cli, pg, redis, &in_pg, &in_redis) != 0)
+    {
+        return -1;
+    }
+
+    if (in_redis == 0 && in_pg == 0) {
+        rc = tf_epoch_start(e, cli, pg, redis, 1);
+
+    } else if (in_redis == 0) {
+        rc = tf_epoch_lost(e, cli, conf, in_pg);
+        if (rc == 0) {
+            rc = tf_epoch_start(e, cli, pg, redis, in_pg + 1);
+        }
+
+    } else if (in_redis != in_pg) {
+        rc = tf_epoch_foreign(e, cli, pg, redis, in_pg, in_redis);
+
+    } else {
+        rc = 0;
+    }
+
+    if (rc == 0) {
+        tf_epoch_warn(conf, redis);
+    }
+
+    return rc;
+}
+
+
+/* Every shard, also when one of them fails. */
+
 int
 tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
     tf_pg_t *pg)
 {
     int              rc;
-    int64_t          in_pg, in_redis;
-    char             err[512];
+    char             err[512], prefix[TF_KEY_PREFIX_MAX];
+    unsigned         i;
     tf_redis_t       redis;
     tf_redis_urls_t  urls;
 
@@ -378,44 +434,25 @@ tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
         return -1;
     }
 
-    rc = -1;
-    tf_redis_init(&redis, conf, urls.url[0], TF_EPOCH_PREFIX, 0);
+    rc = 0;
 
-    if (tf_redis_connect(&redis) != 0) {
-        (void) tf_cli_error(cli, "%s\nPostgreSQL is prepared; run migrate "
-                            "again when Redis answers.", redis.err);
-        goto done;
-    }
+    for (i = 0; i < urls.n; i++) {
+        (void) snprintf(prefix, sizeof(prefix), TF_KEY_PREFIX_FMT, i);
+        (void) snprintf(e->shard, sizeof(e->shard), "%u", i);
 
-    if (tf_epoch_library(e, cli, conf, &redis) != 0
-        || tf_epoch_read(cli, pg, &redis, &in_pg, &in_redis) != 0)
-    {
-        goto done;
-    }
-
-    if (in_redis == 0 && in_pg == 0) {
-        rc = tf_epoch_start(e, cli, pg, &redis, 1);
-
-    } else if (in_redis == 0) {
-        rc = tf_epoch_lost(e, cli, conf, in_pg);
-        if (rc == 0) {
-            rc = tf_epoch_start(e, cli, pg, &redis, in_pg + 1);
+        if (urls.n > 1) {
+            (void) snprintf(e->of, sizeof(e->of), " of shard %u", i);
         }
 
-    } else if (in_redis != in_pg) {
-        rc = tf_epoch_foreign(e, cli, pg, &redis, in_pg, in_redis);
+        tf_redis_init(&redis, conf, urls.url[i], prefix, 0);
 
-    } else {
-        rc = 0;
+        if (tf_epoch_shard(e, cli, conf, pg, &redis) != 0) {
+            rc = -1;
+        }
+
+        tf_redis_close(&redis);
     }
 
-    if (rc == 0) {
-        tf_epoch_warn(conf, &redis);
-    }
-
-done:
-
-    tf_redis_close(&redis);
     tf_redis_urls_free(&urls);
 
     return rc;

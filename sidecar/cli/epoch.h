@@ -26,10 +26,12 @@
  */
 
 typedef struct {
-    int  dry_run;
-    int  new_epoch;
-    int  adopt_epoch;
-    int  changed;               /* something was done */
+    int   dry_run;
+    int   new_epoch;
+    int   adopt_epoch;
+    int   changed;              /* something was done */
+    char  shard[12];            /* the one at hand, and for messages */
+    char  of[24];
 } tf_epoch_t;
 
 /* pg is a connection in the role of the owner; 0 or -1 (it has said why). */
