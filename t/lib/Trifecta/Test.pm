@@ -49,6 +49,8 @@ folder of the run, TRIFECTA_TEST_DEBUG=1 makes nginx and sidecar log debug.
         trifecta_max_jobs => 5, trifecta_models => 'extractive test' }
     models, max_jobs, ...   short for those: max_jobs => 5
     main, http, server => ''  text appended to these blocks of nginx.conf
+    tenants => 'default,acme,globex'
+                            that issuer "test" may name, the default one first
     locations => ''         more locations of the API server
     redis_conf => ''        lines for redis.conf (maxmemory ...)
     shards => 1             of the queue, and the servers that have them (see

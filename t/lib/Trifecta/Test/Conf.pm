@@ -150,11 +150,12 @@ sub _nginx {
     my $directives = join '', map { "    $_ $directive{$_};\n" }
                      grep { defined $directive{$_} } sort keys %directive;
 
+    my $tenants = $opt->{tenants} // 'default,acme,globex';
+    my ($tenant) = split /,/, $tenants;
     my $issuers = $opt->{issuers} // <<"END";
     trifecta_jwt_issuer test iss=$t->{issuers}{test}{iss} alg=HS256
         key=$t->{issuers}{test}{key} aud=trifecta
-        tenant_claim=tenant tenants=default,acme,globex
-        default_tenant=default;
+        tenant_claim=tenant tenants=$tenants default_tenant=$tenant;
     trifecta_jwt_issuer rsa iss=$t->{issuers}{rsa}{iss} alg=RS256
         key=$t->{issuers}{rsa}{key} aud=trifecta tenant=acme;
 END

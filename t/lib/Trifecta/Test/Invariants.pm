@@ -21,7 +21,6 @@ use warnings;
 
 use Test::More ();
 
-my $P = '{trifecta:0}';
 
 # All of it in one look, so that nothing moves meanwhile.
 
@@ -83,8 +82,9 @@ END
 
 sub unsound {
     my ($self, %bound) = @_;
-    return @{ $self->redis('EVAL', $LOOK, 1, $P, $bound{max} // 0,
-                           $bound{tmax} // 0) };
+    return map { @{ $self->shard_client($_)->cmd('EVAL', $LOOK, 1,
+                        $self->prefix($_), $bound{max} // 0,
+                        $bound{tmax} // 0) } } 0 .. $self->shards - 1;
 }
 
 
@@ -98,27 +98,36 @@ sub invariants_hold {
 }
 
 
-sub _not_idle {
-    my ($self) = @_;
+sub _not_idle_in_redis {
+    my ($self, $shard) = @_;
+    my $r = $self->shard_client($shard);
     my @left;
 
-    for my $key (sort @{ $self->redis('KEYS', "$P:*") }) {
-        my $type = $self->redis('TYPE', $key);
+    for my $key (sort @{ $r->cmd('KEYS', $self->prefix($shard) . ':*') }) {
+        my $type = $r->cmd('TYPE', $key);
 
         if ($key =~ /:(r:\d|acc)$/) {
             my $group = $1 eq 'acc' ? 'l' : 'w';
-            my $n = $self->redis('XLEN', $key);
-            my $pending = $self->redis('XPENDING', $key, $group)->[0];
+            my $n = $r->cmd('XLEN', $key);
+            my $pending = $r->cmd('XPENDING', $key, $group)->[0];
             push @left, "$key has $n entries, $pending pending"
                 if $n || $pending;
         } elsif ($key =~ /:j:/) {
-            push @left, "$key has no TTL" if $self->redis('TTL', $key) < 0;
+            push @left, "$key has no TTL" if $r->cmd('TTL', $key) < 0;
             push @left, "$key has its payload"
-                if $self->redis('HEXISTS', $key, 'payload');
+                if $r->cmd('HEXISTS', $key, 'payload');
         } elsif ($type eq 'zset' && $key !~ /:wk$/) {
             push @left, "$key has members";
         }
     }
+
+    return @left;
+}
+
+
+sub _not_idle {
+    my ($self) = @_;
+    my @left = map { $self->_not_idle_in_redis($_) } 0 .. $self->shards - 1;
 
     push @left, "open row $_->[0] ($_->[1])" for @{ $self->sql('admin',
         "SELECT id, state FROM trifecta.job WHERE state IN "

@@ -20,6 +20,9 @@ package Trifecta::Test::Servers;
 #   $t->port_of($name)
 #   $t->redis_at($name, cmd, args...)
 #                           like redis(), at that server
+#   $t->client_of($name)    a connection of its own
+#   $t->shard_client($shard)
+#   $t->shard_of($tenant)
 #   $t->shards              how many there are; $t->server_of($shard)
 #   $t->prefix($shard)      "{trifecta:0}" ...
 #   $t->redis_urls          what redis_url and trifecta_redis name: set
@@ -173,13 +176,32 @@ sub _add_shards {
 
 # A connection each time: a test that kills servers would keep dead ones.
 
-sub redis_at {
-    my ($self, $name, @cmd) = @_;
+sub client_of {
+    my ($self, $name) = @_;
     my $pass = $name eq 'redis' ? $self->secret('redis.pass')
                                 : $self->{servers}{$name}{pass};
 
     return Trifecta::Test::Redis->connect(port => $self->port_of($name),
-        password => $pass)->cmd(@cmd);
+        password => $pass);
+}
+
+sub redis_at { my ($self, $name, @cmd) = @_; $self->client_of($name)->cmd(@cmd) }
+sub shard_client { $_[0]->client_of($_[0]->server_of($_[1])) }
+
+
+# The shard of a tenant, as both programs compute it (include/trifecta/keys.h).
+
+sub shard_of {
+    my ($self, $tenant) = @_;
+    my $crc = 0;
+
+    for my $octet (unpack 'C*', $tenant) {
+        $crc ^= $octet << 8;
+        $crc = ($crc & 0x8000 ? $crc << 1 ^ 0x1021 : $crc << 1) & 0xffff
+            for 1 .. 8;
+    }
+
+    return $crc % $self->shards;
 }
 
 1;
