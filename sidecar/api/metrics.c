@@ -43,6 +43,14 @@ tf_metrics_of_worker(tf_queue_t *queue, tf_buf_t *out)
     TF_QUEUE_COUNTERS(TF_METRICS_COUNTER)
 #undef TF_METRICS_COUNTER
 
+    tf_buf_printf(out, "# HELP trifecta_pruned_total Partitions dropped and "
+                  "jobs deleted because they ended long ago\n"
+                  "# TYPE trifecta_pruned_total counter\n"
+                  "trifecta_pruned_total{what=\"partitions\"} %lu\n"
+                  "trifecta_pruned_total{what=\"jobs\"} %lu\n",
+                  atomic_load(&c->pruned_partitions),
+                  atomic_load(&c->pruned_jobs));
+
 #define TF_METRICS_HISTOGRAM(field, unit, name, labels, what)                 \
     if (what[0]) {                                                            \
         tf_metrics_head(out, "trifecta_worker_" name, "histogram", what);     \

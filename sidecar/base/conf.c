@@ -80,6 +80,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->lease > TF_CONF_DAY || conf->drain_timeout > TF_CONF_DAY) {
         why = "lease and drain_timeout must be at most 1d";
 
+    } else if (conf->retention != 0 && conf->retention < TF_CONF_DAY) {
+        why = "retention must be at least 1d, or 0 to keep jobs for ever";
+
     } else if (conf->answer_threshold > 1) {
         why = "answer_threshold must be between 0 and 1";
     }

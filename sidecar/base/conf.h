@@ -73,6 +73,8 @@
       "time between heartbeats; at most a third of the lease")                \
     X(MS,   drain_timeout,          "30s",                                    \
       "after SIGTERM: how long running jobs may go on")                       \
+    X(MS,   retention,              "30d",                                    \
+      "how long jobs that have ended are kept; 0: for ever")                  \
     X(STR,  listen,                 "127.0.0.1:9901",                         \
       "address of /livez, /readyz and /metrics; empty: none")                 \
     X(STR,  log_level,              "info",                                   \

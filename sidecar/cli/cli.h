@@ -94,6 +94,7 @@ int tf_cli_token(int argc, char **argv);
 int tf_cli_doctor(int argc, char **argv);
 int tf_cli_jobs(int argc, char **argv);
 int tf_cli_models(int argc, char **argv);
+int tf_cli_prune(int argc, char **argv);
 
 
 #endif /* TF_CLI_CLI_H */

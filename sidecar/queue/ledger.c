@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
+#include "queue/prune.h"
 
 
 /*
@@ -19,7 +20,6 @@
 
 #define TF_LEDGER_BATCH     500
 #define TF_LEDGER_BLOCK_MS  1000
-#define TF_LEDGER_DAYS_MS   3600000     /* partitions are made each hour */
 
 typedef struct {
     tf_queue_t  *q;
@@ -29,7 +29,6 @@ typedef struct {
     char         key[TF_KEY_PREFIX_MAX + 8];
     int          again;         /* our own pending entries first */
     int64_t      stale_at;
-    int64_t      days_at;
 } tf_ledger_t;
 
 static const char *const  tf_ledger_fields[] = {
@@ -317,28 +316,6 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
 }
 
 
-static void
-tf_ledger_days(tf_ledger_t *l)
-{
-    /* one shard does it for all */
-
-    if (l->shard->index != 0 || tf_clock_ms() < l->days_at) {
-        return;
-    }
-
-    if (tf_pg_exec(&l->pg, 0, "SELECT trifecta.make_partitions(7)")
-        == TF_PG_OK)
-    {
-        l->days_at = tf_clock_ms() + TF_LEDGER_DAYS_MS;
-        return;
-    }
-
-    tf_log(TF_LOG_WARN, "the partitions of the next days were not made, "
-           "their jobs go into the default partition: %s", l->pg.err);
-    l->days_at = tf_clock_ms() + TF_LEDGER_DAYS_MS / 60;
-}
-
-
 void *
 tf_pool_ledger(void *data)
 {
@@ -347,6 +324,7 @@ tf_pool_ledger(void *data)
     unsigned      streak;
     tf_queue_t   *q;
     redisReply   *root, *entries;
+    tf_prune_t    prune;
     tf_ledger_t   l;
 
     memset(&l, 0, sizeof(l));
@@ -355,10 +333,14 @@ tf_pool_ledger(void *data)
     tf_redis_init(&l.redis, q->conf, l.shard->url, l.shard->prefix, 1);
     tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
     (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
+    tf_prune_init(&prune, q);
     streak = 0;
 
     while (tf_pool_named(l.shard) == 0 && !tf_pool_over(q)) {
-        tf_ledger_days(&l);
+        if (l.shard->index == 0) {
+            /* one shard does it for all */
+            tf_prune_tick(&prune);
+        }
 
         entries = tf_ledger_read(&l, &root);
         n = tf_reply_len(entries);
@@ -386,6 +368,7 @@ tf_pool_ledger(void *data)
         }
     }
 
+    tf_prune_close(&prune);
     tf_redis_close(&l.redis);
     tf_pg_close(&l.pg);
 

@@ -77,6 +77,8 @@ typedef struct {
 #define TF_QUEUE_COUNTER_FIELD(name, what)  atomic_ulong  name;
     TF_QUEUE_COUNTERS(TF_QUEUE_COUNTER_FIELD)
 #undef TF_QUEUE_COUNTER_FIELD
+    atomic_ulong  pruned_partitions;
+    atomic_ulong  pruned_jobs;          /* row by row */
 } tf_queue_counters_t;
 
 /*

@@ -5,17 +5,21 @@ local function forget_workers(P, now)
     for _, w in ipairs(redis.call('ZRANGEBYSCORE', P .. ':wk', '-inf',
                                   now - WORKER_GONE, 'LIMIT', 0, 16))
     do
+        local groups = { [P .. ':acc'] = 'l' }
         local pending = 0
 
         for prio = 0, PRIORITIES - 1 do
-            pending = pending + #redis.call('XPENDING', P .. ':r:' .. prio,
-                                            'w', '-', '+', 1, w)
+            groups[P .. ':r:' .. prio] = 'w'
+        end
+
+        for stream, group in pairs(groups) do
+            pending = pending + #redis.call('XPENDING', stream, group, '-',
+                                            '+', 1, w)
         end
 
         if pending == 0 then
-            for prio = 0, PRIORITIES - 1 do
-                redis.call('XGROUP', 'DELCONSUMER', P .. ':r:' .. prio, 'w',
-                           w)
+            for stream, group in pairs(groups) do
+                redis.call('XGROUP', 'DELCONSUMER', stream, group, w)
             end
 
             redis.call('ZREM', P .. ':wk', w)
