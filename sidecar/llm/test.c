@@ -1,8 +1,11 @@
 #ifdef TF_TEST_PROVIDER
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,8 +15,13 @@
 /*
  * The provider of tests: its question is a script of words, "sleep=<ms>",
  * "fail=1", "flaky=<n>" (the first n attempts fail in a way that may pass),
- * "after=<ms>" (and ask for that time until the next) and "say=<text>" (the
- * rest of the question).  It answers "pid=<pid> attempt=<n> <text>".
+ * "after=<ms>" (and ask for that time until the next), "kill=<n>" (the first n
+ * attempts kill their process) and "say=<text>" (the rest of the question).
+ * It answers "pid=<pid> attempt=<n> <text>".
+ *
+ * With TF_TEST_TRACE in the environment each execution is noted in that file
+ * as it begins, a line "<monotonic ms> <pid> <attempt> <text>": what really
+ * ran, whatever became of it.
  */
 
 static const char *
@@ -31,11 +39,48 @@ tf_test_word(const char *question, const char *name)
 }
 
 
+static void
+tf_test_note(unsigned attempt, const char *say)
+{
+    int              fd, n;
+    char             line[256];
+    const char      *file;
+    struct timespec  ts;
+
+    file = getenv("TF_TEST_TRACE");
+
+    if (file == NULL) {
+        return;
+    }
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    n = snprintf(line, sizeof(line), "%lld %ld %u %.128s\n",
+                 (long long) ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
+                 (long) getpid(), attempt, say);
+    fd = open(file, O_WRONLY|O_APPEND|O_CREAT|O_CLOEXEC, 0600);
+
+    if (fd == -1 || write(fd, line, (size_t) n) != n) {
+        abort();
+    }
+
+    (void) close(fd);
+}
+
+
 tf_llm_status_t
 tf_llm_test(const tf_llm_request_t *request, tf_llm_reply_t *reply)
 {
     int64_t      until;
     const char  *word, *say;
+
+    say = tf_test_word(request->question, "say=");
+    tf_test_note(request->attempt, say == NULL ? "" : say);
+
+    word = tf_test_word(request->question, "kill=");
+
+    if (word != NULL && request->attempt <= (unsigned) atoi(word)) {
+        (void) kill(getpid(), SIGKILL);
+    }
 
     word = tf_test_word(request->question, "sleep=");
     until = tf_clock_ms() + (word == NULL ? 0 : atol(word));
@@ -69,8 +114,6 @@ tf_llm_test(const tf_llm_request_t *request, tf_llm_reply_t *reply)
                         "the test provider is flaky");
         return TF_LLM_FAILED;
     }
-
-    say = tf_test_word(request->question, "say=");
 
     tf_buf_printf(&reply->body, "pid=%ld attempt=%u %s", (long) getpid(),
                   request->attempt, say == NULL ? "" : say);

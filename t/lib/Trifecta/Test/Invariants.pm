@@ -14,7 +14,8 @@ package Trifecta::Test::Invariants;
 #       attempt that its job ended with
 #
 # Each is one assertion, whose diagnostics list what is wrong.  unsound(%bounds)
-# and not_idle(seconds) return these lists instead.
+# and not_idle(seconds) return these lists instead; left() is what is not idle
+# now.
 
 use strict;
 use warnings;
@@ -80,6 +81,31 @@ end
 return wrong
 END
 
+# What an idle queue has none of; ended jobs may be many.
+
+my $LEFT = <<'END';
+local left = {}
+local function bad(...) left[#left + 1] = table.concat({...}, ' ') end
+for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
+    local name = key:sub(#KEYS[1] + 2)
+    if name:match('^r:%d$') or name == 'acc' then
+        local n = redis.call('XLEN', key)
+        local p = redis.call('XPENDING', key, name == 'acc' and 'l' or 'w')
+        if n > 0 or p[1] > 0 then
+            bad(key, 'has', n, 'entries,', p[1], 'pending')
+        end
+    elseif name:match('^j:') then
+        if redis.call('TTL', key) < 0 then bad(key, 'has no TTL') end
+        if redis.call('HEXISTS', key, 'payload') == 1 then
+            bad(key, 'has its payload')
+        end
+    elseif name ~= 'wk' and redis.call('TYPE', key).ok == 'zset' then
+        bad(key, 'has members')
+    end
+end
+return left
+END
+
 sub unsound {
     my ($self, %bound) = @_;
     return map { @{ $self->shard_client($_)->cmd('EVAL', $LOOK, 1,
@@ -98,36 +124,10 @@ sub invariants_hold {
 }
 
 
-sub _not_idle_in_redis {
-    my ($self, $shard) = @_;
-    my $r = $self->shard_client($shard);
-    my @left;
-
-    for my $key (sort @{ $r->cmd('KEYS', $self->prefix($shard) . ':*') }) {
-        my $type = $r->cmd('TYPE', $key);
-
-        if ($key =~ /:(r:\d|acc)$/) {
-            my $group = $1 eq 'acc' ? 'l' : 'w';
-            my $n = $r->cmd('XLEN', $key);
-            my $pending = $r->cmd('XPENDING', $key, $group)->[0];
-            push @left, "$key has $n entries, $pending pending"
-                if $n || $pending;
-        } elsif ($key =~ /:j:/) {
-            push @left, "$key has no TTL" if $r->cmd('TTL', $key) < 0;
-            push @left, "$key has its payload"
-                if $r->cmd('HEXISTS', $key, 'payload');
-        } elsif ($type eq 'zset' && $key !~ /:wk$/) {
-            push @left, "$key has members";
-        }
-    }
-
-    return @left;
-}
-
-
-sub _not_idle {
+sub left {
     my ($self) = @_;
-    my @left = map { $self->_not_idle_in_redis($_) } 0 .. $self->shards - 1;
+    my @left = sort map { @{ $self->shard_client($_)->cmd('EVAL', $LEFT, 1,
+        $self->prefix($_)) } } 0 .. $self->shards - 1;
 
     push @left, "open row $_->[0] ($_->[1])" for @{ $self->sql('admin',
         "SELECT id, state FROM trifecta.job WHERE state IN "
@@ -146,7 +146,7 @@ sub not_idle {
     my ($self, $seconds) = @_;
     my @left;
 
-    $self->wait_for(sub { !(@left = $self->_not_idle) }, $seconds // 10);
+    $self->wait_for(sub { !(@left = $self->left) }, $seconds // 10);
     return @left;
 }
 
