@@ -175,14 +175,13 @@ ngx_http_trifecta_readyz_redis(void *data,
     ngx_http_trifecta_readyz_shard_t *s = data;
 
     u_char       buf[NGX_HTTP_TRIFECTA_REASON_MAX];
-    ngx_uint_t   usable;
     const char  *reason;
 
     s->op.cmd = NULL;
 
     if (answer->reply) {
-        reason = ngx_http_trifecta_resp_check(answer->reply, buf, sizeof(buf),
-                                              &usable);
+        reason = ngx_http_trifecta_redis_check(s->shard->redis, answer->reply,
+                                               buf, sizeof(buf));
 
     } else {
         reason = ngx_http_trifecta_redis_reason(s->shard->redis);

@@ -3,12 +3,12 @@
 #include "ngx_http_trifecta_worker.h"
 
 
+/* 50 ms, then twice, ... so often */
+#define NGX_HTTP_TRIFECTA_REDIS_DOUBLED  5
+
+
 static void ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
     const char *reason);
-static void ngx_http_trifecta_redis_authenticated(void *data,
-    ngx_http_trifecta_redis_answer_t *answer);
-static void ngx_http_trifecta_redis_greeted(void *data,
-    ngx_http_trifecta_redis_answer_t *answer);
 
 
 static void
@@ -23,119 +23,19 @@ ngx_http_trifecta_redis_flush(ngx_http_trifecta_redis_t *redis)
 static void
 ngx_http_trifecta_redis_greet(ngx_http_trifecta_redis_t *redis)
 {
-    int          argc;
-    const char  *argv[3];
-
     if (redis->connection->write->timer_set) {
         ngx_del_timer(redis->connection->write);
     }
 
     redis->state = ngx_http_trifecta_redis_greeting;
 
-    if (redis->mcf->redis_password.len) {
-        argc = 0;
-        argv[argc++] = "AUTH";
-
-        if (redis->shard->server->user.len) {
-            argv[argc++] = (char *) redis->shard->server->user.data;
-        }
-
-        argv[argc++] = (char *) redis->mcf->redis_password.data;
-
-        if (ngx_http_trifecta_redis_own(redis, argc, argv,
-                                        ngx_http_trifecta_redis_authenticated)
-            == NULL)
-        {
-            ngx_http_trifecta_redis_fail(redis, "no memory");
-            return;
-        }
-    }
-
-    if (ngx_http_trifecta_redis_meta(redis, ngx_http_trifecta_redis_greeted,
-                                     redis)
-        == NULL)
-    {
+    if (ngx_http_trifecta_redis_introduce(redis) != NGX_OK) {
         ngx_http_trifecta_redis_fail(redis, "no memory");
         return;
     }
 
     ngx_http_trifecta_redis_rearm(redis);
     ngx_http_trifecta_redis_flush(redis);
-}
-
-
-/*
- * The answers to the greeting run inside the reader's loop: they only note
- * what is wrong.  A connection that fails calls them without a reply.
- */
-
-static void
-ngx_http_trifecta_redis_authenticated(void *data,
-    ngx_http_trifecta_redis_answer_t *answer)
-{
-    ngx_http_trifecta_redis_t *redis = data;
-
-    u_char      *last;
-    redisReply  *reply;
-
-    reply = answer->reply;
-
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
-        last = ngx_snprintf(redis->reason, sizeof(redis->reason) - 1,
-                            "Redis says: %*s", (size_t) reply->len,
-                            reply->str);
-        *last = '\0';
-        redis->refused = 1;
-    }
-}
-
-
-static void
-ngx_http_trifecta_redis_greeted(void *data,
-    ngx_http_trifecta_redis_answer_t *answer)
-{
-    ngx_http_trifecta_redis_t *redis = data;
-
-    const char  *wrong;
-    u_char       buf[128];
-    ngx_uint_t   usable;
-
-    if (answer->reply == NULL) {
-        return;
-    }
-
-    wrong = ngx_http_trifecta_resp_check(answer->reply, buf, sizeof(buf),
-                                         &usable);
-
-    if (!usable) {
-        ngx_cpystrn(redis->reason, (u_char *) wrong, sizeof(redis->reason));
-        redis->refused = 1;
-        return;
-    }
-
-    if (wrong) {
-        ngx_log_error(NGX_LOG_WARN, redis->log, 0, "trifecta: %s", wrong);
-    }
-
-    redis->state = ngx_http_trifecta_redis_ready;
-    redis->ready_at = ngx_current_msec;
-    redis->active_at = ngx_current_msec;
-
-    ngx_log_error(NGX_LOG_NOTICE, redis->log, 0,
-                  "trifecta: connected to Redis at %V%s",
-                  &redis->peer.name,
-                  redis->owner ? " for messages" : "");
-
-    ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
-                                  NGX_HTTP_TRIFECTA_S_CONNECTS);
-
-    if (redis->owner == NULL) {
-        ngx_http_trifecta_slot(redis->mcf)->redis_ready
-            |= (ngx_atomic_uint_t) 1 << redis->shard->index;
-    }
-
-    ngx_http_trifecta_metrics(redis->mcf)->shards[redis->shard->index].ready_at
-        = ngx_current_msec;
 }
 
 
@@ -183,6 +83,7 @@ ngx_http_trifecta_redis_read_handler(ngx_event_t *rev)
     redis->active_at = ngx_current_msec;
 
     if (redis->readonly) {
+        redis->refused = 1;
         ngx_http_trifecta_redis_fail(redis, "this Redis is a replica");
         return;
     }
@@ -265,6 +166,7 @@ ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
     redis->state = ngx_http_trifecta_redis_connecting;
     redis->readonly = 0;
     redis->refused = 0;
+    redis->doubt = ngx_http_trifecta_doubt_none;
 
     if (ngx_http_trifecta_resp_open(&redis->resp) != NGX_OK) {
         ngx_http_trifecta_redis_fail(redis, "no memory");
@@ -323,14 +225,50 @@ ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
 }
 
 
+/*
+ * A sidecar adopts a queue within a second or two after its Redis was
+ * restarted or replaced: the pause is never longer than one.
+ */
+
+static ngx_msec_t
+ngx_http_trifecta_redis_pause(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_msec_t  delay;
+
+    delay = ngx_http_trifecta_backoff(redis->fails);
+
+    if (redis->fails > NGX_HTTP_TRIFECTA_REDIS_DOUBLED) {
+        delay = ngx_http_trifecta_backoff(NGX_HTTP_TRIFECTA_REDIS_DOUBLED);
+    }
+
+    return delay;
+}
+
+
+/* The connection of requests has ended: is that of messages any better? */
+
+static void
+ngx_http_trifecta_redis_doubt(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_doubt_e doubt)
+{
+    if (redis->state == ngx_http_trifecta_redis_ready) {
+        redis->doubt = doubt;
+        ngx_add_timer(&redis->idle, 1);
+    }
+}
+
+
 /* The end of a connection, or of the attempt to make one. */
 
 static void
 ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
     const char *reason)
 {
-    ngx_uint_t   level;
-    ngx_queue_t  doomed;
+    ngx_uint_t                       level, was;
+    ngx_queue_t                      doomed;
+    ngx_http_trifecta_subscriber_t  *sub;
+
+    was = redis->state;
 
     if ((u_char *) reason != redis->reason) {
         ngx_cpystrn(redis->reason, (u_char *) reason, sizeof(redis->reason));
@@ -366,13 +304,23 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_sort(redis, &doomed);
 
     ngx_add_timer(&redis->reconnect,
-                  redis->fails ? ngx_http_trifecta_backoff(redis->fails) : 1);
+                  redis->fails ? ngx_http_trifecta_redis_pause(redis) : 1);
 
     ngx_http_trifecta_redis_doom(redis, &doomed);
     ngx_http_trifecta_redis_rearm(redis);
 
     if (redis->owner) {
         redis->owner->lost(redis->data);
+        return;
+    }
+
+    sub = redis->shard->subscriber;
+
+    if (was == ngx_http_trifecta_redis_ready && sub) {
+        ngx_http_trifecta_redis_doubt(ngx_http_trifecta_subscriber_redis(sub),
+                                      redis->refused
+                                      ? ngx_http_trifecta_doubt_moved
+                                      : ngx_http_trifecta_doubt_alive);
     }
 }
 
@@ -403,28 +351,40 @@ ngx_http_trifecta_redis_reconnect_handler(ngx_event_t *ev)
 }
 
 
+/*
+ * Every so often a connection that is idle is tried, and that of requests is
+ * asked who it is, also when it is not: a server that became a replica goes
+ * on answering those who only read.
+ */
+
 static void
 ngx_http_trifecta_redis_idle_handler(ngx_event_t *ev)
 {
     ngx_msec_t                  quiet;
-    const char                 *argv[1];
     ngx_http_trifecta_redis_t  *redis;
 
     redis = ev->data;
 
+    if (redis->doubt == ngx_http_trifecta_doubt_moved) {
+        ngx_http_trifecta_redis_fail(redis, "the queue has moved");
+        return;
+    }
+
     quiet = ngx_current_msec - redis->active_at;
 
-    if (quiet < NGX_HTTP_TRIFECTA_REDIS_IDLE) {
+    if (redis->owner && quiet < NGX_HTTP_TRIFECTA_REDIS_IDLE
+        && redis->doubt == ngx_http_trifecta_doubt_none)
+    {
         ngx_add_timer(ev, NGX_HTTP_TRIFECTA_REDIS_IDLE - quiet);
         return;
     }
 
+    redis->doubt = ngx_http_trifecta_doubt_none;
+
     ngx_add_timer(ev, NGX_HTTP_TRIFECTA_REDIS_IDLE);
 
-    argv[0] = "PING";
-
-    if (redis->ncmds == 0
-        && ngx_http_trifecta_redis_own(redis, 1, argv, NULL) != NULL)
+    if (redis->nown == 0
+        && ngx_http_trifecta_redis_inquire(redis) == NGX_OK)
     {
         ngx_http_trifecta_redis_rearm(redis);
         ngx_http_trifecta_redis_flush(redis);

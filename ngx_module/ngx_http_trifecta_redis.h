@@ -15,9 +15,16 @@
  *     ^          │              │          │
  *     └──────────┴──── wait ────┴──────────┘
  *
- * "Greeting" is AUTH, if a password is configured, and HMGET P:meta epoch
- * schema.  Another schema than ours closes the connection again; none at all
- * (an empty Redis) leaves it open: the functions answer NOTREADY themselves.
+ * "Greeting" is AUTH, if a password is configured, INFO server replication
+ * and HMGET P:meta epoch schema server rebuild, in one write.  The connection
+ * is closed again, and tried again within a second, when the server is a
+ * replica, has no epoch or another schema than ours, is being rebuilt, or is
+ * not the one for which a sidecar has adopted the queue: a Redis that was
+ * restarted or replaced may have lost jobs, so nothing is accepted until a
+ * sidecar has compared it with PostgreSQL.  Every five seconds the connection
+ * of requests asks the same again; that of messages, where only PING may be
+ * sent, does so after five seconds without any message, and at once when the
+ * other has ended.
  *
  * A command is in one of three queues, all in the order of arrival:
  *   waiting   there is no connection for it yet
@@ -107,7 +114,12 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_command(
     const size_t *argvlen, ngx_uint_t flags,
     ngx_http_trifecta_redis_handler_pt handler, void *data);
 
-/* HMGET P:meta epoch schema, for ngx_http_trifecta_resp_check(). */
+/*
+ * HMGET P:meta epoch schema server rebuild, and what is wrong with the answer
+ * of this connection's server, or NULL.
+ */
+const char *ngx_http_trifecta_redis_check(ngx_http_trifecta_redis_t *redis,
+    redisReply *reply, u_char *buf, size_t size);
 ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_meta(
     ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_handler_pt handler, void *data);

@@ -44,7 +44,7 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
 
     if (redis->owner == NULL) {
         ngx_http_trifecta_slot(redis->mcf)->redis_pending[redis->shard->index]
-            = (uint32_t) redis->ncmds;
+            = (uint32_t) (redis->ncmds - redis->nown);
     }
 
     if (!found) {
@@ -182,6 +182,22 @@ ngx_http_trifecta_redis_own(ngx_http_trifecta_redis_t *redis, int argc,
 }
 
 
+/* Not those by which the connection of requests looks after itself. */
+
+static void
+ngx_http_trifecta_redis_count(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_cmd_t *cmd)
+{
+    if (cmd->own && redis->owner == NULL) {
+        return;
+    }
+
+    ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
+                                  cmd->resent ? NGX_HTTP_TRIFECTA_S_RESENT
+                                              : NGX_HTTP_TRIFECTA_S_COMMANDS);
+}
+
+
 ngx_int_t
 ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
 {
@@ -238,10 +254,7 @@ ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
                 cmd->resent = cmd->sent;
                 cmd->sent = 1;
 
-                ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
-                                              cmd->resent
-                                              ? NGX_HTTP_TRIFECTA_S_RESENT
-                                              : NGX_HTTP_TRIFECTA_S_COMMANDS);
+                ngx_http_trifecta_redis_count(redis, cmd);
             }
 
             cmd->written = bufs[i].pos - (u_char *) cmd->buf;
@@ -517,29 +530,4 @@ void
 ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd)
 {
     cmd->handler = NULL;
-}
-
-
-/* The connection itself asks it while it greets, a request when it is ready. */
-
-ngx_http_trifecta_redis_cmd_t *
-ngx_http_trifecta_redis_meta(ngx_http_trifecta_redis_t *redis,
-    ngx_http_trifecta_redis_handler_pt handler, void *data)
-{
-    char         key[TF_KEY_PREFIX_MAX + sizeof(":meta")];
-    const char  *argv[4];
-
-    (void) snprintf(key, sizeof(key), "%s:meta", redis->shard->prefix);
-
-    argv[0] = "HMGET";
-    argv[1] = key;
-    argv[2] = "epoch";
-    argv[3] = "schema";
-
-    if (data == redis) {
-        return ngx_http_trifecta_redis_own(redis, 4, argv, handler);
-    }
-
-    return ngx_http_trifecta_redis_command(redis, 4, argv, NULL, 0, handler,
-                                           data);
 }

@@ -6,9 +6,10 @@
 
 
 /*
- * What the two files of a Redis connection share with each other and with
- * the owner of one: redis.c moves the connection from state to state,
- * redis_cmd.c moves commands through the three queues.
+ * What the files of a Redis connection share with each other and with the
+ * owner of one: redis.c moves the connection from state to state,
+ * redis_greet.c asks whom it has reached, redis_cmd.c moves commands through
+ * the three queues.
  */
 
 typedef enum {
@@ -40,6 +41,15 @@ struct ngx_http_trifecta_redis_cmd_s {
 };
 
 
+/* What the connection of requests means for that of messages, when it ends. */
+
+typedef enum {
+    ngx_http_trifecta_doubt_none = 0,
+    ngx_http_trifecta_doubt_alive,      /* try it now */
+    ngx_http_trifecta_doubt_moved       /* it is the wrong server */
+} ngx_http_trifecta_doubt_e;
+
+
 /* A debug build of nginx takes the data of a timer for a connection. */
 
 struct ngx_http_trifecta_redis_s {
@@ -57,6 +67,8 @@ struct ngx_http_trifecta_redis_s {
     ngx_uint_t                           fails;     /* in a row */
     ngx_uint_t                           addr;      /* of the list */
     ngx_addr_t                           peer;
+    ngx_http_trifecta_identity_t         identity;
+    ngx_http_trifecta_doubt_e            doubt;
     ngx_msec_t                           ready_at;
     ngx_msec_t                           failed_at;
     ngx_msec_t                           active_at;
@@ -73,12 +85,19 @@ struct ngx_http_trifecta_redis_s {
     ngx_event_t                          idle;
 
     unsigned                             readonly:1;
-    unsigned                             refused:1; /* at the greeting */
+    unsigned                             refused:1; /* it said so */
     u_char                               reason[256];
 };
 
 
 void ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis);
+
+/*
+ * redis_greet.c: queues what a new connection asks first, and what one asks
+ * now and then.
+ */
+ngx_int_t ngx_http_trifecta_redis_introduce(ngx_http_trifecta_redis_t *redis);
+ngx_int_t ngx_http_trifecta_redis_inquire(ngx_http_trifecta_redis_t *redis);
 
 /* The deadline timer runs for the oldest command; call it after any change. */
 void ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis);

@@ -131,30 +131,98 @@ ngx_http_trifecta_resp_error(const redisReply *reply, const char *word)
 }
 
 
-const char *
-ngx_http_trifecta_resp_check(const redisReply *reply, u_char *buf,
-    size_t size, ngx_uint_t *usable)
+ngx_uint_t
+ngx_http_trifecta_resp_line(const redisReply *info, const char *name,
+    ngx_str_t *value)
 {
-    int64_t  schema;
-    u_char  *last;
+    char    *p, *end;
+    size_t   len;
 
-    *usable = 0;
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        last = ngx_snprintf(buf, size - 1, "Redis says: %*s",
-                            (size_t) reply->len, reply->str);
-        *last = '\0';
-        return (char *) buf;
+    if (info->type != REDIS_REPLY_STRING) {
+        return 0;
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+    len = ngx_strlen(name);
+    end = info->str + info->len;
+
+    for (p = info->str; p && p < end; p = memchr(p, LF, end - p)) {
+        p += (*p == LF);
+
+        if ((size_t) (end - p) > len && ngx_strncmp(p, name, len) == 0
+            && p[len] == ':')
+        {
+            value->data = (u_char *) p + len + 1;
+            value->len = strcspn(p + len + 1, "\r\n");
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static const char *
+ngx_http_trifecta_resp_says(const redisReply *reply, u_char *buf, size_t size)
+{
+    u_char  *last;
+
+    last = ngx_snprintf(buf, size - 1, "Redis says: %*s", (size_t) reply->len,
+                        reply->str);
+    *last = '\0';
+
+    return (char *) buf;
+}
+
+
+const char *
+ngx_http_trifecta_resp_identity(const redisReply *info,
+    ngx_http_trifecta_identity_t *id, u_char *buf, size_t size)
+{
+    ngx_str_t  run, repl, role;
+
+    id->len = 0;
+
+    if (info->type == REDIS_REPLY_ERROR) {
+        return ngx_http_trifecta_resp_says(info, buf, size);
+    }
+
+    if (!ngx_http_trifecta_resp_line(info, "role", &role)
+        || !ngx_http_trifecta_resp_line(info, "run_id", &run)
+        || !ngx_http_trifecta_resp_line(info, "master_replid", &repl)
+        || run.len + 1 + repl.len > sizeof(id->text))
+    {
+        return "an unexpected reply to INFO";
+    }
+
+    if (role.len != 6 || ngx_memcmp(role.data, "master", 6) != 0) {
+        return "this Redis is a replica";
+    }
+
+    id->len = ngx_sprintf(id->text, "%V:%V", &run, &repl) - id->text;
+
+    return NULL;
+}
+
+
+const char *
+ngx_http_trifecta_resp_check(const redisReply *reply,
+    ngx_http_trifecta_identity_t *id, u_char *buf, size_t size)
+{
+    int64_t      schema;
+    u_char      *last;
+    redisReply  *server;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        return ngx_http_trifecta_resp_says(reply, buf, size);
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) {
         return "an unexpected reply to HMGET";
     }
 
     if (reply->element[0]->type == REDIS_REPLY_NIL
         || reply->element[1]->type == REDIS_REPLY_NIL)
     {
-        *usable = 1;
         return "Redis has no epoch: run \"trifecta migrate\"";
     }
 
@@ -167,7 +235,19 @@ ngx_http_trifecta_resp_check(const redisReply *reply, u_char *buf,
         return (char *) buf;
     }
 
-    *usable = 1;
+    if (reply->element[3]->type != REDIS_REPLY_NIL) {
+        return "the queue is being rebuilt from PostgreSQL";
+    }
+
+    server = reply->element[2];
+
+    if (server->type == REDIS_REPLY_STRING
+        && ((size_t) server->len != id->len
+            || ngx_memcmp(server->str, id->text, id->len) != 0))
+    {
+        return "Redis was restarted or replaced, and no sidecar has looked at "
+               "it since: run one, or \"trifecta migrate\"";
+    }
 
     return NULL;
 }

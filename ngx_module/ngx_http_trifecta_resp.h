@@ -45,13 +45,34 @@ ngx_uint_t ngx_http_trifecta_resp_is(const redisReply *reply, size_t i,
 ngx_uint_t ngx_http_trifecta_resp_error(const redisReply *reply,
     const char *word);
 
+/* The value of a line "name:value" of INFO; 0 when there is none. */
+ngx_uint_t ngx_http_trifecta_resp_line(const redisReply *info,
+    const char *name, ngx_str_t *value);
+
+
 /*
- * What is wrong with an answer to HMGET P:meta epoch schema, or NULL.
- * *usable: the connection is good all the same, only the first epoch is
- * missing.
+ * Which server it is, as INFO server replication says: a restart changes the
+ * run id, a promotion the id of the replication.  A queue is accepted only on
+ * the server for which it was adopted: P:meta says for which one that was.
  */
-const char *ngx_http_trifecta_resp_check(const redisReply *reply, u_char *buf,
-    size_t size, ngx_uint_t *usable);
+
+#define NGX_HTTP_TRIFECTA_SERVER_MAX     128
+
+typedef struct {
+    u_char                      text[NGX_HTTP_TRIFECTA_SERVER_MAX];
+    size_t                      len;    /* 0: not known */
+} ngx_http_trifecta_identity_t;
+
+/* NULL, or what is wrong with it: no master, or no such answer. */
+const char *ngx_http_trifecta_resp_identity(const redisReply *info,
+    ngx_http_trifecta_identity_t *id, u_char *buf, size_t size);
+
+/*
+ * What is wrong with an answer of this server to HMGET P:meta epoch schema
+ * server rebuild, or NULL.
+ */
+const char *ngx_http_trifecta_resp_check(const redisReply *reply,
+    ngx_http_trifecta_identity_t *id, u_char *buf, size_t size);
 
 
 #endif /* NGX_HTTP_TRIFECTA_RESP_H_INCLUDED */

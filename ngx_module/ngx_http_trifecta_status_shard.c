@@ -15,28 +15,14 @@ static const char *const  ngx_http_trifecta_status_sums[] = {
 };
 
 
-/* A line "name:value" of INFO. */
-
 static void
 ngx_http_trifecta_status_line(ngx_http_trifecta_word_t *w, redisReply *info,
     const char *name)
 {
-    char    *p, *end;
-    size_t   len;
+    ngx_str_t  value;
 
-    len = ngx_strlen(name);
-    end = info->str + info->len;
-
-    for (p = info->str; p && p < end; p = memchr(p, LF, end - p)) {
-        p += (*p == LF);
-
-        if ((size_t) (end - p) > len && ngx_strncmp(p, name, len) == 0
-            && p[len] == ':')
-        {
-            p += len + 1;
-            ngx_http_trifecta_status_word(w, p, strcspn(p, "\r\n"));
-            return;
-        }
+    if (ngx_http_trifecta_resp_line(info, name, &value)) {
+        ngx_http_trifecta_status_word(w, (char *) value.data, value.len);
     }
 }
 

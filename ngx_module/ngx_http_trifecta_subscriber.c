@@ -227,6 +227,13 @@ ngx_http_trifecta_subscriber_up(ngx_http_trifecta_subscriber_t *sub)
 }
 
 
+ngx_http_trifecta_redis_t *
+ngx_http_trifecta_subscriber_redis(ngx_http_trifecta_subscriber_t *sub)
+{
+    return sub->redis;
+}
+
+
 void
 ngx_http_trifecta_subscriber_deletions(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_deletions_t *deletions)

@@ -3,6 +3,7 @@
 
 
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_redis.h"
 
 
 /*
@@ -99,6 +100,9 @@ void ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_waiter_t *waiter);
 
 /* Whether this worker hears of deletions; without that no cache is right. */
 ngx_uint_t ngx_http_trifecta_subscriber_up(
+    ngx_http_trifecta_subscriber_t *sub);
+
+ngx_http_trifecta_redis_t *ngx_http_trifecta_subscriber_redis(
     ngx_http_trifecta_subscriber_t *sub);
 
 /* The structure stays the caller's, and must outlive the subscriber. */

@@ -75,14 +75,18 @@ is status()->{json}{redis}{shards}[0]{appendfsync}, 'no',
 $t->redis('CONFIG', 'SET', 'appendonly', 'no');
 is status()->{json}{redis}{shards}[0]{appendonly}, 'no', 'at this moment';
 
-# a user that may neither INFO nor CONFIG
+# a user that may not CONFIG; INFO is needed to know the server
 
-$t->redis('ACL', 'SETUSER', 'default', '-info', '-config');
+$t->redis('ACL', 'SETUSER', 'default', '-config');
 $s = status()->{json};
-is_deeply [@{ $s->{redis}{shards}[0] }{qw(ready version appendonly appendfsync)}],
-    [JSON::PP::true, 'unknown', 'unknown', 'unknown'],
-    'what_may_not_be_asked_is_unknown';
+is_deeply [@{ $s->{redis}{shards}[0] }{qw(ready role appendfsync)}],
+    [JSON::PP::true, 'master', 'unknown'], 'what_may_not_be_asked_is_unknown';
 is $s->{queue}{live}, 20, 'while the queue is';
+
+$t->redis('ACL', 'SETUSER', 'default', '-info');
+ok $t->wait_for(sub {
+    (status()->{json}{redis}{shards}[0]{reason} // '') =~ /NOPERM.*info/;
+}, 30), 'without_INFO_it_is_not_ready_and_says_why';
 $t->redis('ACL', 'SETUSER', 'default', '+@all');
 
 # stores that are away
@@ -101,7 +105,8 @@ for my $store ('redis', 'pg') {
         !$s->{$name}{ready} && $s->{status} eq 'not ready';
     }, 10), 'it says which one is not ready';
     ok length $s->{$name}{reason}, 'and why';
-    is +($store eq 'pg' ? $s->{$name} : $s->{$name}{shards}[0])->{version}, 'unknown', 'and claims to know no more';
+    is +($store eq 'pg' ? $s->{$name} : $s->{$name}{shards}[0])->{version},
+        'unknown', 'and claims to know no more';
     is $s->{queue}, undef, 'nor the queue' if $store eq 'redis';
     $t->thaw($store);
     ok $t->wait_for(sub { status()->{json}{status} eq 'ready' }, 20),
