@@ -15,7 +15,7 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Test;
 use Trifecta::Test::Proc;
 
-my $t = Trifecta::Test->new(sidecars => 0);
+my $t = Trifecta::Test->new(sidecars => 0, sidecar => { retention => '30d' });
 my $slow = $t->slow;
 my $n = 0;
 

@@ -117,6 +117,8 @@ sub _sidecar {
         log_level => $ENV{TRIFECTA_TEST_DEBUG} ? 'debug' : 'info',
         threads => 4, lease => '2s', heartbeat => '500ms',
         drain_timeout => '5s',
+        # tests use ids of days long past, too
+        retention => '3650d',
         %{ $t->{opt}{sidecar} || {} },
     );
 
