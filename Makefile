@@ -364,8 +364,12 @@ install: all
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(modulesdir)' \
 	    '$(DESTDIR)$(datadir)/migrations/redis/trifecta_v1' \
 	    '$(DESTDIR)$(datadir)/conf/snippets' '$(DESTDIR)$(docdir)' \
+	    '$(DESTDIR)$(datadir)/lib' \
 	    '$(DESTDIR)$(sysconfdir)/trifecta'
 	install -m 755 build/release/trifecta '$(DESTDIR)$(bindir)/'
+	install -m 755 scripts/backup '$(DESTDIR)$(bindir)/trifecta-backup'
+	install -m 755 scripts/restore '$(DESTDIR)$(bindir)/trifecta-restore'
+	install -m 644 scripts/lib/backup.sh '$(DESTDIR)$(datadir)/lib/'
 	install -m 644 build/release/ngx_http_trifecta_module.so \
 	    '$(DESTDIR)$(modulesdir)/'
 	install -m 644 migrations/*.sql '$(DESTDIR)$(datadir)/migrations/'
