@@ -13,6 +13,8 @@
 #   make fuzz         build/fuzz/fuzz_*: libFuzzer targets (always clang)
 #   make planted      build/planted/: asan with an overrun planted in each
 #                     program, to show that the tests would see a real one
+#   make mutants      build/mutant-*/: the program with each of the mistakes in
+#                     t/fault/mutations/, which t/mutations.t must catch
 #   make check        unit tests and t/*.t, with build/test/
 #   make conf         writes conf/sidecar.conf from the sidecar's table of keys
 #   make install      DESTDIR=, prefix=/usr
@@ -129,8 +131,8 @@ NGX_LD_ASAN = $(SANITIZE) $(NGX_NOSAN)
 NGX_MAKE    = $(MAKE) --no-print-directory -f objs/Makefile
 
 
-.PHONY: all test-build asan nginx126 fuzz planted unit check conf install clean \
-        FORCE
+.PHONY: all test-build asan nginx126 fuzz planted mutants unit check conf \
+        install clean FORCE
 
 all: build/release/trifecta build/release/ngx_http_trifecta_module.so
 
@@ -342,6 +344,49 @@ build/planted/nginx: build/asan/nginx t/planted/module.h
 	$(Q)+cd build/planted/nginx-src && $(NGX_MAKE) binary \
 	    $(if $(Q),>/dev/null)
 	@cp build/planted/nginx-src/objs/nginx $@
+
+
+# the program with a mistake in it (t/fault/mutations/NAME): what the mistake
+# is in is made anew, the rest is that of build/test.  build/mutant-NAME/files
+# is there when its sources are.
+
+MUTATIONS := $(sort $(notdir $(wildcard t/fault/mutations/*)))
+
+# the sources that a mutation changes
+mutates = $(filter-out redis.conf,$(shell sed -n 's/^file: //p' \
+              t/fault/mutations/$(1)))
+
+# $(1) mutation
+define MUTANT_RULES
+
+MUTATES_$(1) := $$(call mutates,$(1))
+
+build/mutant-$(1)/files: t/fault/mutations/$(1) t/fault/mutate \
+        $$(MUTATES_$(1))
+	$$(call say,MUTATE,$(1))
+	@mkdir -p $$(@D)
+	@t/fault/mutate $(1) $$(@D)
+	@touch $$@
+
+build/mutant-$(1)/obj/%.o: build/mutant-$(1)/files build/test/obj/%.o
+	$$(call say,CC,mutant-$(1) $$*.c)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_test) $$(CFLAGS_test) -c -o $$@ build/mutant-$(1)/$$*.c
+
+build/mutant-$(1)/trifecta: build/test/trifecta \
+        $$(patsubst %.c,build/mutant-$(1)/obj/%.o, \
+            $$(filter %.c,$$(MUTATES_$(1))))
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC_test) $$(LDFLAGS_test) -o $$@ \
+	    $$(filter build/mutant-$(1)/obj/%,$$^) $$(filter-out \
+	    $$(MUTATES_$(1):%.c=build/test/obj/%.o), \
+	    $$(SIDECAR:%.c=build/test/obj/%.o)) $$(LIBS)
+
+mutants: build/mutant-$(1)/$$(if $$(filter %.c,$$(MUTATES_$(1))),trifecta,files)
+
+endef
+
+$(foreach m,$(MUTATIONS),$(eval $(call MUTANT_RULES,$(m))))
 
 
 # running and installing

@@ -278,7 +278,8 @@ tf_fault_act(const tf_fault_t *fault)
         break;
 
     case TF_FAULT_STOP:
-        (void) kill(getpid(), SIGSTOP);
+        /* to this thread, or it would go on until another one has seen it */
+        (void) raise(SIGSTOP);
         break;
 
     case TF_FAULT_SLEEP:

@@ -2,7 +2,7 @@ package Trifecta::Test::Promises;
 
 # What a test was promised, and whether it was kept:
 #
-#   my $p = Trifecta::Test::Promises->new($t);
+#   my $p = Trifecta::Test::Promises->new($t, patience => 1);
 #   my $job = $p->ask('say=hello', want => 'succeeded');
 #   ...                         whatever may happen to the stack
 #   my @broken = $p->broken(crashes => 1, seconds => 20);
@@ -18,7 +18,8 @@ package Trifecta::Test::Promises;
 # come back, and a question whose answer was lost must become one job, not two.
 # Then it waits for every end and returns one line for each thing that is wrong:
 # another state, another text, an end that changed, a row or a result too many,
-# more executions than 1 + crashes, what is left in an idle queue.
+# more executions than 1 + crashes, what is left in an idle queue.  How long it
+# waits for what does not come is multiplied with patience.
 
 use strict;
 use warnings;
@@ -30,8 +31,8 @@ my $P = '{trifecta:0}';
 
 
 sub new {
-    my ($class, $t) = @_;
-    return bless { t => $t, jobs => [] }, $class;
+    my ($class, $t, %o) = @_;
+    return bless { t => $t, jobs => [], patience => 1, %o }, $class;
 }
 
 
@@ -82,7 +83,7 @@ sub _again {
 
     $self->{t}->wait_for(sub {
         ($res = $self->_post($job))->{status} =~ /^20[02]$/
-    }, 10);
+    }, 10 * $self->{patience});
 
     my $id = $res->{json}{query_id}
         // return "$job->{script}: sent again: $res->{status} $res->{content}";
@@ -157,7 +158,7 @@ sub broken {
     my $t = $self->{t};
     my @jobs = $self->jobs;
     my @wrong = grep { defined } map { $self->_again($_) } @jobs;
-    my $end = time + ($o{seconds} // 15) * $t->slow;
+    my $end = time + ($o{seconds} // 15) * $self->{patience} * $t->slow;
 
     for my $job (grep { $_->{id} } @jobs) {
         my $left = $end - time;
@@ -175,7 +176,7 @@ sub broken {
     }
 
     # the ledger writes down behind the queue
-    push @wrong, $t->not_idle($o{idle} // 10), $t->unsound;
+    push @wrong, $t->not_idle(10 * $self->{patience}), $t->unsound;
 
     for my $job (grep { $_->{id} } @jobs) {
         my ($was, $seen) = @$job{qw(is end)};
