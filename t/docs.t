@@ -107,6 +107,21 @@ none('configuration.md has no key that does not exist',
      grep { !exists $key{$_} } keys %row);
 
 
+# Keys of a model
+
+my $models = slurp("$root/sidecar/llm/models.h") =~ s/\\\n//gr;
+my %model = $models =~ /X\(\w+,\s*(\w+),\s*"([^"]*)"/g;
+my %model_row = $page{'models.md'} =~ /^\| `(\w+)` \| (.*?) \|/mg;
+s/^`(.*)`$/$1/ || s/^empty$// for values %model_row;
+
+cmp_ok(scalar keys %model, '>', 10, 'the table of a model\'s keys is found');
+none('models.md has each key of a model with its default',
+     map { "$_ = $model{$_}" } grep { !defined $model_row{$_}
+         || $model_row{$_} ne $model{$_} } keys %model);
+none('models.md has no key that does not exist',
+     grep { !exists $model{$_} } keys %model_row);
+
+
 # Error codes, of answers and of jobs
 
 my %status;
@@ -128,7 +143,7 @@ none('api.md has no error that does not exist',
 
 my %failed = map { $_ => 1 }
     $sidecar =~ /tf_job_fail\([^;]*?,\s*TF_JOB_\w+,\s*"(\w+)"/g,
-    $sidecar =~ /tf_answer_failed\(\w+,\s*"(\w+)"/g,
+    $sidecar =~ /tf_(?:answer|chat)_failed\(\w+,\s*"(\w+)"/g,
     $sidecar =~ /\\"code\\":\s*\\"(\w+)\\"/g;
 my ($of_jobs) = $page{'api.md'} =~ /^## Errors of a job\n(.*?)^## /ms;
 

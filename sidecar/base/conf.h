@@ -91,6 +91,8 @@
       "text search configuration of new collections")                         \
     X(REAL, answer_threshold,       "0.5",                                    \
       "share of the question's weight that a passage must cover (0..1)")      \
+    X(STR,  models,                 "",                                       \
+      "file that says which models answer; empty: only \"extractive\"")       \
     X(STR,  url,                    "https://localhost",                      \
       "where \"trifecta ask\" finds nginx")                                   \
     X(STR,  ca,                     "",                                       \

@@ -60,6 +60,7 @@ static int
 tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
 {
     int                 sig, hurry;
+    char                err[512];
     pthread_t           thread;
     tf_jobs_t           jobs;
     tf_health_t        *health;
@@ -73,6 +74,12 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     (void) pthread_sigmask(SIG_BLOCK, &s.set, NULL);
 
     jobs.conf = conf;
+
+    jobs.models = tf_llm_models_load(conf->models, err, sizeof(err));
+    if (jobs.models == NULL) {
+        return tf_cli_error(cli, "%s", err);
+    }
+
     jobs.rag = tf_pg_pool_create(conf, TF_PG_RAG, (unsigned) conf->threads);
     if (jobs.rag == NULL) {
         return tf_cli_error(cli, "out of memory");
@@ -123,6 +130,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
 
     tf_queue_free(s.queue);
     tf_pg_pool_destroy(jobs.rag);
+    tf_llm_models_free(jobs.models);
 
     return TF_CLI_OK;
 }

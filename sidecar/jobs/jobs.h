@@ -4,6 +4,7 @@
 
 #include "base/conf.h"
 #include "db/pg.h"
+#include "llm/models.h"
 #include "queue/queue.h"
 
 
@@ -20,6 +21,7 @@
 typedef struct {
     const tf_conf_t  *conf;
     tf_pg_pool_t     *rag;      /* connections of the role trifecta_rag */
+    tf_llm_models_t  *models;
 } tf_jobs_t;
 
 /* A tf_queue_run_pt; data is a tf_jobs_t. */

@@ -33,7 +33,8 @@ tf_query_take(tf_buf_t *b)
 
 
 static tf_run_t
-tf_query_answer(tf_pg_t *pg, tf_job_t *job, const char *question)
+tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
+    const char *question)
 {
     tf_run_t              rc;
     tf_answer_t           answer;
@@ -45,6 +46,7 @@ tf_query_answer(tf_pg_t *pg, tf_job_t *job, const char *question)
     request.groups = job->groups;
     request.question = question;
     request.model = job->model;
+    request.models = jobs->models;
     request.attempt = (unsigned) job->attempt;
     request.cancel = &job->stop;
 
@@ -110,7 +112,7 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_RELEASE;
     }
 
-    rc = tf_query_answer(pg, job, question);
+    rc = tf_query_answer(jobs, pg, job, question);
 
     tf_pg_pool_put(jobs->rag, pg);
     json_decref(payload);

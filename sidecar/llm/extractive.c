@@ -19,23 +19,24 @@
     "Quoted from your documents (no language model configured)"
 
 
-static void tf_extractive_abstain(const tf_llm_request_t *request,
-    tf_llm_reply_t *reply);
 static int tf_extractive_is_new(const tf_llm_request_t *request,
     const tf_llm_reply_t *reply, const tf_llm_quote_t *quote);
 
 
 tf_llm_status_t
-tf_llm_extractive(const tf_llm_request_t *request, tf_llm_reply_t *reply)
+tf_llm_extractive(const tf_llm_model_t *model, const tf_llm_request_t *request,
+    tf_llm_reply_t *reply)
 {
     size_t                  i;
     const char             *body;
     const tf_llm_quote_t   *quote;
 
+    (void) model;
+
     if (request->nquotes == 0 || request->unknown != NULL
         || request->coverage < request->threshold)
     {
-        tf_extractive_abstain(request, reply);
+        tf_llm_abstain(request, reply);
         return TF_LLM_OK;
     }
 
@@ -110,8 +111,8 @@ tf_extractive_is_new(const tf_llm_request_t *request,
 }
 
 
-static void
-tf_extractive_abstain(const tf_llm_request_t *request, tf_llm_reply_t *reply)
+void
+tf_llm_abstain(const tf_llm_request_t *request, tf_llm_reply_t *reply)
 {
     size_t       i, k, n;
     const char  *title, *seen[TF_EXTRACTIVE_TITLES];

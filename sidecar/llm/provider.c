@@ -1,29 +1,33 @@
+#include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "llm/provider.h"
 
 
 const tf_llm_provider_t  tf_llm_providers[] = {
 
     { "extractive", "quotes the sentences that match best; no model",
-      tf_llm_extractive },
+      tf_llm_extractive, NULL },
+
+    { "openai", "a server that speaks OpenAI's chat completions",
+      tf_llm_chat, &tf_llm_wire_openai },
+
+    { "ollama", "an Ollama server", tf_llm_chat, &tf_llm_wire_ollama },
 
 #ifdef TF_TEST_PROVIDER
-    { "test", "does what the question says (test builds only)", tf_llm_test },
+    { "test", "does what the question says (test builds only)", tf_llm_test,
+      NULL },
 #endif
 
-    { NULL, NULL, NULL }
+    { NULL, NULL, NULL, NULL }
 };
 
 
 const tf_llm_provider_t *
-tf_llm_find(const char *name)
+tf_llm_provider(const char *name)
 {
     const tf_llm_provider_t  *provider;
-
-    if (name == NULL || name[0] == '\0') {
-        return tf_llm_providers;
-    }
 
     for (provider = tf_llm_providers; provider->name != NULL; provider++) {
         if (strcmp(provider->name, name) == 0) {
@@ -32,4 +36,40 @@ tf_llm_find(const char *name)
     }
 
     return NULL;
+}
+
+
+void
+tf_llm_reply_free(tf_llm_reply_t *reply)
+{
+    tf_buf_free(&reply->body);
+    tf_buf_free(&reply->tool_calls);
+}
+
+
+tf_llm_status_t
+tf_llm_answer(const tf_llm_model_t *model, const tf_llm_request_t *request,
+    tf_llm_reply_t *reply)
+{
+    tf_llm_status_t  rc;
+
+    for ( ;; ) {
+        reply->model = model;
+
+        rc = model->by->answer(model, request, reply);
+
+        if (rc != TF_LLM_FAILED || model->next == NULL) {
+            return rc;
+        }
+
+        tf_log(TF_LOG_WARN, "the model %s could not answer (%s), %s is asked",
+               model->name, reply->message, model->next->name);
+
+        /* nothing of a half answer stays */
+
+        tf_llm_reply_free(reply);
+        memset(reply, 0, sizeof(tf_llm_reply_t));
+
+        model = model->next;
+    }
 }

@@ -6,10 +6,13 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "llm/models.h"
+#include "llm/wire.h"
 
 
 /*
- * Who answers: one table of providers, each a name and a function.
+ * Who answers: one table of providers, each a name and a function.  A model
+ * (models.h) says which provider answers for it, and with which settings.
  *
  * A provider gets the question and the passages that retrieval found, best
  * first, and returns a text in which [n] refers to its n-th citation.  It
@@ -63,6 +66,10 @@ typedef struct {
     tf_buf_t                 body;
     tf_llm_quote_t           citations[TF_LLM_CITATIONS_MAX];
     size_t                   ncitations;
+    int                      generated; /* by a model: its marks [n] mean the
+                                         * n-th passage and are not checked */
+    tf_buf_t                 tool_calls;    /* JSON array, or empty */
+    const tf_llm_model_t    *model;     /* who answered in the end */
     long long                input_tokens;
     long long                output_tokens;
 
@@ -78,28 +85,44 @@ typedef enum {
     TF_LLM_CANCELLED
 } tf_llm_status_t;
 
-typedef tf_llm_status_t (*tf_llm_answer_pt)(const tf_llm_request_t *request,
-    tf_llm_reply_t *reply);
+typedef tf_llm_status_t (*tf_llm_answer_pt)(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
 
-typedef struct {
-    const char              *name;      /* of the model, as clients say it */
+struct tf_llm_provider_s {
+    const char              *name;
     const char              *what;
     tf_llm_answer_pt         answer;
-} tf_llm_provider_t;
+    const tf_llm_wire_t     *wire;      /* what it speaks; NULL: nothing, it
+                                         * is a model of the same name */
+};
 
 
-/* The table; a NULL name ends it.  The first row is the default. */
+/* The table; a NULL name ends it. */
 extern const tf_llm_provider_t  tf_llm_providers[];
 
-/* NULL: there is no such model.  An empty name is the default. */
-const tf_llm_provider_t *tf_llm_find(const char *name);
+/* NULL: there is no such provider. */
+const tf_llm_provider_t *tf_llm_provider(const char *name);
 
-tf_llm_status_t tf_llm_extractive(const tf_llm_request_t *request,
-    tf_llm_reply_t *reply);
+/*
+ * The model answers, or the next of its chain that can.  The reply is zeroed
+ * before, and its buffers are freed by tf_llm_reply_free() always.
+ */
+tf_llm_status_t tf_llm_answer(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
+void tf_llm_reply_free(tf_llm_reply_t *reply);
+
+
+tf_llm_status_t tf_llm_extractive(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
+tf_llm_status_t tf_llm_chat(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
+
+/* Says that it is not in the documents, and names the nearest. */
+void tf_llm_abstain(const tf_llm_request_t *request, tf_llm_reply_t *reply);
 
 #ifdef TF_TEST_PROVIDER
-tf_llm_status_t tf_llm_test(const tf_llm_request_t *request,
-    tf_llm_reply_t *reply);
+tf_llm_status_t tf_llm_test(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
 #endif
 
 

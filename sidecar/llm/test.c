@@ -68,10 +68,13 @@ tf_test_note(unsigned attempt, const char *say)
 
 
 tf_llm_status_t
-tf_llm_test(const tf_llm_request_t *request, tf_llm_reply_t *reply)
+tf_llm_test(const tf_llm_model_t *model, const tf_llm_request_t *request,
+    tf_llm_reply_t *reply)
 {
     int64_t      until;
     const char  *word, *say;
+
+    (void) model;
 
     say = tf_test_word(request->question, "say=");
     tf_test_note(request->attempt, say == NULL ? "" : say);

@@ -10,6 +10,8 @@
 
 #include <trifecta/version.h>
 
+#include "net/header.h"
+
 
 #define TF_HTTP_CONNECT_MS  5000L
 
@@ -31,81 +33,35 @@ tf_http_on_body(char *data, size_t size, size_t n, void *arg)
 }
 
 
-/* The value of a header line, if it is this header's; len is set. */
-
-static const char *
-tf_http_header(const char *line, size_t *len, const char *name)
-{
-    size_t       n;
-    const char  *end;
-
-    n = strlen(name);
-
-    if (*len <= n || strncasecmp(line, name, n) != 0 || line[n] != ':') {
-        return NULL;
-    }
-
-    end = line + *len;
-    line += n + 1;
-
-    while (line < end && (*line == ' ' || *line == '\t')) {
-        line++;
-    }
-
-    while (end > line && strchr(" \t\r\n", end[-1]) != NULL) {
-        end--;
-    }
-
-    *len = (size_t) (end - line);
-
-    return line;
-}
-
-
 static size_t
 tf_http_on_header(char *data, size_t size, size_t n, void *arg)
 {
-    size_t       len;
-    tf_http_t   *http;
-    const char  *value;
+    char        value[2048];
+    int64_t     ms;
+    tf_http_t  *http;
 
     http = arg;
+    n *= size;
 
-    len = size * n;
-    value = tf_http_header(data, &len, "Retry-After");
+    if (tf_header(data, n, "Retry-After", value, sizeof(value))) {
+        ms = tf_header_retry_after(value);
+        http->retry_after = ms == -1 ? -1 : (long) (ms / 1000);
 
-    /* only the form in seconds, and no more than a day */
+    } else if (tf_header(data, n, "Content-Type", value, sizeof(value))) {
+        (void) snprintf(http->type, sizeof(http->type), "%.127s", value);
 
-    if (value != NULL && len > 0 && len < 6 && value[0] >= '0'
-        && value[0] <= '9')
+    } else if (tf_header(data, n, "Preference-Applied", value, sizeof(value)))
     {
-        http->retry_after = strtol(value, NULL, 10);
-    }
+        if (strncasecmp(value, "wait=", 5) == 0) {
+            http->waited = 1;
+        }
 
-    len = size * n;
-    value = tf_http_header(data, &len, "Content-Type");
-
-    if (value != NULL) {
-        (void) snprintf(http->type, sizeof(http->type), "%.*s", (int) len,
-                        value);
-    }
-
-    len = size * n;
-    value = tf_http_header(data, &len, "Preference-Applied");
-
-    if (value != NULL && len >= 5 && strncasecmp(value, "wait=", 5) == 0) {
-        http->waited = 1;
-    }
-
-    len = size * n;
-    value = tf_http_header(data, &len, "Location");
-
-    if (value != NULL) {
+    } else if (tf_header(data, n, "Location", value, sizeof(value))) {
         tf_buf_reset(&http->location);
-        tf_buf_append(&http->location, value, len);
+        tf_buf_puts(&http->location, value);
     }
 
-    return size * n;
+    return n;
 }
 
 

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "llm/provider.h"
 #include "rag/answer.h"
+#include "rag/cite.h"
 #include "rag/index.h"
+#include "rag/safe.h"
 #include "rag/search.h"
 
 
@@ -32,6 +34,8 @@ static tf_answer_status_t tf_answer_prepare(const tf_pg_t *pg,
     tf_answer_t *answer);
 static tf_answer_status_t tf_answer_finish(tf_answering_t *a,
     tf_answer_t *answer);
+static void tf_answer_usage(const tf_llm_reply_t *reply, tf_buf_t *usage);
+static int tf_answer_generated(tf_answering_t *a);
 static int tf_answer_check(const tf_answering_t *a);
 static json_t *tf_answer_citation(const tf_answering_t *a, size_t i);
 static tf_answer_status_t tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc,
@@ -46,12 +50,12 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
 {
     tf_answering_t            *a;
     tf_answer_status_t         rc;
-    const tf_llm_provider_t   *provider;
+    const tf_llm_model_t      *model;
 
     memset(answer, 0, sizeof(tf_answer_t));
 
-    provider = tf_llm_find(request->model);
-    if (provider == NULL) {
+    model = tf_llm_models_find(request->models, request->model);
+    if (model == NULL) {
         return tf_answer_failed(answer, "model_not_found",
                                 "This worker does not have the model.", 0);
     }
@@ -61,14 +65,15 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }
 
-    rc = tf_answer_retrieve(pg, request, a, answer);
+    rc = model->retrieval ? tf_answer_retrieve(pg, request, a, answer)
+                          : TF_ANSWER_OK;
 
     if (rc == TF_ANSWER_OK) {
         rc = tf_answer_prepare(pg, request, a, answer);
     }
 
     if (rc == TF_ANSWER_OK) {
-        switch (provider->answer(&a->request, &a->reply)) {
+        switch (tf_llm_answer(model, &a->request, &a->reply)) {
 
         case TF_LLM_OK:
             rc = tf_answer_finish(a, answer);
@@ -86,7 +91,7 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         }
     }
 
-    tf_buf_free(&a->reply.body);
+    tf_llm_reply_free(&a->reply);
     free(a->passages);
     free(a->quotes);
     tf_rag_found_free(&a->found);
@@ -250,11 +255,13 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     size_t   i;
     json_t  *list;
 
-    if (a->reply.body.failed) {
+    if (a->reply.body.failed
+        || (a->reply.generated && tf_answer_generated(a) != 0))
+    {
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }
 
-    if (!tf_answer_check(a)) {
+    if (!a->reply.generated && !tf_answer_check(a)) {
         tf_log(TF_LOG_ERROR, "the model gave a citation that is not in its "
                "passage; the answer is not served");
 
@@ -280,10 +287,7 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     free(text);
 
     tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
-    tf_buf_printf(&answer->usage, "{\"input_tokens\":%lld,"
-                  "\"output_tokens\":%lld,\"total_tokens\":%lld}",
-                  a->reply.input_tokens, a->reply.output_tokens,
-                  a->reply.input_tokens + a->reply.output_tokens);
+    tf_answer_usage(&a->reply, &answer->usage);
 
     if (answer->citations.failed || answer->body.failed
         || answer->usage.failed)
@@ -292,6 +296,94 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     }
 
     return TF_ANSWER_OK;
+}
+
+
+/*
+ * Who answered (a fallback may have), how many tokens that took, and what it
+ * cost where the model has a price.
+ */
+
+static void
+tf_answer_usage(const tf_llm_reply_t *reply, tf_buf_t *usage)
+{
+    double  cost;
+
+    tf_buf_printf(usage, "{\"input_tokens\":%lld,\"output_tokens\":%lld,"
+                  "\"total_tokens\":%lld,\"model\":\"%s\"",
+                  reply->input_tokens, reply->output_tokens,
+                  reply->input_tokens + reply->output_tokens,
+                  reply->model->name);
+
+    if (reply->model->input_price > 0 || reply->model->output_price > 0) {
+        cost = ((double) reply->input_tokens * reply->model->input_price
+                + (double) reply->output_tokens * reply->model->output_price)
+               / 1e6;
+        tf_buf_printf(usage, ",\"cost\":%.6f", cost);
+    }
+
+    tf_buf_puts(usage, "}");
+}
+
+
+/* Whether the question or a passage has the URL word for word. */
+
+static int
+tf_answer_known(void *arg, const char *url, size_t len)
+{
+    size_t                 i;
+    const tf_answering_t  *a = arg;
+
+    if (memmem(a->request.question, strlen(a->request.question), url, len)
+        != NULL)
+    {
+        return 1;
+    }
+
+    for (i = 0; i < a->request.npassages; i++) {
+        if (memmem(a->passages[i].body, strlen(a->passages[i].body), url, len)
+            != NULL)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* What a model wrote becomes what may be served. */
+
+static int
+tf_answer_generated(tf_answering_t *a)
+{
+    tf_buf_t   safe = TF_BUF_INIT;
+    unsigned   removed, moved, dropped;
+
+    removed = 0;
+    moved = 0;
+    dropped = 0;
+
+    if (tf_rag_safe(&a->reply.body, &safe, tf_answer_known, a, &removed) != 0)
+    {
+        tf_buf_free(&safe);
+        return -1;
+    }
+
+    tf_buf_free(&a->reply.body);
+    a->reply.body = safe;
+
+    if (tf_rag_cite(&a->request, &a->reply, &moved, &dropped) != 0) {
+        return -1;
+    }
+
+    if (removed || moved || dropped) {
+        tf_log(TF_LOG_INFO, "of the answer of model %s %u links or tags were "
+               "taken out, %u citations moved and %u dropped",
+               a->reply.model->name, removed, moved, dropped);
+    }
+
+    return 0;
 }
 
 

@@ -6,16 +6,19 @@
 
 #include "base/buf.h"
 #include "db/pg.h"
+#include "llm/models.h"
 
 
 /*
  * From a question to an answer with citations: search, quote, let the model
  * answer, check.
  *
- * Every citation is checked by rule before it goes out: the bytes that it
- * points at must be whole characters of the passage and stand in the answer in
- * front of its mark.  An answer with one that fails is not served: it would
- * put words into a document.
+ * Every citation is checked by rule before it goes out.  Of a quotation the
+ * bytes that it points at must be whole characters of the passage and stand in
+ * the answer in front of its mark; an answer with one that fails is not
+ * served, for it would put words into a document.  What a language model wrote
+ * goes through safe.h (nothing in it acts by being looked at) and cite.h (no
+ * mark stays that its passage does not support).
  */
 
 #define TF_ANSWER_PASSAGES  24
@@ -33,6 +36,7 @@ typedef struct {
     const char        *groups;      /* JSON array */
     const char        *question;
     const char        *model;
+    const tf_llm_models_t  *models;
     unsigned           attempt;
     const atomic_int  *cancel;
 } tf_answer_request_t;

@@ -168,7 +168,7 @@ test_extractive(void **state)
     request.attempt = 1;
     request.cancel = &cancel;
 
-    assert_int_equal(tf_llm_extractive(&request, &reply), TF_LLM_OK);
+    assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 2);
     assert_string_equal(reply.body.data, "Quoted from your documents (no "
                         "language model configured)\n\nIt is red. [1]\n\n"
@@ -177,7 +177,7 @@ test_extractive(void **state)
     reply.ncitations = 0;
 
     request.coverage = 0.4;
-    assert_int_equal(tf_llm_extractive(&request, &reply), TF_LLM_OK);
+    assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 0);
     assert_non_null(strstr(reply.body.data, "did not find"));
     assert_non_null(strstr(reply.body.data, "Title A; Title B."));
@@ -185,7 +185,7 @@ test_extractive(void **state)
 
     request.coverage = 1;
     request.unknown = "no_such";
-    assert_int_equal(tf_llm_extractive(&request, &reply), TF_LLM_OK);
+    assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 0);
     assert_non_null(strstr(reply.body.data, "\"no_such\""));
     tf_buf_reset(&reply.body);
@@ -193,7 +193,7 @@ test_extractive(void **state)
     request.unknown = NULL;
     request.nquotes = 0;
     request.npassages = 0;
-    assert_int_equal(tf_llm_extractive(&request, &reply), TF_LLM_OK);
+    assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 0);
     assert_non_null(strstr(reply.body.data, "did not find"));
     tf_buf_free(&reply.body);

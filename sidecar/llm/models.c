@@ -1,0 +1,470 @@
+#include "llm/models.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include <trifecta/job.h>
+
+#include "base/buf.h"
+#include "llm/provider.h"
+
+
+static const tf_key_t  tf_models_table[] = {
+#define TF_MODELS_ROW(type, key, def, what)                                   \
+    { #key, TF_KEY_##type, offsetof(tf_llm_model_t, key), def, what },
+    TF_LLM_MODEL_KEYS(TF_MODELS_ROW)
+#undef TF_MODELS_ROW
+};
+
+#define TF_MODELS_NKEYS  (sizeof(tf_models_table) / sizeof(tf_models_table[0]))
+
+typedef struct {
+    tf_llm_models_t  *models;
+    unsigned char     seen[TF_MODELS_NKEYS];    /* in this section */
+    char              why[512];
+} tf_models_reader_t;
+
+
+static void
+tf_models_free_one(tf_llm_model_t *model)
+{
+    size_t  i;
+
+    for (i = 0; i < model->nkeys; i++) {
+        OPENSSL_cleanse(model->keys[i], strlen(model->keys[i]));
+        free(model->keys[i]);
+    }
+
+    free(model->keys);
+    free(model->name);
+    tf_llm_breaker_free(model->breaker);
+    tf_keys_free(model, tf_models_table, TF_MODELS_NKEYS);
+}
+
+
+void
+tf_llm_models_free(tf_llm_models_t *models)
+{
+    size_t  i;
+
+    if (models == NULL) {
+        return;
+    }
+
+    for (i = 0; i < models->n; i++) {
+        tf_models_free_one(&models->list[i]);
+    }
+
+    tf_stream_pool_destroy(models->pool);
+    free(models->list);
+    free(models);
+}
+
+
+/* A model with every default, at the end of the list; NULL: no memory. */
+
+static tf_llm_model_t *
+tf_models_add(tf_llm_models_t *models, const char *name)
+{
+    tf_llm_model_t  *model;
+
+    model = &models->list[models->n];
+    memset(model, 0, sizeof(tf_llm_model_t));
+
+    model->name = strdup(name);
+    model->breaker = tf_llm_breaker_create();
+    model->pool = models->pool;
+    models->n++;
+
+    if (model->name == NULL || model->breaker == NULL
+        || tf_keys_default(model, tf_models_table, TF_MODELS_NKEYS) != NULL)
+    {
+        return NULL;
+    }
+
+    return model;
+}
+
+
+static tf_llm_model_t *
+tf_models_get(const tf_llm_models_t *models, const char *name)
+{
+    size_t  i;
+
+    for (i = 0; i < models->n; i++) {
+        if (strcmp(models->list[i].name, name) == 0) {
+            return &models->list[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static const char *
+tf_models_section(tf_models_reader_t *reader, const char *name)
+{
+    size_t            len;
+    tf_llm_models_t  *models;
+
+    models = reader->models;
+    len = strlen(name);
+
+    /* it stands in URLs of metrics, in nginx' configuration and in JSON */
+
+    if (len == 0 || len > TF_MODEL_MAX
+        || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                  "0123456789._:/-") != len)
+    {
+        return "a model's name is of letters, digits and . _ : / -";
+    }
+
+    if (tf_models_get(models, name) != NULL) {
+        (void) snprintf(reader->why, sizeof(reader->why),
+                        "the model [%s] is there twice", name);
+        return reader->why;
+    }
+
+    if (models->n == TF_LLM_MODELS_MAX) {
+        return "there are too many models";
+    }
+
+    memset(reader->seen, 0, sizeof(reader->seen));
+
+    return tf_models_add(models, name) == NULL ? "out of memory" : NULL;
+}
+
+
+static const char *
+tf_models_line(void *arg, const char *name, const char *value)
+{
+    const char          *why;
+    const tf_key_t      *key;
+    tf_llm_model_t      *model;
+    tf_models_reader_t  *reader = arg;
+
+    if (value == NULL) {
+        return tf_models_section(reader, name);
+    }
+
+    if (reader->models->n == 0) {
+        return "a model begins with its name in brackets: [name]";
+    }
+
+    model = &reader->models->list[reader->models->n - 1];
+    key = tf_key_find(tf_models_table, TF_MODELS_NKEYS, name);
+
+    if (key == NULL) {
+        (void) snprintf(reader->why, sizeof(reader->why),
+                        "unknown key \"%s\"", name);
+        return reader->why;
+    }
+
+    if (reader->seen[key - tf_models_table]++) {
+        (void) snprintf(reader->why, sizeof(reader->why),
+                        "\"%s\" is there twice", name);
+        return reader->why;
+    }
+
+    why = tf_key_set(model, key, value);
+
+    if (why != NULL) {
+        (void) snprintf(reader->why, sizeof(reader->why), "%s = %s: %s", name,
+                        value, why);
+        return reader->why;
+    }
+
+    return NULL;
+}
+
+
+/* The keys of a model; each non-empty line is one. */
+
+static int
+tf_models_read_keys(tf_llm_model_t *model, char *err, size_t errlen)
+{
+    int      rc;
+    char    *data, *p, *next;
+    size_t   len, n;
+
+    if (model->key_file[0] == '\0') {
+        return 0;
+    }
+
+    data = tf_read_file(model->key_file, 65536, &len);
+    if (data == NULL) {
+        (void) snprintf(err, errlen, "[%s]: cannot read \"%s\": %s",
+                        model->name, model->key_file, strerror(errno));
+        return -1;
+    }
+
+    rc = -1;
+
+    model->keys = calloc(TF_LLM_KEYS_MAX, sizeof(char *));
+    if (model->keys == NULL) {
+        (void) snprintf(err, errlen, "out of memory");
+        goto done;
+    }
+
+    for (p = data; p != NULL; p = next) {
+        next = strchr(p, '\n');
+        if (next != NULL) {
+            *next++ = '\0';
+        }
+
+        n = strcspn(p, " \t\r");
+        p[n] = '\0';
+
+        if (n == 0) {
+            continue;
+        }
+
+        if (model->nkeys == TF_LLM_KEYS_MAX) {
+            (void) snprintf(err, errlen, "[%s]: more than %d keys in \"%s\"",
+                            model->name, TF_LLM_KEYS_MAX, model->key_file);
+            goto done;
+        }
+
+        model->keys[model->nkeys] = strdup(p);
+        if (model->keys[model->nkeys] == NULL) {
+            (void) snprintf(err, errlen, "out of memory");
+            goto done;
+        }
+
+        model->nkeys++;
+    }
+
+    if (model->nkeys == 0) {
+        (void) snprintf(err, errlen, "[%s]: \"%s\" has no key in it",
+                        model->name, model->key_file);
+        goto done;
+    }
+
+    rc = 0;
+
+done:
+
+    OPENSSL_cleanse(data, len);
+    free(data);
+
+    return rc;
+}
+
+
+/* What the keys of a model say together; NULL or what is wrong. */
+
+static const char *
+tf_models_check(const tf_llm_model_t *model)
+{
+    char    *end;
+    double   t;
+
+    if (model->by == NULL) {
+        return "provider must be extractive, openai or ollama";
+    }
+
+    if (model->by->wire != NULL && model->base_url[0] == '\0') {
+        return "base_url is missing: where is the server?";
+    }
+
+    if (model->by->wire != NULL
+        && strncmp(model->base_url, "https://", 8) != 0
+        && strncmp(model->base_url, "http://", 7) != 0)
+    {
+        return "base_url must begin with https:// or http://";
+    }
+
+    if (model->temperature[0]) {
+        t = strtod(model->temperature, &end);
+        if (*end != '\0' || !(t >= 0 && t <= 2)) {
+            return "temperature must be between 0 and 2";
+        }
+    }
+
+    if (model->max_output < 1 || model->max_output > 1000000
+        || model->context < model->max_output + 256
+        || model->context > 100000000)
+    {
+        return "context must be at least max_output + 256";
+    }
+
+    if (model->connect_timeout < 1 || model->first_token_timeout < 1
+        || model->idle_timeout < 1 || model->total_timeout < 1
+        || model->total_timeout > 86400000)
+    {
+        return "every timeout must be more than 0, and a day at most";
+    }
+
+    return NULL;
+}
+
+
+static int
+tf_models_fallbacks(tf_llm_models_t *models, char *err, size_t errlen)
+{
+    size_t                 i, n;
+    tf_llm_model_t        *model;
+    const tf_llm_model_t  *next;
+
+    for (i = 0; i < models->n; i++) {
+        model = &models->list[i];
+
+        if (model->fallback[0] == '\0') {
+            continue;
+        }
+
+        model->next = tf_models_get(models, model->fallback);
+
+        if (model->next == NULL) {
+            (void) snprintf(err, errlen, "[%s]: fallback = %s: there is no "
+                            "such model, or it is not enabled", model->name,
+                            model->fallback);
+            return -1;
+        }
+    }
+
+    for (i = 0; i < models->n; i++) {
+        n = 0;
+
+        for (next = models->list[i].next; next != NULL; next = next->next) {
+            if (next == &models->list[i] || ++n > models->n) {
+                (void) snprintf(err, errlen, "[%s]: its fallbacks come back "
+                                "to it", models->list[i].name);
+                return -1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/* Those that are not enabled go; the rest is checked and completed. */
+
+static int
+tf_models_complete(tf_llm_models_t *models, char *err, size_t errlen)
+{
+    size_t           i, n;
+    const char      *why;
+    tf_llm_model_t  *model;
+
+    for (i = 0, n = 0; i < models->n; i++) {
+        if (models->list[i].enabled) {
+            models->list[n++] = models->list[i];
+
+        } else {
+            tf_models_free_one(&models->list[i]);
+        }
+    }
+
+    models->n = n;
+
+    for (i = 0; i < models->n; i++) {
+        model = &models->list[i];
+        model->by = tf_llm_provider(model->provider);
+
+        why = tf_models_check(model);
+        if (why != NULL) {
+            (void) snprintf(err, errlen, "[%s]: %s", model->name, why);
+            return -1;
+        }
+
+        if (tf_models_read_keys(model, err, errlen) != 0) {
+            return -1;
+        }
+    }
+
+    return tf_models_fallbacks(models, err, errlen);
+}
+
+
+tf_llm_models_t *
+tf_llm_models_load(const char *file, char *err, size_t errlen)
+{
+    size_t               i;
+    tf_llm_model_t      *model;
+    tf_llm_models_t     *models;
+    tf_models_reader_t   reader;
+
+    models = calloc(1, sizeof(tf_llm_models_t));
+
+    if (models != NULL) {
+        models->pool = tf_stream_pool_create();
+
+        /* and the built-in ones */
+        models->list = calloc(TF_LLM_MODELS_MAX + 8, sizeof(tf_llm_model_t));
+    }
+
+    if (models == NULL || models->pool == NULL || models->list == NULL) {
+        (void) snprintf(err, errlen, "out of memory");
+        goto failed;
+    }
+
+    memset(&reader, 0, sizeof(reader));
+    reader.models = models;
+
+    if (file[0]
+        && tf_keys_read(file, tf_models_line, &reader, err, errlen) != 0)
+    {
+        goto failed;
+    }
+
+    for (i = 0; tf_llm_providers[i].name != NULL; i++) {
+        if (tf_llm_providers[i].wire != NULL
+            || tf_models_get(models, tf_llm_providers[i].name) != NULL)
+        {
+            continue;
+        }
+
+        model = tf_models_add(models, tf_llm_providers[i].name);
+
+        if (model == NULL
+            || tf_key_set(model, tf_key_find(tf_models_table, TF_MODELS_NKEYS,
+                                             "provider"),
+                          tf_llm_providers[i].name)
+               != NULL)
+        {
+            (void) snprintf(err, errlen, "out of memory");
+            goto failed;
+        }
+    }
+
+    if (tf_models_complete(models, err, errlen) != 0) {
+        goto failed;
+    }
+
+    return models;
+
+failed:
+
+    tf_llm_models_free(models);
+
+    return NULL;
+}
+
+
+const tf_llm_model_t *
+tf_llm_models_find(const tf_llm_models_t *models, const char *name)
+{
+    if (name == NULL || name[0] == '\0') {
+        return models->n ? models->list : NULL;
+    }
+
+    return tf_models_get(models, name);
+}
+
+
+void
+tf_llm_models_print(FILE *out)
+{
+    size_t  i;
+
+    for (i = 0; i < TF_MODELS_NKEYS; i++) {
+        (void) fprintf(out, "%s# %s\n#%s = %s\n", i ? "\n" : "",
+                       tf_models_table[i].what, tf_models_table[i].name,
+                       tf_models_table[i].def);
+    }
+}

@@ -1,0 +1,113 @@
+#ifndef TF_LLM_MODELS_H
+#define TF_LLM_MODELS_H
+
+
+#include <stdio.h>
+
+#include "base/keys.h"
+#include "llm/breaker.h"
+#include "net/stream.h"
+
+
+/*
+ * The models by name: what clients may ask for, and who answers then.
+ *
+ * The file that the key "models" of the configuration names has a section a
+ * model:
+ *
+ *   [gpt]
+ *   provider = openai
+ *   base_url = https://api.openai.com/v1
+ *   upstream = gpt-4o-mini
+ *   key_file = /etc/trifecta/secrets/openai.keys
+ *   fallback = extractive
+ *
+ * The first one that is enabled is the default.  "extractive" is always
+ * there, after those of the file, unless a section of that name says
+ * otherwise.  Files of keys are read once, at the start.
+ *
+ * X(type, key, default, what it means), as in base/conf.h.
+ */
+
+#define TF_LLM_MODEL_KEYS(X)                                                  \
+    X(STR,  provider,            "extractive",                                \
+      "who answers: extractive, openai (any compatible server) or ollama")    \
+    X(BOOL, enabled,             "on",                                        \
+      "off: as if it were not in the file")                                   \
+    X(STR,  base_url,            "",                                          \
+      "where the server is; for openai with its /v1")                         \
+    X(STR,  upstream,            "",                                          \
+      "the model's name there; empty: the same")                              \
+    X(STR,  key_file,            "",                                          \
+      "file with API keys, one a line; another is taken when one is refused") \
+    X(STR,  ca,                  "",                                          \
+      "CA file for the server; empty: the system's")                          \
+    X(BOOL, retrieval,           "on",                                        \
+      "off: it answers without documents")                                    \
+    X(STR,  fallback,            "",                                          \
+      "model that answers when this one cannot")                              \
+    X(NUM,  context,             "8192",                                      \
+      "tokens that the model can take in all")                                \
+    X(NUM,  max_output,          "1024",                                      \
+      "tokens of an answer")                                                  \
+    X(STR,  output_field,        "max_tokens",                                \
+      "what the openai provider calls max_output (max_completion_tokens)")    \
+    X(STR,  temperature,         "",                                          \
+      "0 to 2; empty: the server's own")                                      \
+    X(REAL, input_price,         "0",                                         \
+      "of a million tokens, for the cost in usage")                           \
+    X(REAL, output_price,        "0",                                         \
+      "of a million tokens")                                                  \
+    X(MS,   connect_timeout,     "5s",                                        \
+      "until the connection stands")                                          \
+    X(MS,   first_token_timeout, "60s",                                       \
+      "until the answer begins")                                              \
+    X(MS,   idle_timeout,        "30s",                                       \
+      "from one piece of the answer to the next")                             \
+    X(MS,   total_timeout,       "5m",                                        \
+      "until the answer is whole")
+
+typedef struct tf_llm_model_s     tf_llm_model_t;
+typedef struct tf_llm_provider_s  tf_llm_provider_t;
+
+struct tf_llm_model_s {
+    char                     *name;
+    const tf_llm_provider_t  *by;
+    const tf_llm_model_t     *next;     /* of the fallback chain, or NULL */
+    char                    **keys;
+    size_t                    nkeys;
+    tf_llm_breaker_t         *breaker;
+    tf_stream_pool_t         *pool;
+
+#define TF_LLM_MODEL_FIELD(type, key, def, what)  tf_key_##type  key;
+    TF_LLM_MODEL_KEYS(TF_LLM_MODEL_FIELD)
+#undef TF_LLM_MODEL_FIELD
+};
+
+typedef struct {
+    tf_llm_model_t           *list;     /* those that are enabled */
+    size_t                    n;
+    tf_stream_pool_t         *pool;
+} tf_llm_models_t;
+
+#define TF_LLM_MODELS_MAX  64
+#define TF_LLM_KEYS_MAX    16
+
+
+/*
+ * file "": the built-in ones.  NULL with a message in err, which names file
+ * and line and never a key.
+ */
+tf_llm_models_t *tf_llm_models_load(const char *file, char *err,
+    size_t errlen);
+void tf_llm_models_free(tf_llm_models_t *models);
+
+/* NULL: there is no such model.  An empty name is the default. */
+const tf_llm_model_t *tf_llm_models_find(const tf_llm_models_t *models,
+    const char *name);
+
+/* Prints the keys as a commented section (conf/models.conf). */
+void tf_llm_models_print(FILE *out);
+
+
+#endif /* TF_LLM_MODELS_H */

@@ -1,0 +1,91 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "llm/models.h"
+#include "llm/wire.h"
+
+
+/*
+ * Ollama's chat (POST /api/chat): lines of JSON, the last of which has
+ * "done": true.  Arguments of tools are objects, and an error can come as a
+ * line after a status of 200.
+ * https://github.com/ollama/ollama/blob/main/docs/api.md
+ *
+ * Without num_ctx the server cuts a prompt at its own, often small, default
+ * and says nothing.
+ */
+
+
+static json_t *
+tf_ollama_request(const tf_llm_model_t *model, json_t *messages)
+{
+    json_t  *request;
+
+    request = json_pack("{s:s, s:O, s:b, s:{s:I, s:I}}",
+                        "model", model->upstream[0] ? model->upstream
+                                                    : model->name,
+                        "messages", messages, "stream", 1,
+                        "options", "num_ctx", (json_int_t) model->context,
+                        "num_predict", (json_int_t) model->max_output);
+
+    if (request != NULL && model->temperature[0]) {
+        (void) json_object_set_new(json_object_get(request, "options"),
+                                   "temperature",
+                                   json_real(strtod(model->temperature,
+                                                    NULL)));
+    }
+
+    return request;
+}
+
+
+static int
+tf_ollama_read(tf_llm_reading_t *reading, const char *data, size_t len)
+{
+    size_t   i;
+    json_t  *root, *message, *call, *error;
+
+    root = json_loadb(data, len, 0, NULL);
+
+    if (!json_is_object(root)) {
+        reading->broken = 1;
+        goto done;
+    }
+
+    error = json_object_get(root, "error");
+
+    if (error != NULL) {
+        tf_llm_read_error(reading, error);
+        goto done;
+    }
+
+    message = json_object_get(root, "message");
+    tf_llm_read_text(reading, json_object_get(message, "content"));
+
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call) {
+        tf_llm_read_tool(reading, reading->tools
+                                  ? json_array_size(reading->tools) : 0,
+                         json_object_get(call, "id"),
+                         json_object_get(call, "function"));
+    }
+
+    if (json_is_true(json_object_get(root, "done"))) {
+        tf_llm_read_finish(reading, json_object_get(root, "done_reason"));
+        tf_llm_read_tokens(&reading->input_tokens,
+                           json_object_get(root, "prompt_eval_count"));
+        tf_llm_read_tokens(&reading->output_tokens,
+                           json_object_get(root, "eval_count"));
+        reading->ended = 1;
+    }
+
+done:
+
+    json_decref(root);
+
+    return reading->broken || reading->failed || reading->text.failed;
+}
+
+
+const tf_llm_wire_t  tf_llm_wire_ollama = {
+    "/api/chat", TF_SSE_LINES, tf_ollama_request, tf_ollama_read
+};

@@ -1,0 +1,36 @@
+#ifndef TF_LLM_PROMPT_H
+#define TF_LLM_PROMPT_H
+
+
+#include <jansson.h>
+
+#include "llm/provider.h"
+
+
+/*
+ * What a model is told: rules, then numbered passages as data, then the
+ * question.
+ *
+ * A passage stands between two lines that hold a random word, new for each
+ * request, so that no document can pretend that it ends earlier.  As many
+ * passages as the model's context leaves room for, best first; TOKEN_BYTES is
+ * a careful guess of how many bytes a token has.
+ *
+ * A model that finds no answer in the passages is told to say exactly
+ * TF_PROMPT_NOT_FOUND.
+ */
+
+#define TF_PROMPT_NOT_FOUND    "NOT FOUND"
+#define TF_PROMPT_TOKEN_BYTES  3
+#define TF_PROMPT_WORD_LEN     16
+
+
+/*
+ * The messages (an array), and how many passages are in them; NULL when
+ * memory is short or the question alone is too long (*too_long).
+ */
+json_t *tf_llm_prompt(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, size_t *npassages, int *too_long);
+
+
+#endif /* TF_LLM_PROMPT_H */

