@@ -75,6 +75,8 @@ typedef struct {
     ngx_int_t                     max_jobs_per_tenant;
     ngx_int_t                     max_waiters;      /* of a worker */
     ngx_msec_t                    wait_fallback;
+    ngx_int_t                     replicas;         /* that must confirm */
+    ngx_msec_t                    replicas_timeout;
 
     tf_id_keys_t                  id_keys;
     ngx_str_t                     id_key_file;

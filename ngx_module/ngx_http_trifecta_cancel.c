@@ -19,6 +19,10 @@
  *
  * Either may be sent again on a new connection: the second time finds what
  * the first one did.
+ *
+ * With trifecta_replicas both count when the replicas have them, so that no
+ * failover brings back what was answered to be gone; what was deleted before
+ * is then asked for once more, for that may be what they have missed.
  */
 
 typedef struct {
@@ -62,7 +66,7 @@ static ngx_int_t
 ngx_http_trifecta_cancel_wait(ngx_http_request_t *r,
     ngx_http_trifecta_cancel_t *cancel)
 {
-    if (cancel->op.cmd == NULL) {
+    if (cancel->op.cmd == NULL && cancel->op.confirm == NULL) {
         return ngx_http_trifecta_cancel_unavailable(r);
     }
 
@@ -151,10 +155,8 @@ ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id)
 
     ngx_http_trifecta_fault(r, cancel, before);
 
-    cancel->op.cmd = ngx_http_trifecta_job_command(r, "FCALL", TF_FN_CANCEL,
-                                               NGX_HTTP_TRIFECTA_REDIS_RESEND,
-                                               ngx_http_trifecta_cancelled,
-                                               cancel);
+    (void) ngx_http_trifecta_job_change(&cancel->op, TF_FN_CANCEL,
+                                        ngx_http_trifecta_cancelled);
 
     ngx_http_trifecta_fault_sent(cancel->op.cmd, cancel);
 
@@ -173,12 +175,18 @@ ngx_http_trifecta_cancelled(void *data,
 
     r = cancel->op.request;
     cancel->op.cmd = NULL;
+    cancel->op.confirm = NULL;
 
     if (!ngx_http_trifecta_cancel_says(r, answer->reply)) {
         rc = ngx_http_trifecta_cancel_unavailable(r);
 
     } else if (ngx_http_trifecta_resp_is(answer->reply, 0, "DELETED")) {
         rc = ngx_http_trifecta_gone(r, "the job was deleted");
+
+    } else if (answer->unconfirmed
+               && !ngx_http_trifecta_resp_is(answer->reply, 0, "ABSENT"))
+    {
+        rc = ngx_http_trifecta_cancel_unavailable(r);
 
     } else {
         ngx_http_trifecta_fault(r, cancel, answered);
@@ -214,16 +222,16 @@ static ngx_int_t
 ngx_http_trifecta_delete_send(ngx_http_request_t *r,
     ngx_http_trifecta_cancel_t *cancel)
 {
+    ngx_int_t  rc;
+
     ngx_http_trifecta_fault(r, delete, before);
 
-    cancel->op.cmd = ngx_http_trifecta_job_command(r, "FCALL", TF_FN_DELETE,
-                                               NGX_HTTP_TRIFECTA_REDIS_RESEND,
-                                               ngx_http_trifecta_deleted,
-                                               cancel);
+    rc = ngx_http_trifecta_job_change(&cancel->op, TF_FN_DELETE,
+                                      ngx_http_trifecta_deleted);
 
     ngx_http_trifecta_fault_sent(cancel->op.cmd, delete);
 
-    if (cancel->op.cmd == NULL) {
+    if (rc != NGX_OK) {
         return ngx_http_trifecta_cancel_unavailable(r);
     }
 
@@ -244,18 +252,20 @@ ngx_http_trifecta_delete_looked(void *data,
     ngx_http_trifecta_main_conf_t  *mcf;
 
     r = cancel->op.request;
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
     cancel->op.cmd = NULL;
 
     if (!ngx_http_trifecta_cancel_says(r, answer->reply)) {
         rc = ngx_http_trifecta_cancel_unavailable(r);
 
-    } else if (ngx_http_trifecta_resp_is(answer->reply, 0, "DELETED")) {
+    } else if (ngx_http_trifecta_resp_is(answer->reply, 0, "DELETED")
+               && mcf->replicas == 0)
+    {
         rc = ngx_http_trifecta_gone(r, "the job was deleted before");
 
     } else if (ngx_http_trifecta_resp_is(answer->reply, 0, "ABSENT")) {
 
         ctx = ngx_http_trifecta_get_ctx(r);
-        mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
         params[0] = ctx->tenant;
         params[1] = ctx->owner;
@@ -319,6 +329,17 @@ ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
 
     ngx_http_trifecta_fault(r, delete, answered);
 
+    ctx = ngx_http_trifecta_get_ctx(r);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    /* the client may go on to another worker before the message gets there */
+
+    ngx_http_trifecta_cache_forget(mcf, &ctx->job_id);
+
+    if (answer->unconfirmed) {
+        return ngx_http_trifecta_cancel_unavailable(r);
+    }
+
     /* after a resend the one who deleted it before was this request */
 
     if (!ngx_http_trifecta_resp_is(answer->reply, 0, "DELETED")
@@ -326,13 +347,6 @@ ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
     {
         return ngx_http_trifecta_gone(r, "the job was deleted before");
     }
-
-    ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    /* the client may go on to another worker before the message gets there */
-
-    ngx_http_trifecta_cache_forget(mcf, &ctx->job_id);
 
     ngx_http_trifecta_json_init(&j, r->pool, 128);
     ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
@@ -353,6 +367,7 @@ ngx_http_trifecta_deleted(void *data,
 
     r = cancel->op.request;
     cancel->op.cmd = NULL;
+    cancel->op.confirm = NULL;
 
     ngx_http_trifecta_finalize(r, ngx_http_trifecta_deleted_reply(r, answer));
 }

@@ -85,7 +85,6 @@ ngx_http_trifecta_durable_create(ngx_http_request_t *r)
     cln->handler = ngx_http_trifecta_durable_cleanup;
     cln->data = durable;
 
-    durable->fd = (ngx_socket_t) -1;
     durable->step = NGX_HTTP_TRIFECTA_DURABLE_FIRST;
 
     durable->waiter.handler = ngx_http_trifecta_durable_ring;

@@ -27,11 +27,13 @@
 #define NGX_HTTP_TRIFECTA_DURABLE_WAIT   2000       /* ms */
 #define NGX_HTTP_TRIFECTA_DURABLE_FIRST  100        /* ms, then twice, ... */
 
-/* A debug build of nginx takes the data of a timer for a connection. */
+/*
+ * A debug build of nginx takes the data of a timer for a connection, and so
+ * the last member of op, which is always NULL here, for its descriptor.
+ */
 
 typedef struct {
     ngx_http_trifecta_op_t        op;
-    ngx_socket_t                  fd;           /* -1 */
 
     void                        (*done)(void *data);
     void                         *data;

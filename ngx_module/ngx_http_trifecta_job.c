@@ -36,17 +36,15 @@ ngx_http_trifecta_own_job(ngx_http_request_t *r, ngx_str_t *id)
 }
 
 
-ngx_http_trifecta_redis_cmd_t *
-ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
-    const char *fn, ngx_uint_t flags,
-    ngx_http_trifecta_redis_handler_pt handler, void *data)
+/* The arguments of "fn P tenant owner id"; NULL: the shard is not there. */
+
+static ngx_http_trifecta_shard_t *
+ngx_http_trifecta_job_args(ngx_http_request_t *r, const char *call,
+    const char *fn, const char **argv, size_t *argvlen)
 {
-    size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS];
-    ngx_uint_t                      i;
-    const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_shard_t      *shard;
-    ngx_http_trifecta_redis_cmd_t  *cmd;
+    ngx_uint_t                  i;
+    ngx_http_trifecta_ctx_t    *ctx;
+    ngx_http_trifecta_shard_t  *shard;
 
     ctx = ngx_http_trifecta_get_ctx(r);
     shard = ngx_http_trifecta_job_shard(r);
@@ -71,6 +69,28 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     argv[6] = (char *) ctx->job_id.data;
     argvlen[6] = ctx->job_id.len;
 
+    return shard;
+}
+
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
+    const char *fn, ngx_uint_t flags,
+    ngx_http_trifecta_redis_handler_pt handler, void *data)
+{
+    size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_shard_t      *shard;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    shard = ngx_http_trifecta_job_args(r, call, fn, argv, argvlen);
+
+    if (shard == NULL) {
+        return NULL;
+    }
+
     cmd = ngx_http_trifecta_redis_command(shard->redis,
                                           NGX_HTTP_TRIFECTA_JOB_ARGS, argv,
                                           argvlen, flags, handler, data);
@@ -78,6 +98,25 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
     ngx_http_trifecta_redis_charge(cmd, &ctx->queue_time);
 
     return cmd;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_job_change(ngx_http_trifecta_op_t *op, const char *fn,
+    ngx_http_trifecta_redis_handler_pt handler)
+{
+    size_t                      argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    const char                 *argv[NGX_HTTP_TRIFECTA_JOB_ARGS];
+    ngx_http_trifecta_shard_t  *shard;
+
+    shard = ngx_http_trifecta_job_args(op->request, "FCALL", fn, argv,
+                                       argvlen);
+    if (shard == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_trifecta_op_change(op, shard, NGX_HTTP_TRIFECTA_JOB_ARGS,
+                                       argv, argvlen, handler);
 }
 
 

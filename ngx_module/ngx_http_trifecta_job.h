@@ -28,6 +28,13 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(
     ngx_uint_t flags, ngx_http_trifecta_redis_handler_pt handler, void *data);
 
 /*
+ * Calls a function that changes the job of the operation's request.
+ * NGX_ERROR: refused.  See ngx_http_trifecta_op_change().
+ */
+ngx_int_t ngx_http_trifecta_job_change(ngx_http_trifecta_op_t *op,
+    const char *fn, ngx_http_trifecta_redis_handler_pt handler);
+
+/*
  * 410, for one of its reasons; "lost" is the one of a genuine id that neither
  * store knows, when both have answered.
  */

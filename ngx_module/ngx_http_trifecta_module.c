@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_confirm.h"
 #include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
@@ -200,6 +201,24 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_trifecta_main_conf_t, max_jobs_per_tenant),
       &ngx_http_trifecta_bounds },
+
+    /*
+     * Syntax:   trifecta_replicas number [timeout=time];
+     * Default:  trifecta_replicas 0;
+     * Context:  http
+     *
+     * How many replicas of Redis must have a job before it is accepted; the
+     * same for a cancel and a delete.  With fewer after the timeout (500ms
+     * unless given) the answer is 504 submit_unconfirmed.  Each worker then
+     * keeps one more connection to each Redis.
+     */
+
+    { ngx_string("trifecta_replicas"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_trifecta_conf_replicas,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
 
     /*
      * Syntax:   trifecta_prefer_durable on | off;
@@ -436,6 +455,7 @@ ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
     mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
     mcf->max_waiters = NGX_CONF_UNSET;
     mcf->wait_fallback = NGX_CONF_UNSET_MSEC;
+    mcf->replicas = NGX_CONF_UNSET;
 
     return mcf;
 }
@@ -453,6 +473,7 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
     ngx_conf_init_value(mcf->max_waiters, 10000);
     ngx_conf_init_msec_value(mcf->wait_fallback, 10000);
+    ngx_conf_init_value(mcf->replicas, 0);
 
     if (mcf->wait_fallback < 100) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

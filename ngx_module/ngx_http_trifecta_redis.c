@@ -290,7 +290,7 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
     ngx_log_error(level, redis->log, 0,
                   "trifecta: Redis at %V is not available%s: %s",
                   &redis->peer.name,
-                  redis->owner ? " for messages" : "", redis->reason);
+                  redis->owner ? redis->owner->what : "", redis->reason);
 
     ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
                                   NGX_HTTP_TRIFECTA_S_ERRORS);

@@ -67,14 +67,18 @@ typedef struct ngx_http_trifecta_redis_cmd_s  ngx_http_trifecta_redis_cmd_t;
 
 
 /*
- * The reply is NULL when there was none; it belongs to the caller.  sent:
- * bytes were written at least once.  resent: written on two connections.
+ * The reply is NULL when there was none; it belongs to the caller, unless the
+ * handler of an owner's command sets "kept".  sent: bytes were written at
+ * least once.  resent: written on two connections.  unconfirmed: too few
+ * replicas have what it did (confirm.h).
  */
 
 typedef struct {
     redisReply                     *reply;
     unsigned                        sent:1;
     unsigned                        resent:1;
+    unsigned                        unconfirmed:1;
+    unsigned                        kept:1;
 } ngx_http_trifecta_redis_answer_t;
 
 typedef void (*ngx_http_trifecta_redis_handler_pt)(void *data,
@@ -89,6 +93,7 @@ typedef void (*ngx_http_trifecta_redis_handler_pt)(void *data,
  */
 
 typedef struct {
+    const char                     *what;   /* it is for, in the log */
     void                          (*ready)(void *data);
     void                          (*lost)(void *data);
     void                          (*push)(void *data, redisReply *reply);

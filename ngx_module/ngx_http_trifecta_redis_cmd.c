@@ -65,6 +65,19 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
 }
 
 
+static void
+ngx_http_trifecta_redis_init_cmd(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_cmd_t *cmd, size_t len)
+{
+    cmd->len = len;
+    cmd->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
+    cmd->started = ngx_http_trifecta_usec();
+
+    redis->ncmds++;
+    redis->bytes += len;
+}
+
+
 static ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
     const char **argv, const size_t *argvlen)
@@ -84,12 +97,7 @@ ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
         return NULL;
     }
 
-    cmd->len = len;
-    cmd->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
-    cmd->started = ngx_http_trifecta_usec();
-
-    redis->ncmds++;
-    redis->bytes += cmd->len;
+    ngx_http_trifecta_redis_init_cmd(redis, cmd, (size_t) len);
 
     return cmd;
 }
@@ -108,7 +116,9 @@ ngx_http_trifecta_redis_free_cmd(ngx_http_trifecta_redis_t *redis,
 }
 
 
-static void
+/* Whether the handler has kept the reply. */
+
+static ngx_uint_t
 ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_cmd_t *cmd, redisReply *reply)
 {
@@ -129,6 +139,8 @@ ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
         *cmd->spent += spent;
     }
 
+    ngx_memzero(&answer, sizeof(ngx_http_trifecta_redis_answer_t));
+
     answer.reply = reply;
     answer.sent = cmd->sent;
     answer.resent = cmd->resent;
@@ -141,6 +153,8 @@ ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
     if (handler) {
         handler(data, &answer);
     }
+
+    return answer.kept;
 }
 
 
@@ -154,9 +168,24 @@ ngx_http_trifecta_redis_doom(ngx_http_trifecta_redis_t *redis,
         q = ngx_queue_head(doomed);
         ngx_queue_remove(q);
 
-        ngx_http_trifecta_redis_answer(redis, ngx_http_trifecta_redis_cmd(q),
-                                       NULL);
+        (void) ngx_http_trifecta_redis_answer(redis,
+                                              ngx_http_trifecta_redis_cmd(q),
+                                              NULL);
     }
+}
+
+
+static void
+ngx_http_trifecta_redis_add_own(ngx_http_trifecta_redis_t *redis,
+    ngx_http_trifecta_redis_cmd_t *cmd,
+    ngx_http_trifecta_redis_handler_pt handler)
+{
+    cmd->own = 1;
+    redis->nown++;
+    cmd->handler = handler;
+    cmd->data = redis;
+
+    ngx_queue_insert_tail(&redis->out, &cmd->queue);
 }
 
 
@@ -167,16 +196,36 @@ ngx_http_trifecta_redis_own(ngx_http_trifecta_redis_t *redis, int argc,
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
     cmd = ngx_http_trifecta_redis_create_cmd(redis, argc, argv, NULL);
+
+    if (cmd) {
+        ngx_http_trifecta_redis_add_own(redis, cmd, handler);
+    }
+
+    return cmd;
+}
+
+
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_own_text(ngx_http_trifecta_redis_t *redis,
+    const char *text, size_t len, ngx_http_trifecta_redis_handler_pt handler)
+{
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    cmd = ngx_calloc(sizeof(ngx_http_trifecta_redis_cmd_t), redis->log);
     if (cmd == NULL) {
         return NULL;
     }
 
-    cmd->own = 1;
-    redis->nown++;
-    cmd->handler = handler;
-    cmd->data = redis;
+    cmd->buf = ngx_alloc(len, redis->log);
+    if (cmd->buf == NULL) {
+        ngx_free(cmd);
+        return NULL;
+    }
 
-    ngx_queue_insert_tail(&redis->out, &cmd->queue);
+    ngx_memcpy(cmd->buf, text, len);
+
+    ngx_http_trifecta_redis_init_cmd(redis, cmd, len);
+    ngx_http_trifecta_redis_add_own(redis, cmd, handler);
 
     return cmd;
 }
@@ -339,9 +388,12 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
             redis->readonly = 1;
         }
 
-        ngx_http_trifecta_redis_answer(redis, ngx_http_trifecta_redis_cmd(q),
-                                       reply);
-        freeReplyObject(reply);
+        if (!ngx_http_trifecta_redis_answer(redis,
+                                            ngx_http_trifecta_redis_cmd(q),
+                                            reply))
+        {
+            freeReplyObject(reply);
+        }
 
         if (redis->refused) {
             *err = (char *) redis->reason;

@@ -111,6 +111,11 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own(
     ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
     ngx_http_trifecta_redis_handler_pt handler);
 
+/* The same for one that is formatted already; the text is copied. */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own_text(
+    ngx_http_trifecta_redis_t *redis, const char *text, size_t len,
+    ngx_http_trifecta_redis_handler_pt handler);
+
 /* Another worker may have found the server back: then try now. */
 void ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis);
 

@@ -75,7 +75,7 @@ ngx_http_trifecta_redis_is_ready(ngx_http_trifecta_redis_t *redis)
 
     ngx_log_error(NGX_LOG_NOTICE, redis->log, 0,
                   "trifecta: connected to Redis at %V%s", &redis->peer.name,
-                  redis->owner ? " for messages" : "");
+                  redis->owner ? redis->owner->what : "");
 
     ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
                                   NGX_HTTP_TRIFECTA_S_CONNECTS);

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_routes.h"
 #include "ngx_http_trifecta_reply.h"
+#include "ngx_http_trifecta_shard.h"
 
 
 #define NGX_HTTP_TRIFECTA_QUERY_PATH  "/api/v1/query"
@@ -248,6 +249,38 @@ ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op)
         ngx_http_trifecta_pg_orphan(op->query);
         op->query = NULL;
     }
+
+    if (op->confirm) {
+        ngx_http_trifecta_confirm_orphan(op->confirm);
+        op->confirm = NULL;
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_op_change(ngx_http_trifecta_op_t *op,
+    ngx_http_trifecta_shard_t *shard, int argc, const char **argv,
+    const size_t *argvlen, ngx_http_trifecta_redis_handler_pt handler)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(op->request);
+
+    if (shard->confirm) {
+        op->confirm = ngx_http_trifecta_confirm_command(shard->confirm, argc,
+                                                        argv, argvlen,
+                                                        handler, op,
+                                                        &ctx->queue_time);
+        return op->confirm ? NGX_OK : NGX_ERROR;
+    }
+
+    op->cmd = ngx_http_trifecta_redis_command(shard->redis, argc, argv,
+                                              argvlen,
+                                              NGX_HTTP_TRIFECTA_REDIS_RESEND,
+                                              handler, op);
+    ngx_http_trifecta_redis_charge(op->cmd, &ctx->queue_time);
+
+    return op->cmd ? NGX_OK : NGX_ERROR;
 }
 
 

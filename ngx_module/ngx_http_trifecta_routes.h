@@ -3,6 +3,7 @@
 
 
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_confirm.h"
 #include "ngx_http_trifecta_pg.h"
 #include "ngx_http_trifecta_redis.h"
 
@@ -22,6 +23,7 @@ typedef struct {
     ngx_http_request_t              *request;
     ngx_http_trifecta_redis_cmd_t   *cmd;       /* owed by Redis, or NULL */
     ngx_http_trifecta_pg_query_t    *query;     /* owed by PostgreSQL */
+    ngx_http_trifecta_confirm_cmd_t *confirm;   /* by Redis and replicas */
 } ngx_http_trifecta_op_t;
 
 typedef ngx_int_t (*ngx_http_trifecta_route_pt)(ngx_http_request_t *r,
@@ -30,6 +32,15 @@ typedef ngx_int_t (*ngx_http_trifecta_route_pt)(ngx_http_request_t *r,
 
 /* Zeroed memory of a structure that starts with ngx_http_trifecta_op_t. */
 void *ngx_http_trifecta_op_create(ngx_http_request_t *r, size_t size);
+
+/*
+ * Sends a command that changes the queue, with RESEND; by the way that
+ * replicas confirm, where trifecta_replicas says so.  data is the operation;
+ * the handler clears both its pointers.  NGX_ERROR: refused.
+ */
+ngx_int_t ngx_http_trifecta_op_change(ngx_http_trifecta_op_t *op,
+    ngx_http_trifecta_shard_t *shard, int argc, const char **argv,
+    const size_t *argvlen, ngx_http_trifecta_redis_handler_pt handler);
 
 /* What the stores owe is not wanted any more. */
 void ngx_http_trifecta_op_cancel(ngx_http_trifecta_op_t *op);

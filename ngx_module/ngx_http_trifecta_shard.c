@@ -20,6 +20,14 @@ ngx_http_trifecta_shard_create(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
+    if (mcf->replicas > 0) {
+        shard->confirm = ngx_http_trifecta_confirm_create(cycle, mcf, shard);
+
+        if (shard->confirm == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     return ngx_http_trifecta_cache_listen(cycle, mcf, shard);
 }
 
@@ -73,6 +81,7 @@ ngx_http_trifecta_shards_destroy(ngx_http_trifecta_worker_t *worker)
         shard = &worker->shards[i];
 
         ngx_http_trifecta_subscriber_destroy(shard->subscriber);
+        ngx_http_trifecta_confirm_destroy(shard->confirm);
         ngx_http_trifecta_redis_destroy(shard->redis);
     }
 }

@@ -3,6 +3,7 @@
 
 
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_confirm.h"
 #include "ngx_http_trifecta_redis.h"
 #include "ngx_http_trifecta_subscriber.h"
 
@@ -10,8 +11,9 @@
 /*
  * The queue is made of shards: shard i is what lies under {trifecta:i} on the
  * i-th server of trifecta_redis.  A worker has two connections to each, one
- * for the commands of requests and the subscriber's, and what becomes of
- * those of one shard concerns no other.
+ * for the commands of requests and the subscriber's, and with
+ * trifecta_replicas a third one for what replicas must confirm.  What becomes
+ * of those of one shard concerns no other.
  *
  * A new job goes to the shard of its tenant, and so do the limits that are
  * counted; whatever is about a job that there is goes to the shard in its id.
@@ -26,6 +28,7 @@ struct ngx_http_trifecta_shard_s {
     char                               prefix[TF_KEY_PREFIX_MAX];
     ngx_http_trifecta_server_t        *server;      /* configured */
     ngx_http_trifecta_redis_t         *redis;
+    ngx_http_trifecta_confirm_t       *confirm;     /* or NULL */
     ngx_http_trifecta_subscriber_t    *subscriber;
     ngx_http_trifecta_cache_worker_t  *cache;       /* or NULL */
 };

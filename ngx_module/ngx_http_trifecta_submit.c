@@ -21,7 +21,8 @@
  * no store.  Then one FCALL decides; it is sent again once, with the same
  * id, when its connection breaks before the reply.  A failure is
  *   503  when no byte of it has left: it did not happen
- *   504  when some have: nobody knows, and the Location says where to look
+ *   504  when some have: nobody knows, and the Location says where to look;
+ *        also when the job is there and too few replicas have it
  *
  * What came before with the same Idempotency-Key is answered by idem.c, what
  * is beyond a limit by limit.c.
@@ -60,13 +61,12 @@ typedef enum {
 
 
 static ngx_int_t
-ngx_http_trifecta_unconfirmed(ngx_http_request_t *r,
-    ngx_http_trifecta_submit_t *submit)
+ngx_http_trifecta_unconfirmed(ngx_http_request_t *r, ngx_str_t *path,
+    const char *what)
 {
     ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_UNCONFIRMED);
 
-    if (ngx_http_trifecta_header(r, "Location", submit->path.data,
-                                 submit->path.len)
+    if (ngx_http_trifecta_header(r, "Location", path->data, path->len)
         != NGX_OK
         || ngx_http_trifecta_header_lit(r, "X-Should-Retry", "false")
            != NGX_OK)
@@ -75,9 +75,55 @@ ngx_http_trifecta_unconfirmed(ngx_http_request_t *r,
     }
 
     return ngx_http_trifecta_error(r, TF_E_SUBMIT_UNCONFIRMED, NULL,
-                                   "the queue has not confirmed the job: "
-                                   "look at the Location before you send it "
-                                   "again");
+                                   "%s confirmed the job: look at the "
+                                   "Location before you send it again", what);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_no_reply(ngx_http_request_t *r,
+    ngx_http_trifecta_submit_t *submit)
+{
+    return ngx_http_trifecta_unconfirmed(r, &submit->path,
+                                         "the queue has not");
+}
+
+
+/* The job is in the queue, but a failover of Redis could lose it. */
+
+static ngx_int_t
+ngx_http_trifecta_no_replicas(ngx_http_request_t *r, ngx_str_t *path)
+{
+    return ngx_http_trifecta_unconfirmed(r, path, "the queue has the job, but "
+                                                  "too few of its replicas "
+                                                  "have");
+}
+
+
+/*
+ * An earlier request made the job.  Its own 504 must not become a 202 by a
+ * repetition, so the replicas have to confirm that, too.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_submit_replay(ngx_http_request_t *r, redisReply *id,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    ngx_str_t  name, path;
+
+    if (!answer->unconfirmed) {
+        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_REPLAYED);
+        return ngx_http_trifecta_replay(r, id->str, id->len);
+    }
+
+    name.data = (u_char *) id->str;
+    name.len = id->len;
+
+    if (ngx_http_trifecta_job_path(r, &name, &path) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_trifecta_no_replicas(r, &path);
 }
 
 
@@ -105,7 +151,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
 
     if (reply == NULL) {
         return answer->sent
-               ? ngx_http_trifecta_unconfirmed(r, submit)
+               ? ngx_http_trifecta_no_reply(r, submit)
                : ngx_http_trifecta_unavailable(r, "the queue cannot be "
                                                   "reached");
     }
@@ -119,7 +165,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         /* it was not executed now, but maybe the first time */
 
         if (answer->resent) {
-            return ngx_http_trifecta_unconfirmed(r, submit);
+            return ngx_http_trifecta_no_reply(r, submit);
         }
 
         if (ngx_http_trifecta_resp_error(reply, "OOM")) {
@@ -137,6 +183,10 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         && reply->elements >= 4)
     {
         ngx_http_trifecta_fault(r, submit, answered);
+
+        if (answer->unconfirmed) {
+            return ngx_http_trifecta_no_replicas(r, &submit->path);
+        }
 
         ms = ngx_http_trifecta_resp_int(reply->element[2]);
         live = ngx_http_trifecta_resp_int(reply->element[3]);
@@ -156,9 +206,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
         && reply->elements >= 2
         && reply->element[1]->type == REDIS_REPLY_STRING)
     {
-        ngx_http_trifecta_outcome(r, NGX_HTTP_TRIFECTA_M_SUBMIT_REPLAYED);
-        return ngx_http_trifecta_replay(r, reply->element[1]->str,
-                                        reply->element[1]->len);
+        return ngx_http_trifecta_submit_replay(r, reply->element[1], answer);
     }
 
     if (ngx_http_trifecta_resp_is(reply, 0, "CONFLICT")) {
@@ -198,7 +246,7 @@ ngx_http_trifecta_submit_answer(ngx_http_request_t *r,
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "trifecta: an unexpected reply to a submit");
 
-    return ngx_http_trifecta_unconfirmed(r, submit);
+    return ngx_http_trifecta_no_reply(r, submit);
 }
 
 
@@ -213,6 +261,7 @@ ngx_http_trifecta_submitted(void *data,
 
     r = submit->op.request;
     submit->op.cmd = NULL;
+    submit->op.confirm = NULL;
 
     rc = ngx_http_trifecta_submit_answer(r, submit, answer);
 
@@ -396,15 +445,12 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
 
     ngx_http_trifecta_fault(r, submit, before);
 
-    submit->op.cmd = ngx_http_trifecta_redis_command(shard->redis, argc,
-                                       argv, argvlen,
-                                       NGX_HTTP_TRIFECTA_REDIS_RESEND,
-                                       ngx_http_trifecta_submitted, submit);
+    rc = ngx_http_trifecta_op_change(&submit->op, shard, argc, argv, argvlen,
+                                     ngx_http_trifecta_submitted);
 
     ngx_http_trifecta_fault_sent(submit->op.cmd, submit);
-    ngx_http_trifecta_redis_charge(submit->op.cmd, &ctx->queue_time);
 
-    if (submit->op.cmd == NULL) {
+    if (rc != NGX_OK) {
         return ngx_http_trifecta_unavailable(r, "the queue cannot be "
                                                 "reached");
     }

@@ -10,6 +10,7 @@ static void ngx_http_trifecta_subscriber_push(void *data, redisReply *reply);
 
 
 static const ngx_http_trifecta_redis_owner_t  ngx_http_trifecta_subscriber = {
+    " for messages",
     ngx_http_trifecta_subscriber_ready,
     ngx_http_trifecta_subscriber_lost,
     ngx_http_trifecta_subscriber_push

@@ -37,8 +37,10 @@
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
  *   P:inv               for caches: the id of a deleted job, or "<" and an id:
  *                       all jobs with a smaller one have left PostgreSQL
+ *   P:ack               for nobody: nginx sends to it before WAIT, so that it
+ *                       covers what others have written (trifecta_replicas)
  *
- * Only the function library writes them (migrations/redis/trifecta_v1/
+ * Only the function library writes keys (migrations/redis/trifecta_v1/
  * documents each function's arguments and answers).
  */
 

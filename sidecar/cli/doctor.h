@@ -6,7 +6,7 @@
 
 #include "base/conf.h"
 #include "db/pg.h"
-#include "queue/durability.h"
+#include "queue/redis.h"
 
 
 /*
@@ -36,7 +36,8 @@ typedef struct {
     tf_finding_t       *list;
     size_t              n;
     tf_doctor_level_t   worst;
-    char                where[16];  /* "shard 1: ", in front of what is found */
+    long                pg_epoch;   /* newest epoch in PostgreSQL; -1: none,
+                                       -2: not known */
 } tf_doctor_t;
 
 
@@ -53,8 +54,8 @@ void tf_doctor_pg(tf_doctor_t *d);
 void tf_doctor_redis(tf_doctor_t *d);
 void tf_doctor_edge(tf_doctor_t *d);
 
-/* Whether a store keeps what it accepts, as the configuration wants it. */
-void tf_doctor_durability(tf_doctor_t *d, const tf_durability_t *found);
+/* Whether what Redis accepts survives a crash of Redis or of the machine. */
+void tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis);
 
 /* The difference of a clock to this host's; ms is what it shows. */
 void tf_doctor_clock(tf_doctor_t *d, const char *what, int64_t ms);
