@@ -176,7 +176,7 @@ $metric{"trifecta_worker_$_"} = 1 for $sidecar =~ /_gauge\(\w+, "(\w+)"/g;
 
 ($counters) = $sidecar =~ /define TF_QUEUE_HISTOGRAMS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_worker_$_"} = 1 for $counters =~ /X\(\w+, \w+, "(\w+)"/g;
-$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:queue|build|shard)_\w+)",/g;
+$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:(?:queue|build|shard|durability|library|rebuilds|reconcile|reconciled)_\w+|adopted))",/g;
 
 my ($gauges) = $sidecar =~ /tf_metrics_gauges\[\] = \{(.*?)\n\};/s;
 for my $name ($gauges =~ /\{ "\w+", "(\w+)", /g) {

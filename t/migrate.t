@@ -296,40 +296,40 @@ admin('DROP DATABASE other');
 my $open = $t->sql('queue', "SELECT count(*) FROM trifecta.job
     WHERE state = 'queued'")->[0][0];
 is($open, 1, 'a job is open');
+$t->sql('queue', "UPDATE trifecta.job SET request = '{\"query\": \"x\"}'");
 $t->redis('FLUSHALL');
-($rc, $out, $err) = migrate();
-is($rc, 1, 'an_emptied_redis_is_refused');
-like($err, qr/knows its epoch 1.*open in PostgreSQL: 1.*--new-epoch/s,
-    'with what happened, the jobs that are open, and what to do');
-is($t->redis('EXISTS', "$P:meta"), 0, 'and stays without an epoch');
 ($rc, $out, $err) = $t->run('doctor');
-like($out, qr/^FAIL  queue .*NOTREADY.*emptied.*--new-epoch/m,
-    'doctor explains it too');
-($rc, $out) = migrate('--new-epoch', '--dry-run');
-like($out, qr/would end 1 open jobs.*would start epoch 2/s,
-    'a dry run says what a new epoch means');
-is($t->sql('queue', 'SELECT state FROM trifecta.job')->[0][0], 'queued',
-    'and does nothing');
-($rc, $out) = migrate('--new-epoch');
-is($rc, 0, 'a new epoch is started knowingly');
-is_deeply($t->sql('queue', "SELECT state, error->>'code', finished IS NOT NULL
-    FROM trifecta.job"), [['failed', 'queue_lost', 1]],
-    'its_open_jobs_end_as_failed_with_queue_lost');
-is($t->redis('HGET', "$P:meta", 'epoch'), 2, 'Redis has epoch 2');
-($rc, $out) = migrate('--new-epoch');
+like($out, qr/^FAIL  queue .*NOTREADY.*epoch 1.*emptied.*trifecta migrate/m,
+    'doctor_says_of_an_emptied_redis_what_mends_it');
+($rc, $out) = migrate('--dry-run');
+like($out, qr/would start epoch 2 of the queue: .*emptied/,
+    'a dry run says that a new epoch is needed, and why');
+is($t->redis('EXISTS', "$P:meta"), 0, 'and does nothing');
+($rc, $out, $err) = migrate();
+is($rc, 0, 'an_emptied_redis_gets_a_new_epoch') or diag $err;
+like($out, qr/rebuilding.*emptied.*started epoch 2 .*restored 1/s,
+    'and_says_what_came_back');
+is_deeply($t->sql('queue', 'SELECT state FROM trifecta.job'), [['queued']],
+    'the job is open as before');
+is($t->redis('HGET', "$P:j:$id", 'state'), 'queued', 'and waits in Redis');
+is($t->redis('HGET', "$P:meta", 'epoch'), 2, 'which has epoch 2');
+is_deeply(admin('SELECT epoch FROM trifecta.epoch ORDER BY 1'), [[1], [2]],
+    'PostgreSQL too');
+($rc, $out) = migrate();
 like($out, qr/^nothing to do:/, 'asked again there is nothing to do');
 
-# Redis of another database
+# Redis of another installation
 
 admin('CREATE DATABASE other');
-$t->redis('ZADD', "$P:live", 1, $id);
+my $before = join ' ', sort @{ $t->redis('KEYS', '*') };
 ($rc, $out, $err) = migrate({ env => { database('other') } });
-is($rc, 1, 'a_redis_with_jobs_that_another_database_knows_is_refused');
-like($err, qr/epoch 2 and 1 open jobs.*do not belong together/s,
-    'and says so');
-($rc, $out) = migrate({ env => { database('other') } }, '--adopt-epoch');
-is($rc, 0, 'but can be adopted knowingly');
-is(count_in('other', 'SELECT epoch FROM trifecta.epoch'), 2, 'with its epoch');
+is($rc, 1, 'a_redis_of_another_installation_is_refused');
+my ($ours, $theirs) = (count_in('other', 'SELECT id FROM trifecta.install'),
+                       admin('SELECT id FROM trifecta.install')->[0][0]);
+like($err, qr/another installation \($theirs; ours is $ours\).*left alone.*redis_url/s,
+    'with both names and what to do');
+is(join(' ', sort @{ $t->redis('KEYS', '*') }), $before, 'and left alone');
+is($t->redis('HGET', "$P:meta", 'epoch'), 2, 'with its epoch');
 $t->redis('FLUSHALL');
 admin('DROP DATABASE other');
 

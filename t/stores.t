@@ -153,6 +153,7 @@ ended_once('once', $running);
 ok($t->wait_for(sub { $t->redis('ZCARD', "$P:live") == 0
                       && $t->redis('XLEN', "$P:acc") == 0 }, 20),
     'nothing is open');
+$t->stop('sidecar', $_) for 0, 1;       # or it would be rebuilt at once
 $t->redis('FLUSHALL');
 my $res = $t->post('/api/v1/query', { query => 'say=x', model => 'test' });
 is($res->{status}, 503, 'an_emptied_redis_accepts_nothing');

@@ -45,6 +45,7 @@ void tf_metrics_write(tf_metrics_t *metrics, tf_buf_t *out);
 void tf_metrics_head(tf_buf_t *out, const char *name, const char *type,
     const char *what);
 void tf_metrics_of_queue(tf_metrics_t *metrics, tf_buf_t *out);
+void tf_metrics_of_keepers(tf_queue_t *queue, tf_buf_t *out);
 
 
 #endif /* TF_API_METRICS_H */

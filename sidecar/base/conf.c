@@ -83,6 +83,23 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->retention != 0 && conf->retention < TF_CONF_DAY) {
         why = "retention must be at least 1d, or 0 to keep jobs for ever";
 
+    } else if (conf->reconcile < 100 || conf->reconcile > TF_CONF_DAY) {
+        why = "reconcile must be between 100ms and 1d";
+
+    } else if (strcmp(conf->durability, "fast") != 0
+               && strcmp(conf->durability, "durable") != 0
+               && strcmp(conf->durability, "replicated") != 0)
+    {
+        why = "durability must be fast, durable or replicated";
+
+    } else if (strcmp(conf->durability_check, "strict") != 0
+               && strcmp(conf->durability_check, "warn") != 0)
+    {
+        why = "durability_check must be strict or warn";
+
+    } else if (conf->replicas < 1 || conf->replicas > 16) {
+        why = "replicas must be between 1 and 16";
+
     } else if (conf->answer_threshold > 1) {
         why = "answer_threshold must be between 0 and 1";
     }

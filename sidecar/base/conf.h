@@ -71,6 +71,14 @@
       "how long a claimed job survives without a heartbeat")                  \
     X(MS,   heartbeat,              "10s",                                    \
       "time between heartbeats; at most a third of the lease")                \
+    X(MS,   reconcile,              "30s",                                    \
+      "how often the stores are compared, job by job")                        \
+    X(STR,  durability,             "durable",                                \
+      "what Redis must keep: fast, durable or replicated")                    \
+    X(NUM,  replicas,               "1",                                      \
+      "of Redis, with durability = replicated")                               \
+    X(STR,  durability_check,       "strict",                                 \
+      "strict: weaker stores accept nothing; warn: it is only logged")        \
     X(MS,   drain_timeout,          "30s",                                    \
       "after SIGTERM: how long running jobs may go on")                       \
     X(MS,   retention,              "30d",                                    \

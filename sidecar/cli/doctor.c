@@ -50,6 +50,8 @@ tf_doctor_add(tf_doctor_t *d, tf_doctor_level_t level, const char *what,
         d->worst = level;
     }
 
+    tf_buf_puts(&text, d->where);
+
     va_start(ap, fmt);
     tf_buf_vprintf(&text, fmt, ap);
     va_end(ap);
@@ -185,7 +187,6 @@ tf_cli_doctor(int argc, char **argv)
     }
 
     d.conf = &conf;
-    d.pg_epoch = -2;
 
     tf_doctor_add(&d, TF_DOCTOR_OK, "program", NULL, "trifecta %s, schemas "
                   "PostgreSQL %d and Redis %d", TF_VERSION, TF_PG_SCHEMA,

@@ -6,7 +6,7 @@
 
 #include "base/conf.h"
 #include "db/pg.h"
-#include "queue/redis.h"
+#include "queue/durability.h"
 
 
 /*
@@ -36,8 +36,7 @@ typedef struct {
     tf_finding_t       *list;
     size_t              n;
     tf_doctor_level_t   worst;
-    long                pg_epoch;   /* newest epoch in PostgreSQL; -1: none,
-                                       -2: not known */
+    char                where[16];  /* "shard 1: ", in front of what is found */
 } tf_doctor_t;
 
 
@@ -54,8 +53,8 @@ void tf_doctor_pg(tf_doctor_t *d);
 void tf_doctor_redis(tf_doctor_t *d);
 void tf_doctor_edge(tf_doctor_t *d);
 
-/* Whether what Redis accepts survives a crash of Redis or of the machine. */
-void tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis);
+/* Whether a store keeps what it accepts, as the configuration wants it. */
+void tf_doctor_durability(tf_doctor_t *d, const tf_durability_t *found);
 
 /* The difference of a clock to this host's; ms is what it shows. */
 void tf_doctor_clock(tf_doctor_t *d, const char *what, int64_t ms);

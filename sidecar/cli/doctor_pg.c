@@ -47,16 +47,7 @@ static const tf_doctor_rule_t  tf_doctor_rules[] = {
           "AND relname NOT IN ('epoch', 'install', 'shard', "
           "'flyway_schema_history')",
       "forced on every table with somebody's data",
-      "ALTER TABLE ... ENABLE and FORCE ROW LEVEL SECURITY", TF_DOCTOR_FAIL },
-
-    { "PostgreSQL durability",
-      "SELECT format('%s = %s', name, setting) FROM pg_settings "
-      "WHERE name = 'fsync' AND setting <> 'on' "
-          "OR name = 'full_page_writes' AND setting <> 'on' "
-          "OR name = 'synchronous_commit' AND setting = 'off'",
-      "fsync, full_page_writes and synchronous_commit are on",
-      "switch it on: a power cut loses stored answers or the whole database",
-      TF_DOCTOR_WARN },
+      "ALTER TABLE ... ENABLE and FORCE ROW LEVEL SECURITY", TF_DOCTOR_FAIL }
 };
 
 #define TF_DOCTOR_NRULES                                                      \
@@ -212,20 +203,20 @@ tf_doctor_migrations(tf_doctor_t *d, tf_pg_t *pg)
 
 
 static void
-tf_doctor_pg_epoch(tf_doctor_t *d, tf_pg_t *pg)
+tf_doctor_pg_keeps(tf_doctor_t *d, tf_pg_t *pg)
 {
-    PGresult  *res;
+    tf_durability_t  found;
 
-    if (tf_pg_query(pg, &res, 0, "SELECT max(epoch) FROM trifecta.epoch "
-                    "WHERE shard = 0", 0, NULL)
-        != TF_PG_OK)
-    {
+    memset(&found, 0, sizeof(found));
+
+    if (tf_durability_pg(&found, pg) != 0) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "PostgreSQL durability",
+                      "see PostgreSQL's log", "cannot be checked: %s",
+                      pg->err);
         return;
     }
 
-    d->pg_epoch = PQgetisnull(res, 0, 0)
-                  ? -1 : strtol(PQgetvalue(res, 0, 0), NULL, 10);
-    PQclear(res);
+    tf_doctor_durability(d, &found);
 }
 
 
@@ -266,11 +257,12 @@ tf_doctor_pg(tf_doctor_t *d)
         tf_doctor_versions(d, &login.pg);
         tf_doctor_roles(d, &login.pg);
         tf_doctor_migrations(d, &login.pg);
-        tf_doctor_pg_epoch(d, &login.pg);
 
         for (k = 0; k < TF_DOCTOR_NRULES; k++) {
             tf_doctor_rule(d, &login.pg, &tf_doctor_rules[k]);
         }
+
+        tf_doctor_pg_keeps(d, &login.pg);
     }
 
     tf_roles_logout(&login);

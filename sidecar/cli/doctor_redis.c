@@ -6,94 +6,75 @@
 
 #include "base/clock.h"
 #include "cli/doctor.h"
+#include "queue/durability.h"
 #include "queue/library.h"
+#include "queue/look.h"
+#include "queue/redis_url.h"
 
 
-#define TF_DOCTOR_PREFIX   "{trifecta:0}"
 #define TF_DOCTOR_SEEN_MS  60000
 
 #define TF_DOCTOR_MIGRATE  "run \"trifecta migrate\""
 
 
-/* A line "name:value" of INFO; "" when it has none. */
+/* A line of INFO; "" when it has none. */
 
 static void
 tf_doctor_info(tf_redis_t *redis, const char *section, const char *name,
     char *value, size_t size)
 {
-    size_t       len;
-    const char  *p;
     redisReply  *reply;
-
-    value[0] = '\0';
-    len = strlen(name);
 
     reply = tf_redis_command(redis, 0, "INFO", section, NULL);
-
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
-        freeReplyObject(reply);
-        return;
-    }
-
-    for (p = reply->str; p != NULL; p = strchr(p, '\n')) {
-        p += *p == '\n';
-
-        if (strncmp(p, name, len) == 0 && p[len] == ':') {
-            p += len + 1;
-            (void) snprintf(value, size, "%.*s", (int) strcspn(p, "\r\n"), p);
-            break;
-        }
-    }
-
+    tf_info_value(reply != NULL && reply->type == REDIS_REPLY_STRING
+                  ? reply->str : "", name, value, size);
     freeReplyObject(reply);
 }
 
 
-/* A parameter of Redis; "" when we may not see it. */
-
-static void
-tf_doctor_config(tf_redis_t *redis, const char *name, char *value,
-    size_t size)
-{
-    redisReply  *reply;
-
-    reply = tf_redis_command(redis, 0, "CONFIG", "GET", name, NULL);
-    (void) snprintf(value, size, "%s", tf_reply_str(reply, 1));
-    freeReplyObject(reply);
-}
-
-
-static void
-tf_doctor_setting(tf_doctor_t *d, const char *what, const char *found,
-    const char *wanted, const char *mend)
-{
-    if (found[0] == '\0') {
-        tf_doctor_add(d, TF_DOCTOR_WARN, what, mend, "may not be read here");
-        return;
-    }
-
-    tf_doctor_add(d, strcmp(found, wanted) == 0 ? TF_DOCTOR_OK
-                                                : TF_DOCTOR_WARN,
-                  what, mend, "%s", found);
-}
-
+/* The findings of queue/durability.h. */
 
 void
-tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis)
+tf_doctor_durability(tf_doctor_t *d, const tf_durability_t *found)
 {
-    char  value[64];
+    unsigned                        i;
+    tf_doctor_level_t               level;
+    const tf_durability_finding_t  *f;
 
-    tf_doctor_info(redis, "persistence", "aof_enabled", value, sizeof(value));
-    tf_doctor_setting(d, "Redis appendonly",
-                      strcmp(value, "1") == 0 ? "yes"
-                      : value[0] ? "no" : "", "yes",
-                      "set \"appendonly yes\": without it every accepted job "
-                      "is lost when Redis crashes");
+    for (i = 0; i < found->n; i++) {
+        f = &found->list[i];
 
-    tf_doctor_config(redis, "appendfsync", value, sizeof(value));
-    tf_doctor_setting(d, "Redis appendfsync", value, "always",
-                      "set \"appendfsync always\": otherwise a power cut "
-                      "loses about a second of accepted jobs");
+        level = f->level == TF_DURABILITY_KEEPS ? TF_DOCTOR_OK
+                : f->level == TF_DURABILITY_WEAK
+                  && tf_durability_strict(d->conf) ? TF_DOCTOR_FAIL
+                : TF_DOCTOR_WARN;
+
+        tf_doctor_add(d, level, f->what, f->mend, "%s%s%s%s", f->found,
+                      level == TF_DOCTOR_FAIL ? ", less than \"durability = "
+                      : "",
+                      level == TF_DOCTOR_FAIL ? d->conf->durability : "",
+                      level == TF_DOCTOR_FAIL ? "\": nothing is accepted"
+                      : "");
+    }
+}
+
+
+static void
+tf_doctor_keeps(tf_doctor_t *d, tf_redis_t *redis)
+{
+    char             value[64];
+    tf_durability_t  found;
+
+    memset(&found, 0, sizeof(found));
+
+    if (tf_durability_redis(&found, d->conf, redis) != 0) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis durability",
+                      "look at redis_url and at the rights of its user", "%s",
+                      redis->err);
+        return;
+    }
+
+    tf_doctor_durability(d, &found);
 
     tf_doctor_info(redis, "persistence", "aof_last_write_status", value,
                    sizeof(value));
@@ -102,11 +83,6 @@ tf_doctor_durability(tf_doctor_t *d, tf_redis_t *redis)
                       "free the disk that Redis writes to",
                       "the append-only file could not be written (%s)", value);
     }
-
-    tf_doctor_info(redis, "memory", "maxmemory_policy", value, sizeof(value));
-    tf_doctor_setting(d, "Redis maxmemory-policy", value, "noeviction",
-                      "set \"maxmemory-policy noeviction\": otherwise a full "
-                      "Redis throws jobs away");
 
     tf_doctor_info(redis, "memory", "maxmemory", value, sizeof(value));
     tf_doctor_add(d, strcmp(value, "0") == 0 ? TF_DOCTOR_WARN : TF_DOCTOR_OK,
@@ -163,64 +139,95 @@ tf_doctor_library(tf_doctor_t *d, tf_redis_t *redis)
 }
 
 
-static void
-tf_doctor_epoch(tf_doctor_t *d, tf_redis_t *redis)
+static int
+tf_doctor_paused(tf_redis_t *redis, const char *prefix)
 {
-    long         epoch;
+    int          paused;
+    char         key[TF_KEY_PREFIX_MAX + 8];
     redisReply  *reply;
-    const char  *schema;
 
-    reply = tf_redis_command(redis, 0, "HMGET", TF_DOCTOR_PREFIX ":meta",
-                             "epoch", "schema", "paused", NULL);
+    (void) snprintf(key, sizeof(key), "%s:meta", prefix);
+    reply = tf_redis_command(redis, 0, "HEXISTS", key, "paused", NULL);
+    paused = reply != NULL && reply->type == REDIS_REPLY_INTEGER
+             && reply->integer == 1;
+    freeReplyObject(reply);
 
-    epoch = strtol(tf_reply_str(reply, 0), NULL, 10);
-    schema = tf_reply_str(reply, 1);
+    return paused;
+}
 
-    if (tf_reply_len(reply) != 3) {
+
+static void
+tf_doctor_queue(tf_doctor_t *d, tf_redis_t *redis, const char *prefix,
+    unsigned shard)
+{
+    int                 known;
+    tf_pg_t             pg;
+    tf_look_t           look;
+    const char         *why;
+    tf_look_verdict_t   verdict;
+
+    if (tf_look_redis(&look, redis, prefix) != 0) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
                       "look at redis_url and at the rights of its user",
-                      "%s", reply && reply->type == REDIS_REPLY_ERROR
-                            ? reply->str : redis->err);
+                      "%s", redis->err);
+        return;
+    }
 
-    } else if (epoch == 0 && d->pg_epoch > 0) {
+    /* one that is away has been said; then Redis alone must do */
+
+    tf_pg_init(&pg, d->conf, TF_PG_QUEUE);
+    known = tf_look_pg(&look, &pg, shard) == 0;
+    tf_pg_close(&pg);
+
+    why = "Redis was restarted, failed over or is another one";
+    verdict = known ? tf_look_verdict(&look, &why)
+              : tf_look_adopted(&look) ? TF_LOOK_WHOLE : TF_LOOK_REBUILD;
+
+    if (verdict == TF_LOOK_FOREIGN) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
-                      "bring back Redis' data (append-only file, backup, the "
-                      "right redis_url) and restart it; if it is gone, "
-                      "\"trifecta migrate --new-epoch\" ends the open jobs "
-                      "as failed and starts an empty queue",
-                      "NOTREADY: Redis holds no queue, but PostgreSQL knows "
-                      "its epoch %ld: Redis was emptied, lost its data or is "
-                      "another one; nothing is accepted (503)", d->pg_epoch);
+                      "correct redis_url, or use another database of "
+                      "PostgreSQL or an empty Redis",
+                      "%s (%s; ours is %s)", why, look.install,
+                      look.pg_install);
 
-    } else if (epoch == 0) {
+    } else if (look.epoch && strcmp(look.schema, TF_REDIS_SCHEMA_STR) != 0) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
+                      "run the same release everywhere",
+                      "the queue has schema \"%s\", this program needs "
+                      TF_REDIS_SCHEMA_STR, look.schema);
+
+    } else if (look.epoch == 0 && known && look.pg_epoch) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
+                      "start \"trifecta serve\" or run \"trifecta migrate\": "
+                      "what PostgreSQL knows is put back",
+                      "NOTREADY: Redis holds no queue, but PostgreSQL knows "
+                      "its epoch %lld: Redis was emptied, lost its data or "
+                      "is another one; nothing is accepted (503)",
+                      (long long) look.pg_epoch);
+
+    } else if (look.epoch == 0) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "queue", TF_DOCTOR_MIGRATE,
                       "NOTREADY: Redis holds no queue yet; nothing is "
                       "accepted (503)");
 
-    } else if (strcmp(schema, TF_REDIS_SCHEMA_STR) != 0) {
+    } else if (verdict != TF_LOOK_WHOLE) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
-                      "run the same release everywhere",
-                      "the queue has schema \"%.16s\", this program needs "
-                      TF_REDIS_SCHEMA_STR, schema);
+                      "start \"trifecta serve\", which compares both stores "
+                      "and says in its log what keeps it from that",
+                      "epoch %lld, not adopted: %s; nothing is accepted "
+                      "(503)", (long long) look.epoch, why);
 
-    } else if (d->pg_epoch != -2 && d->pg_epoch != epoch) {
-        tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
-                      TF_DOCTOR_MIGRATE ", which explains what can be done",
-                      "Redis has epoch %ld, PostgreSQL %ld: they do not "
-                      "belong together", epoch,
-                      d->pg_epoch < 0 ? 0 : d->pg_epoch);
-
-    } else if (tf_reply_str(reply, 2)[0]) {
+    } else if (tf_doctor_paused(redis, prefix)) {
         tf_doctor_add(d, TF_DOCTOR_WARN, "queue",
-                      "delete the field \"paused\" of " TF_DOCTOR_PREFIX
-                      ":meta in Redis", "epoch %ld, paused: nothing is "
-                      "accepted (503)", epoch);
+                      "delete the field \"paused\" of the shard's hash "
+                      "{trifecta:<shard>}:meta in Redis", "epoch %lld, "
+                      "paused: nothing is accepted (503)",
+                      (long long) look.epoch);
 
     } else {
-        tf_doctor_add(d, TF_DOCTOR_OK, "queue", NULL, "epoch %ld", epoch);
+        tf_doctor_add(d, TF_DOCTOR_OK, "queue", NULL, "epoch %lld",
+                      (long long) look.epoch);
     }
-
-    freeReplyObject(reply);
 }
 
 
@@ -240,18 +247,19 @@ tf_doctor_count(tf_redis_t *redis, const char *command, const char *key,
 
 
 static void
-tf_doctor_work(tf_doctor_t *d, tf_redis_t *redis, int64_t now)
+tf_doctor_work(tf_doctor_t *d, tf_redis_t *redis, const char *prefix,
+    int64_t now)
 {
-    char     since[24];
+    char     since[24], key[TF_KEY_PREFIX_MAX + 8];
     int64_t  live, workers;
 
     (void) snprintf(since, sizeof(since), "%lld",
                     (long long) (now - TF_DOCTOR_SEEN_MS));
 
-    live = tf_doctor_count(redis, "ZCARD", TF_DOCTOR_PREFIX ":live", NULL,
-                           NULL);
-    workers = tf_doctor_count(redis, "ZCOUNT", TF_DOCTOR_PREFIX ":wk", since,
-                              "+inf");
+    (void) snprintf(key, sizeof(key), "%s:live", prefix);
+    live = tf_doctor_count(redis, "ZCARD", key, NULL, NULL);
+    (void) snprintf(key, sizeof(key), "%s:wk", prefix);
+    workers = tf_doctor_count(redis, "ZCOUNT", key, since, "+inf");
 
     if (live < 0 || workers < 0) {
         return;
@@ -263,15 +271,16 @@ tf_doctor_work(tf_doctor_t *d, tf_redis_t *redis, int64_t now)
 }
 
 
-void
-tf_doctor_redis(tf_doctor_t *d)
+static void
+tf_doctor_shard(tf_doctor_t *d, const char *url, unsigned shard)
 {
-    char         value[64];
+    char         value[64], prefix[TF_KEY_PREFIX_MAX];
     int64_t      now;
     redisReply  *reply;
     tf_redis_t   redis;
 
-    tf_redis_init(&redis, d->conf, d->conf->redis_url, TF_DOCTOR_PREFIX, 0);
+    (void) snprintf(prefix, sizeof(prefix), TF_KEY_PREFIX_FMT, shard);
+    tf_redis_init(&redis, d->conf, url, prefix, 0);
 
     if (tf_redis_connect(&redis) != 0) {
         tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis",
@@ -301,12 +310,38 @@ tf_doctor_redis(tf_doctor_t *d)
     tf_doctor_add(d, strtol(value, NULL, 10) < 7 ? TF_DOCTOR_FAIL
                                                  : TF_DOCTOR_OK,
                   "Redis", "use Redis 7.0 or newer", "%s at %s", value,
-                  d->conf->redis_url);
+                  url);
 
     tf_doctor_library(d, &redis);
-    tf_doctor_epoch(d, &redis);
-    tf_doctor_work(d, &redis, now);
-    tf_doctor_durability(d, &redis);
+    tf_doctor_queue(d, &redis, prefix, shard);
+    tf_doctor_work(d, &redis, prefix, now);
+    tf_doctor_keeps(d, &redis);
 
     tf_redis_close(&redis);
+}
+
+
+void
+tf_doctor_redis(tf_doctor_t *d)
+{
+    char              err[512];
+    unsigned          i;
+    tf_redis_urls_t   urls;
+
+    if (tf_redis_urls(&urls, d->conf->redis_url, err, sizeof(err)) != 0) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "Redis", "correct redis_url", "%s",
+                      err);
+        return;
+    }
+
+    for (i = 0; i < urls.n; i++) {
+        if (urls.n > 1) {
+            (void) snprintf(d->where, sizeof(d->where), "shard %u: ", i);
+        }
+
+        tf_doctor_shard(d, urls.url[i], i);
+    }
+
+    d->where[0] = '\0';
+    tf_redis_urls_free(&urls);
 }

@@ -3,40 +3,25 @@
 
 
 #include "cli/cli.h"
-#include "db/pg.h"
 
 
 /*
- * Redis' part of migrate: the function library and the first epoch.
- *
- * An epoch is the life of one queue.  Its number is taken in PostgreSQL
- * (trifecta.epoch) and then written into Redis; a Redis without one accepts
- * no job.  So a Redis that was emptied, or is another one, does not go on as
- * if nothing had happened: the jobs that it had accepted are gone, and
- * somebody must know.
- *
- *   PostgreSQL   Redis   migrate
- *   none         none    starts epoch 1
- *   n            n       nothing to do
- *   n            none    refuses; --new-epoch ends the jobs that were open
- *                        as failed (queue_lost) and starts n + 1
- *   m < n, none  n       refuses when Redis holds jobs, for it belongs to
- *                        another database or this one was restored;
- *                        --adopt-epoch (or no job there) takes n over
+ * Redis' part of migrate: the function library, which is always brought to
+ * this release, and then what a keeper does (queue/keeper.h), for each shard:
+ * a queue that is not whole gets a new epoch, what PostgreSQL knows is put
+ * back into it, and it is adopted.  So an installation without a running
+ * sidecar can be brought up, and a second run does nothing.
  */
 
 typedef struct {
-    int   dry_run;
-    int   new_epoch;
-    int   adopt_epoch;
-    int   changed;              /* something was done */
-    char  shard[12];            /* the one at hand, and for messages */
-    char  of[24];
+    int      dry_run;
+    int      changed;           /* something was done */
+    int64_t  wait;              /* ms, for another process that does it */
 } tf_epoch_t;
 
-/* pg is a connection in the role of the owner; 0 or -1 (it has said why). */
+/* The schema is there; 0, or -1 (it has said why). */
 int tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli,
-    const tf_conf_t *conf, tf_pg_t *pg);
+    const tf_conf_t *conf);
 
 
 #endif /* TF_CLI_EPOCH_H */

@@ -12,28 +12,26 @@
 
 /*
  * Prepares both stores, or brings them to this release: roles and schema,
- * the SQL files, the Redis functions, the first epoch.  Every step looks
- * first at what is there, so a second run does nothing.
+ * the SQL files, the Redis functions, and a queue that both stores agree
+ * about.  Every step looks first at what is there, so a second run does
+ * nothing.
  */
 
 static const tf_cli_option_t  tf_migrate_options[] = {
     { "dry-run", 'd', NULL, "say what would be done, change nothing" },
     { "wait", 'w', "TIME",
       "how long to wait for another migrate (default 60s)" },
-    { "new-epoch", 'n', NULL,
-      "Redis was emptied for good: end the open jobs as failed and start "
-      "an empty queue" },
-    { "adopt-epoch", 'a', NULL,
-      "PostgreSQL was restored: go on with the queue that Redis has" },
     { NULL, 0, NULL, NULL }
 };
 
 static const tf_cli_usage_t  tf_migrate_usage = {
     "migrate", "",
     "Prepares PostgreSQL (roles, extension, schema, tables) and Redis (the\n"
-    "function library, the first epoch), or updates them. It connects to\n"
+    "function library, the queue), or updates them. It connects to\n"
     "pg_admin_url; what that user may not do is printed on stdout as a psql\n"
-    "script for an administrator, and the exit code is 1. Safe to run again.\n",
+    "script for an administrator, and the exit code is 1. A Redis that was\n"
+    "emptied, restarted or replaced gets back the open jobs that PostgreSQL\n"
+    "knows; a running sidecar does the same by itself. Safe to run again.\n",
     tf_migrate_options,
     "  0  both stores are as this release needs them\n"
     "  1  they are not: it says why and what to do\n"
@@ -270,17 +268,18 @@ tf_migrate_run(tf_migrate_t *m)
 
     tf_pg_init(&m->pg, m->conf, TF_PG_ADMIN);
     status = TF_CLI_FAILED;
+    m->epoch.wait = m->wait;
 
     if (tf_migrate_connect(m) == 0
         && tf_migrate_prepare(m) == 0
         && tf_migrate_files(m, &files) == 0
-        && tf_epoch_migrate(&m->epoch, m->cli, m->conf, &m->pg) == 0)
+        && tf_epoch_migrate(&m->epoch, m->cli, m->conf) == 0)
     {
         status = TF_CLI_OK;
 
         if (!m->epoch.changed && !m->unprepared) {
             (void) printf("nothing to do: PostgreSQL has schema %d, Redis has "
-                          "schema %d and an epoch\n", TF_PG_SCHEMA,
+                          "schema %d and a queue\n", TF_PG_SCHEMA,
                           TF_REDIS_SCHEMA);
         }
     }
@@ -318,14 +317,6 @@ tf_cli_migrate(int argc, char **argv)
                 return tf_cli_misuse(&cli, "--wait %s: a time such as 60s is "
                                      "expected", cli.value);
             }
-            break;
-
-        case 'n':
-            m.epoch.new_epoch = 1;
-            break;
-
-        case 'a':
-            m.epoch.adopt_epoch = 1;
             break;
         }
     }

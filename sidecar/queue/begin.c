@@ -369,6 +369,7 @@ tf_pool_begin(void *queue)
     for (i = 0; i < q->nshards; i++) {
         tf_redis_init(&b.shards[i].redis, q->conf, q->shards[i].url,
                       q->shards[i].prefix, 1);
+        b.shards[i].redis.install = q->shards[i].install;
     }
 
     while (!tf_pool_over(q)) {

@@ -492,6 +492,12 @@ tf_pool_claim(void *data)
     c.shard = data;
     q = c.q = c.shard->q;
     tf_redis_init(&c.redis, q->conf, c.shard->url, c.shard->prefix, 1);
+    c.redis.install = c.shard->install;
+
+    if (tf_pool_kept(c.shard) != 0) {
+        return NULL;
+    }
+
     c.reclaim_at = tf_clock_ms();
 
     while (!tf_claim_leave(q)) {

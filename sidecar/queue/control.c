@@ -96,6 +96,7 @@ tf_pool_control(void *data)
     (void) snprintf(channel, sizeof(channel), "%s:w:%s", shard->prefix,
                     shard->worker);
     tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
+    redis.install = shard->install;
     heard = 0;
     streak = 0;
 

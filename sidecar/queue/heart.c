@@ -169,6 +169,7 @@ tf_pool_heart(void *data)
 
     q = shard->q;
     tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
+    redis.install = shard->install;
     beats = NULL;
     size = 0;
     streak = 0;

@@ -331,6 +331,7 @@ tf_pool_ledger(void *data)
     l.shard = data;
     q = l.q = l.shard->q;
     tf_redis_init(&l.redis, q->conf, l.shard->url, l.shard->prefix, 1);
+    l.redis.install = l.shard->install;
     tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
     (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
     tf_prune_init(&prune, q);

@@ -299,6 +299,28 @@ tf_pool_shard_up(tf_shard_t *shard)
 
 
 int
+tf_pool_kept(tf_shard_t *shard)
+{
+    int          kept;
+    tf_queue_t  *q;
+
+    q = shard->q;
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    while (shard->install[0] == '\0' && !q->over) {
+        (void) pthread_cond_wait(&q->tick, &q->mutex);
+    }
+
+    kept = shard->install[0] != '\0';
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    return kept ? 0 : -1;
+}
+
+
+int
 tf_pool_named(tf_shard_t *shard)
 {
     int          named;

@@ -6,6 +6,7 @@
 
 #include <trifecta/keys.h>
 
+#include "queue/keeper.h"
 #include "queue/queue.h"
 #include "queue/redis.h"
 #include "queue/redis_url.h"
@@ -50,6 +51,10 @@ struct tf_shard_s {
 
     int                   down;
     char                  why[512];
+
+    tf_keeper_stats_t     keeper;
+    char                  install[64];  /* ours; "": not looked at yet */
+    char                  unkept[512];  /* why it is not adopted, or "" */
 };
 
 struct tf_queue_s {
@@ -101,6 +106,7 @@ void *tf_pool_return(void *shard);
 void *tf_pool_heart(void *shard);
 void *tf_pool_control(void *shard);
 void *tf_pool_ledger(void *shard);
+void *tf_pool_keep(void *shard);
 
 
 /* The job joins or leaves the held ones; leaving frees it. */
@@ -145,6 +151,9 @@ void tf_pool_store_down(tf_queue_t *q, const char *why);
 void tf_pool_store_up(tf_queue_t *q);
 void tf_pool_shard_down(tf_shard_t *shard, const char *why);
 void tf_pool_shard_up(tf_shard_t *shard);
+
+/* Waits until the shard is known to be ours: 0, or -1: over. */
+int tf_pool_kept(tf_shard_t *shard);
 
 /* Waits until the shard's claimer has found a free name: 0, or -1: over. */
 int tf_pool_named(tf_shard_t *shard);

@@ -65,6 +65,8 @@ tf_queue_shards(tf_queue_t *q)
         shard->q = q;
         shard->index = i;
         shard->url = q->urls.url[i];
+        (void) snprintf(shard->unkept, sizeof(shard->unkept), "the stores of "
+                        "shard %u are looked at", i);
         (void) snprintf(shard->prefix, sizeof(shard->prefix),
                         TF_KEY_PREFIX_FMT, i);
         (void) snprintf(shard->worker, sizeof(shard->worker), "%s",
@@ -109,7 +111,8 @@ tf_queue_threads(tf_queue_t *q)
         { "return",   tf_pool_return },
         { "heart",    tf_pool_heart },
         { "control",  tf_pool_control },
-        { "ledger",   tf_pool_ledger }
+        { "ledger",   tf_pool_ledger },
+        { "keep",     tf_pool_keep }
     };
 
     q->threads = calloc(q->conf->threads
@@ -346,11 +349,13 @@ tf_queue_status(tf_queue_t *q, tf_queue_status_t *status)
     status->draining = q->draining;
 
     for (i = 0; i < q->nshards; i++) {
-        if (!q->shards[i].down) {
+        if (!q->shards[i].down && q->shards[i].unkept[0] == '\0') {
             status->nup++;
 
         } else if (status->why[0] == '\0') {
-            memcpy(status->why, q->shards[i].why, sizeof(status->why));
+            memcpy(status->why, q->shards[i].down ? q->shards[i].why
+                                                  : q->shards[i].unkept,
+                   sizeof(status->why));
         }
     }
 
@@ -373,11 +378,11 @@ tf_queue_shard_status(tf_queue_t *q, unsigned shard,
     (void) pthread_mutex_lock(&q->mutex);
 
     s = &q->shards[shard];
-    status->up = !s->down;
+    status->up = !s->down && s->unkept[0] == '\0';
     status->held = s->nheld;
 
-    if (s->down) {
-        memcpy(status->why, s->why, sizeof(s->why));
+    if (!status->up) {
+        memcpy(status->why, s->down ? s->why : s->unkept, sizeof(s->why));
     }
 
     (void) pthread_mutex_unlock(&q->mutex);
@@ -395,4 +400,11 @@ const tf_queue_histograms_t *
 tf_queue_histograms(tf_queue_t *q)
 {
     return &q->hist;
+}
+
+
+const tf_keeper_stats_t *
+tf_queue_keeper(tf_queue_t *q, unsigned shard)
+{
+    return &q->shards[shard].keeper;
 }

@@ -141,6 +141,10 @@ void tf_queue_free(tf_queue_t *queue);
 void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
 void tf_queue_shard_status(tf_queue_t *queue, unsigned shard,
     tf_queue_shard_status_t *status);
+/* What the keeper of a shard has done and found (queue/keeper.h). */
+const struct tf_keeper_stats_s *tf_queue_keeper(tf_queue_t *queue,
+    unsigned shard);
+
 const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
 const tf_queue_histograms_t *tf_queue_histograms(tf_queue_t *queue);
 

@@ -173,10 +173,11 @@ tf_redis_check_role(tf_redis_t *redis, const redisReply *reply)
 static int
 tf_redis_check_queue(tf_redis_t *redis, const redisReply *reply)
 {
-    const char  *epoch, *schema;
+    const char  *epoch, *schema, *install;
 
     epoch = tf_reply_str(reply, 0);
     schema = tf_reply_str(reply, 1);
+    install = tf_reply_str(reply, 2);
 
     if (reply->type == REDIS_REPLY_ERROR) {
         (void) snprintf(redis->err, sizeof(redis->err), "Redis at %s: %s",
@@ -184,9 +185,14 @@ tf_redis_check_queue(tf_redis_t *redis, const redisReply *reply)
 
     } else if (epoch[0] == '\0') {
         (void) snprintf(redis->err, sizeof(redis->err),
-                        "the Redis at %s holds no queue (NOTREADY): run "
-                        "\"trifecta migrate\", or \"trifecta doctor\" if it "
-                        "held one before", redis->at);
+                        "the Redis at %s holds no queue (NOTREADY) until it "
+                        "is rebuilt from PostgreSQL", redis->at);
+
+    } else if (redis->install != NULL && strcmp(install, redis->install) != 0)
+    {
+        (void) snprintf(redis->err, sizeof(redis->err),
+                        "the Redis at %s holds the queue of another "
+                        "installation (%.64s)", redis->at, install);
 
     } else if (strcmp(schema, TF_REDIS_SCHEMA_STR) != 0) {
         (void) snprintf(redis->err, sizeof(redis->err),
@@ -223,6 +229,7 @@ tf_redis_check(tf_redis_t *redis)
         tf_cmd_str(&cmd, key);
         tf_cmd_str(&cmd, "epoch");
         tf_cmd_str(&cmd, "schema");
+        tf_cmd_str(&cmd, "install");
         rc = tf_redis_append(redis, &cmd);
     }
 

@@ -30,8 +30,8 @@
  * are for the deadlines.
  *
  * A connection that is made with "check" serves the queue: at every connect
- * it refuses a Redis that has no epoch, or whose function library is of
- * another version.
+ * it refuses a Redis that has no epoch, whose function library is of another
+ * version, or that holds the queue of another installation.
  */
 
 #define TF_REDIS_CONNECT_MS  1000
@@ -43,6 +43,7 @@ typedef struct {
     const char       *url;          /* of the shard */
     const char       *prefix;       /* P of the shard */
     const char       *password_file;
+    const char       *install;      /* if set: whose queue it has to be */
     int               check;
     int               role;         /* it has to be a master */
     int               connect_ms;   /* deadlines, if not told otherwise */

@@ -135,6 +135,7 @@ tf_pool_return(void *data)
 
     q = shard->q;
     tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
+    redis.install = shard->install;
     streak = 0;
 
     while (!tf_pool_over(q)) {
