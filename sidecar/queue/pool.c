@@ -105,6 +105,17 @@ tf_pool_finish(tf_queue_t *q, tf_job_t *job)
 void
 tf_pool_release(tf_queue_t *q, tf_job_t *job)
 {
+    if (job->handed == TF_HANDED_DEAD) {
+
+        /*
+         * Back in the queue it would run once more.  Its lease ends by
+         * itself, and then it is handed over as dead again.
+         */
+
+        tf_pool_forget(q, job);
+        return;
+    }
+
     tf_pool_back(q, job, TF_RETURN_RELEASE);
 }
 

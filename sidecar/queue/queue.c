@@ -195,7 +195,10 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
 }
 
 
-/* Waits until nothing is held; 0, or -1 when the time is over. */
+/*
+ * Waits until nothing is held, nor on its way in the answer to a claim; 0, or
+ * -1 when the time is over.
+ */
 
 static int
 tf_queue_empty(tf_queue_t *q, int ms, int hurry_ends)
@@ -208,14 +211,14 @@ tf_queue_empty(tf_queue_t *q, int ms, int hurry_ends)
 
     (void) pthread_mutex_lock(&q->mutex);
 
-    while (q->nheld > 0 && !(hurry_ends && q->hurry)) {
+    while (q->nheld + q->reserved > 0 && !(hurry_ends && q->hurry)) {
         if (tf_cond_wait_until(&q->freed, &q->mutex, deadline) != 0) {
             rc = -1;
             break;
         }
     }
 
-    if (q->nheld > 0) {
+    if (q->nheld + q->reserved > 0) {
         rc = -1;
     }
 
