@@ -89,6 +89,8 @@
       "error, warn, info or debug")                                           \
     X(STR,  language,               "english",                                \
       "text search configuration of new collections")                         \
+    X(STR,  ingest_limits,          "",                                       \
+      "limits of ingested files: name=value,... (documents.md)")              \
     X(REAL, answer_threshold,       "0.5",                                    \
       "share of the question's weight that a passage must cover (0..1)")      \
     X(STR,  models,                 "",                                       \

@@ -1,6 +1,5 @@
-#include "cli/cli.h"
+#include "cli/ingest.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,39 +8,14 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "rag/array.h"
 #include "extract/extract.h"
-#include "rag/folder.h"
-#include "rag/ingest.h"
 
 
 #define TF_INGEST_OWNER  "cli:operator"
 
-typedef struct {
-    tf_cli_t          cli;
-    tf_conf_t         conf;
-    tf_pg_t           pg;
-    tf_rag_target_t   target;
-    const char       *collection;   /* of --collection, or NULL */
-    int               prune;
-    int               tty;
-
-    size_t            total;        /* files of all paths so far */
-    size_t            done;
-    size_t            count[TF_INGEST_FAILED + 1];
-    size_t            others;       /* files of no known format */
-    size_t            skipped;      /* links, and what could not be read */
-    size_t            pruned;
-    size_t            chunks;       /* of documents that are new or changed */
-    size_t            kept;         /* of those that are the same */
-    int64_t           start;
-    int64_t           told;
-} tf_ingest_run_t;
-
-
 enum {
     OPT_TENANT = 1, OPT_OWNER, OPT_VISIBILITY, OPT_GROUPS, OPT_COLLECTION,
-    OPT_PRUNE, OPT_AGAIN
+    OPT_DELETE, OPT_AGAIN, OPT_LIMIT, OPT_TEXT, OPT_QUIET
 };
 
 static const tf_cli_option_t  tf_ingest_options[] = {
@@ -53,42 +27,44 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "private (tenant)" },
     { "groups", OPT_GROUPS, "A,B", "the groups of --visibility groups" },
     { "collection", OPT_COLLECTION, "C", "the collection (the folder's name)" },
-    { "prune", OPT_PRUNE, NULL, "remove the owner's documents of --collection "
-      "that are not in the folder" },
+    { "delete", OPT_DELETE, NULL, "remove the owner's documents of "
+      "--collection that are not in the folder" },
+    { "prune", OPT_DELETE, NULL, "the same as --delete" },
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
+    { "limit", OPT_LIMIT, "NAME=N", "change a limit, such as pages=5000 or "
+      "text=32m (configuration: ingest_limits)" },
+    { "text", OPT_TEXT, NULL, "print the text that a file is made into, and "
+      "store nothing" },
+    { "quiet", OPT_QUIET, NULL, "only what is skipped, and the summary" },
     { NULL, 0, NULL, NULL }
 };
 
 static const tf_cli_usage_t  tf_ingest_usage = {
     "ingest",
     "PATH...",
-    "Reads documents (.txt, .md, .xml) into the store: files, and folders\n"
-    "with all that is in them but hidden files.  Unchanged documents are\n"
-    "skipped, changed ones replaced, each in one transaction; what cannot be\n"
-    "read is named and skipped.  A document is known by its path in the\n"
-    "folder, its collection and its owner: folders of the same name that hold\n"
-    "different things need --collection.\n",
+    "Reads documents (txt, md, html, xml, csv, tsv, json, jsonl, docx, odt,\n"
+    "pptx, xlsx, pdf, eml) into the store: files, folders and archives (zip,\n"
+    "tar, tar.gz) with all that is in them but hidden files.  Unchanged\n"
+    "documents are skipped; of changed ones only the passages that changed are\n"
+    "replaced, each document in one transaction.  What cannot be read is named\n"
+    "and skipped.  A document is known by its path in the folder, its\n"
+    "collection and its owner: folders of the same name that hold different\n"
+    "things need --collection.\n",
     tf_ingest_options,
-    NULL,
+    "  0  everything was read\n"
+    "  1  nothing was read, or a store failed\n"
+    "  2  wrong use\n"
+    "  4  done, but something was skipped: it is named on standard error\n",
     "  trifecta ingest docs/\n"
-    "  trifecta ingest --prune --collection handbook /srv/handbook\n"
+    "  trifecta ingest --delete --collection handbook /srv/handbook\n"
     "  trifecta ingest --owner main:alice --visibility private notes.md\n"
 };
 
 
 static int tf_ingest_options_read(tf_ingest_run_t *run, int argc,
     char **argv);
-static int tf_ingest_path(tf_ingest_run_t *run, const char *path);
-static int tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files);
-static int tf_ingest_prune(tf_ingest_run_t *run, const tf_files_t *files,
-    const char *path);
-static const char *tf_ingest_collection(const char *path, int folder,
-    char *name, size_t len);
-static void tf_ingest_skipped(void *ctx, const char *path, const char *why);
-static const char *tf_ingest_name(char *name, const char *path);
-static void tf_ingest_progress(tf_ingest_run_t *run, const char *source);
-static void tf_ingest_line(tf_ingest_run_t *run);
-static void tf_ingest_summary(tf_ingest_run_t *run);
+static int tf_ingest_options_check(tf_ingest_run_t *run);
+static int tf_ingest_text(tf_ingest_run_t *run);
 
 
 int
@@ -108,7 +84,14 @@ tf_cli_ingest(int argc, char **argv)
         return rc;
     }
 
-    run->tty = isatty(STDERR_FILENO);
+    if (run->text) {
+        rc = tf_ingest_text(run);
+        tf_conf_free(&run->conf);
+        free(run);
+        return rc;
+    }
+
+    run->tty = isatty(STDERR_FILENO) && !run->quiet;
     run->start = tf_clock_ms();
     run->told = run->start;
 
@@ -125,9 +108,13 @@ tf_cli_ingest(int argc, char **argv)
 
     if (rc == TF_CLI_OK && run->count[TF_INGEST_NEW] == 0
         && run->count[TF_INGEST_CHANGED] == 0
-        && run->count[TF_INGEST_SAME] == 0 && run->pruned == 0)
+        && run->count[TF_INGEST_SAME] == 0 && run->removed == 0)
     {
         rc = tf_cli_error(&run->cli, "no document was read");
+    }
+
+    if (rc == TF_CLI_OK && run->skipped) {
+        rc = TF_CLI_SKIPPED;
     }
 
     tf_pg_close(&run->pg);
@@ -141,7 +128,9 @@ tf_cli_ingest(int argc, char **argv)
 static int
 tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 {
-    int  c;
+    int       c, rc;
+    char      err[256];
+    tf_buf_t  limits = TF_BUF_INIT;
 
     tf_cli_begin(&run->cli, &tf_ingest_usage, argc, argv);
 
@@ -171,8 +160,21 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
             run->collection = run->cli.value;
             break;
 
-        case OPT_PRUNE:
-            run->prune = 1;
+        case OPT_DELETE:
+            run->remove = 1;
+            break;
+
+        case OPT_LIMIT:
+            tf_buf_puts(&limits, run->cli.value);
+            tf_buf_puts(&limits, " ");
+            break;
+
+        case OPT_TEXT:
+            run->text = 1;
+            break;
+
+        case OPT_QUIET:
+            run->quiet = 1;
             break;
 
         case OPT_AGAIN:
@@ -181,50 +183,25 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
         }
     }
 
-    if (c < 0) {
-        return -1;
+    rc = c < 0 || tf_ingest_options_check(run) != 0
+         || tf_cli_conf(&run->cli, &run->conf) != 0 ? -1 : 0;
+
+    if (rc == 0) {
+        tf_limits_default(&run->target.limits);
+
+        if (tf_limits_parse(&run->target.limits, run->conf.ingest_limits, err,
+                            sizeof(err)) != 0
+            || tf_limits_parse(&run->target.limits,
+                               limits.len ? limits.data : "", err,
+                               sizeof(err)) != 0)
+        {
+            run->cli.status = tf_cli_misuse(&run->cli, "%s", err);
+            tf_conf_free(&run->conf);
+            rc = -1;
+        }
     }
 
-    if (run->cli.argc == 0) {
-        run->cli.status = tf_cli_misuse(&run->cli, "which PATH?");
-        return -1;
-    }
-
-    if (run->prune && (run->cli.argc > 1 || run->collection == NULL)) {
-        run->cli.status = tf_cli_misuse(&run->cli, "--prune takes one folder "
-                                        "and its --collection (whose other "
-                                        "documents go)");
-        return -1;
-    }
-
-    if (strcmp(run->target.visibility, "tenant") != 0
-        && strcmp(run->target.visibility, "groups") != 0
-        && strcmp(run->target.visibility, "private") != 0)
-    {
-        run->cli.status = tf_cli_misuse(&run->cli, "--visibility is tenant, "
-                                        "groups or private");
-        return -1;
-    }
-
-    if ((strcmp(run->target.visibility, "groups") == 0)
-        != (run->target.groups != NULL && run->target.groups[0]))
-    {
-        run->cli.status = tf_cli_misuse(&run->cli, "--visibility groups and "
-                                        "--groups belong together");
-        return -1;
-    }
-
-    if ((run->target.tenant != NULL && run->target.tenant[0] == '\0')
-        || run->target.owner[0] == '\0'
-        || (run->collection != NULL && run->collection[0] == '\0'))
-    {
-        run->cli.status = tf_cli_misuse(&run->cli, "an empty name");
-        return -1;
-    }
-
-    if (tf_cli_conf(&run->cli, &run->conf) != 0) {
-        return -1;
-    }
+    tf_buf_free(&limits);
 
     if (run->target.tenant == NULL) {
         run->target.tenant = run->conf.tenant;
@@ -232,316 +209,91 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 
     run->target.language = run->conf.language;
     run->target.lazy = 1;
-    tf_limits_default(&run->target.limits);
-
-    return 0;
-}
-
-
-static int
-tf_ingest_path(tf_ingest_run_t *run, const char *path)
-{
-    int          rc, folder;
-    char         name[256];
-    tf_files_t   files;
-    struct stat  st;
-
-    if (stat(path, &st) == -1) {
-        tf_ingest_skipped(run, path, "no such file or folder");
-        return TF_CLI_OK;
-    }
-
-    memset(&files, 0, sizeof(tf_files_t));
-    folder = S_ISDIR(st.st_mode);
-
-    if (folder) {
-        tf_folder_walk(&files, path, tf_ingest_skipped, run);
-
-    } else {
-        tf_folder_file(&files, path);
-    }
-
-    if (files.failed) {
-        tf_files_free(&files);
-        return tf_cli_error(&run->cli, "out of memory");
-    }
-
-    run->target.collection_id = 0;
-    run->target.collection = run->collection;
-    if (run->collection == NULL) {
-        run->target.collection = tf_ingest_collection(path, folder, name,
-                                                      sizeof(name));
-    }
-
-    rc = TF_CLI_OK;
-
-    if (files.n || run->prune) {
-        if (tf_rag_target_open(&run->pg, &run->target) != TF_PG_OK) {
-            rc = tf_cli_error(&run->cli, "%s", run->pg.err);
-
-        } else {
-            rc = tf_ingest_files(run, &files);
-        }
-    }
-
-    if (rc == TF_CLI_OK && run->prune && folder) {
-        rc = tf_ingest_prune(run, &files, path);
-    }
-
-    if (rc == TF_CLI_OK && run->target.collection_id
-        && tf_rag_target_flush(&run->pg, &run->target) != TF_PG_OK)
-    {
-        rc = tf_cli_error(&run->cli, "%s", run->pg.err);
-    }
-
-    tf_files_free(&files);
 
     return rc;
 }
 
 
-/* A folder's documents are a collection of its name, a file's of its folder. */
-
-static const char *
-tf_ingest_collection(const char *path, int folder, char *name, size_t len)
+static int
+tf_ingest_options_check(tf_ingest_run_t *run)
 {
-    char   full[PATH_MAX];
-    char  *slash;
+    const char  *wrong;
 
-    if (realpath(path, full) == NULL) {
-        return "default";
-    }
+    wrong = NULL;
 
-    slash = strrchr(full, '/');
+    if (run->cli.argc == 0) {
+        wrong = "which PATH?";
 
-    if (!folder && slash != NULL) {
-        *slash = '\0';
-        slash = strrchr(full, '/');
-    }
+    } else if (run->text && run->cli.argc > 1) {
+        wrong = "--text takes one file";
 
-    if (slash == NULL || slash[1] == '\0'
-        || tf_utf8_valid(slash, strlen(slash)) != strlen(slash))
+    } else if (run->remove
+               && (run->cli.argc > 1 || run->collection == NULL))
     {
-        return "default";
+        wrong = "--delete takes one folder and its --collection (whose other "
+                "documents go)";
+
+    } else if (strcmp(run->target.visibility, "tenant") != 0
+               && strcmp(run->target.visibility, "groups") != 0
+               && strcmp(run->target.visibility, "private") != 0)
+    {
+        wrong = "--visibility is tenant, groups or private";
+
+    } else if ((strcmp(run->target.visibility, "groups") == 0)
+               != (run->target.groups != NULL && run->target.groups[0]))
+    {
+        wrong = "--visibility groups and --groups belong together";
+
+    } else if ((run->target.tenant != NULL && run->target.tenant[0] == '\0')
+               || run->target.owner[0] == '\0'
+               || (run->collection != NULL && run->collection[0] == '\0'))
+    {
+        wrong = "an empty name";
     }
 
-    (void) snprintf(name, len, "%s", slash + 1);
+    if (wrong != NULL) {
+        run->cli.status = tf_cli_misuse(&run->cli, "%s", wrong);
+        return -1;
+    }
 
-    return name;
+    return 0;
 }
 
 
+/* What a citation's offsets count in. */
+
 static int
-tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
+tf_ingest_text(tf_ingest_run_t *run)
 {
-    char         err[512], name[PATH_MAX];
-    size_t       i, chunks;
-    tf_file_t   *file;
-    tf_ingest_t  outcome;
+    char         err[512], *data;
+    size_t       len;
+    tf_text_t    text;
+    const char  *path;
 
-    run->total += files->n;
+    path = run->cli.argv[0];
 
-    for (i = 0; i < files->n; i++) {
-        file = &files->list[i];
-        run->done++;
-
-        tf_ingest_progress(run, file->source);
-
-        outcome = tf_rag_ingest_file(&run->pg, &run->target, file->path,
-                                     file->source, &chunks, err, sizeof(err));
-        run->count[outcome]++;
-
-        switch (outcome) {
-
-        case TF_INGEST_OTHER:
-            run->others++;
-
-            if (files->n > 1) {
-                break;
-            }
-
-            /* fall through */
-
-        case TF_INGEST_REFUSED:
-            tf_ingest_line(run);
-            (void) fprintf(stderr, "skipped %s: %s\n",
-                           tf_ingest_name(name, file->path), err);
-            break;
-
-        case TF_INGEST_FAILED:
-            tf_ingest_line(run);
-            return tf_cli_error(&run->cli, "%s: %s",
-                                tf_ingest_name(name, file->path), err);
-
-        case TF_INGEST_SAME:
-            run->kept += chunks;
-            break;
-
-        default:
-            run->chunks += chunks;
-            break;
-        }
+    data = tf_read_file(path, (size_t) run->target.limits.v[TF_LIMIT_file],
+                        &len);
+    if (data == NULL) {
+        return tf_cli_error(&run->cli, "%s: cannot be read, or is larger than "
+                            "limit file allows", path);
     }
+
+    if (tf_extract(&run->target.limits, path, data, len, &text, err,
+                   sizeof(err)) != 0)
+    {
+        free(data);
+        return tf_cli_error(&run->cli, "%s: %s", path, err);
+    }
+
+    (void) fwrite(text.data, 1, text.len, stdout);
+
+    if (text.note != NULL) {
+        (void) fprintf(stderr, "%s\n", text.note);
+    }
+
+    tf_text_free(&text);
+    free(data);
 
     return TF_CLI_OK;
-}
-
-
-/* What could not be listed may be there still: then nothing is removed. */
-
-static int
-tf_ingest_prune(tf_ingest_run_t *run, const tf_files_t *files,
-    const char *path)
-{
-    size_t           i, n;
-    tf_buf_t         sources = TF_BUF_INIT;
-    tf_pg_status_t   rc;
-
-    if (files->errors || files->n == 0) {
-        tf_ingest_line(run);
-        (void) fprintf(stderr, "%s: nothing is pruned, because %s\n", path,
-                       files->errors ? "not everything in it can be read"
-                                     : "it has no files");
-        return TF_CLI_OK;
-    }
-
-    for (i = 0; i < files->n; i++) {
-        if (tf_utf8_valid(files->list[i].source,
-                          strlen(files->list[i].source))
-            == strlen(files->list[i].source))
-        {
-            tf_array_text(&sources, files->list[i].source,
-                          strlen(files->list[i].source));
-        }
-    }
-
-    tf_array_close(&sources);
-
-    if (sources.failed) {
-        tf_buf_free(&sources);
-        return tf_cli_error(&run->cli, "out of memory");
-    }
-
-    rc = tf_rag_prune(&run->pg, &run->target, sources.data, &n);
-    tf_buf_free(&sources);
-
-    run->pruned += n;
-
-    return rc == TF_PG_OK ? TF_CLI_OK
-                          : tf_cli_error(&run->cli, "%s", run->pg.err);
-}
-
-
-static void
-tf_ingest_skipped(void *ctx, const char *path, const char *why)
-{
-    tf_ingest_run_t  *run = ctx;
-
-    char  name[PATH_MAX];
-
-    tf_ingest_line(run);
-    (void) fprintf(stderr, "skipped %s: %s\n", tf_ingest_name(name, path),
-                   why);
-    run->skipped++;
-}
-
-
-/*
- * As it is shown: a name of a file is anything that its author liked, and may
- * neither steer the terminal nor make a line of its own.
- */
-
-static const char *
-tf_ingest_name(char *name, const char *path)
-{
-    size_t         i;
-    unsigned char  c;
-
-    for (i = 0; path[i] && i < PATH_MAX - 1; i++) {
-        c = (unsigned char) path[i];
-        name[i] = path[i];
-
-        if (c < 0x20 || c == 0x7f) {
-            name[i] = '?';
-
-        } else if (i && c >= 0x80 && c <= 0x9f && path[i - 1] == '\xc2') {
-            name[i - 1] = '?';      /* C1 control characters */
-            name[i] = '?';
-        }
-    }
-
-    name[i] = '\0';
-
-    return name;
-}
-
-
-/* One line that changes on a terminal; else a line every two seconds. */
-
-static void
-tf_ingest_progress(tf_ingest_run_t *run, const char *source)
-{
-    char     name[PATH_MAX];
-    int64_t  now;
-
-    now = tf_clock_ms();
-
-    if (now - run->told < (run->tty ? 50 : 2000)) {
-        return;
-    }
-
-    run->told = now;
-
-    if (run->tty) {
-        (void) fprintf(stderr, "\r\033[K%zu of %zu  %zu chunks  %.50s",
-                       run->done, run->total, run->chunks,
-                       tf_ingest_name(name, source));
-        (void) fflush(stderr);
-
-    } else {
-        (void) fprintf(stderr, "%zu of %zu files, %zu chunks\n", run->done,
-                       run->total, run->chunks);
-    }
-}
-
-
-static void
-tf_ingest_line(tf_ingest_run_t *run)
-{
-    if (run->tty) {
-        (void) fputs("\r\033[K", stderr);
-    }
-}
-
-
-static void
-tf_ingest_summary(tf_ingest_run_t *run)
-{
-    double  seconds;
-    size_t  refused;
-
-    seconds = (double) (tf_clock_ms() - run->start) / 1000;
-    refused = run->count[TF_INGEST_REFUSED] + run->skipped;
-
-    (void) printf("%zu files: %zu new, %zu changed, %zu unchanged",
-                  run->count[TF_INGEST_NEW] + run->count[TF_INGEST_CHANGED]
-                  + run->count[TF_INGEST_SAME],
-                  run->count[TF_INGEST_NEW], run->count[TF_INGEST_CHANGED],
-                  run->count[TF_INGEST_SAME]);
-
-    if (run->prune) {
-        (void) printf(", %zu removed", run->pruned);
-    }
-
-    (void) printf("; %zu chunks written, %zu kept; ", run->chunks, run->kept);
-
-    if (refused) {
-        (void) printf("%zu skipped (see above); ", refused);
-    }
-
-    if (run->others) {
-        (void) printf("%zu of other formats; ", run->others);
-    }
-
-    (void) printf("%.1f seconds\n", seconds);
 }

@@ -42,6 +42,12 @@ static const tf_format_t  tf_formats[] = {
     { ".json",     "json",  tf_extract_json, TF_FORMAT_TEXT,  NULL },
     { ".jsonl",    "jsonl", tf_extract_json, TF_FORMAT_TEXT,  NULL },
     { ".ndjson",   "jsonl", tf_extract_json, TF_FORMAT_TEXT,  NULL },
+    { ".docx",     "docx",  tf_extract_docx, TF_FORMAT_BYTES, NULL },
+    { ".odt",      "odt",   tf_extract_odt,  TF_FORMAT_BYTES, NULL },
+    { ".pptx",     "pptx",  tf_extract_pptx, TF_FORMAT_BYTES, NULL },
+    { ".xlsx",     "xlsx",  tf_extract_xlsx, TF_FORMAT_BYTES, NULL },
+    { ".pdf",      "pdf",   tf_extract_pdf,  TF_FORMAT_BYTES, "%PDF-" },
+    { ".eml",      "eml",   tf_extract_eml,  TF_FORMAT_BYTES, NULL },
     { NULL,        NULL,    NULL,            0,               NULL }
 };
 
@@ -207,9 +213,10 @@ tf_extract(const tf_limits_t *limits, const char *name, const char *data,
 
 
 int
-tf_extract_inner(const tf_extract_t *outer, const char *name,
+tf_extract_inner(tf_extract_t *outer, const char *name,
     const char *data, size_t len, tf_text_t *text, char *err, size_t errlen)
 {
+    int                 rc;
     tf_extract_t        ex;
     const tf_format_t  *format;
 
@@ -232,7 +239,14 @@ tf_extract_inner(const tf_extract_t *outer, const char *name,
         format = tf_extract_sniffed(name, data, len);
     }
 
-    return tf_extract_run(&ex, format, name, data, len, text);
+    rc = tf_extract_run(&ex, format, name, data, len, text);
+
+    /* what the inner one has used up is gone for the next one, too */
+
+    outer->unpacked = ex.unpacked;
+    outer->members = ex.members;
+
+    return rc;
 }
 
 
@@ -469,6 +483,25 @@ tf_extract_late(tf_extract_t *ex)
     }
 
     return tf_extract_limit(ex, TF_LIMIT_seconds, "takes too long to read");
+}
+
+
+void
+tf_extract_printable(char *s)
+{
+    tf_charset_clean(s, strlen(s));
+
+    for (/* void */; *s; s++) {
+        if ((unsigned char) *s < 0x20) {
+            *s = '?';
+
+        } else if (*s == '\xc2' && (unsigned char) s[1] >= 0x80
+                   && (unsigned char) s[1] <= 0x9f)
+        {
+            s[0] = '?';         /* C1 control characters */
+            s[1] = '?';
+        }
+    }
 }
 
 

@@ -13,8 +13,8 @@
  * From the bytes of a file to its text, sections and blocks.
  *
  * One table (extract.c) says which suffix is which format and which function
- * reads it.  A name without any suffix is looked at: a PDF, an office file or
- * HTML shows in its first bytes.
+ * reads it.  A name without any suffix is looked at: a PDF or HTML shows in
+ * its first bytes.
  *
  * An extractor sees bytes from anybody.  It keeps to the limits of limits.h,
  * asks tf_extract_late() in loops, loads nothing, opens nothing, and returns
@@ -52,7 +52,7 @@ int tf_extract(const tf_limits_t *limits, const char *name, const char *data,
     size_t len, tf_text_t *text, char *err, size_t errlen);
 
 /* A file in a file: an attachment.  The reason goes to a buffer of its own. */
-int tf_extract_inner(const tf_extract_t *outer, const char *name,
+int tf_extract_inner(tf_extract_t *outer, const char *name,
     const char *data, size_t len, tf_text_t *text, char *err, size_t errlen);
 
 
@@ -64,6 +64,9 @@ int tf_extract_limit(tf_extract_t *ex, tf_limit_t limit, const char *fmt, ...)
 
 /* 0, or -1 when the file has had its time. */
 int tf_extract_late(tf_extract_t *ex);
+
+/* A name out of a file, for a message: control characters become "?". */
+void tf_extract_printable(char *s);
 
 /* 0, or -1 when a line is beyond the limit, or all of it. */
 int tf_extract_lines(tf_extract_t *ex, const char *data, size_t len);
@@ -90,6 +93,18 @@ int tf_extract_html(tf_extract_t *ex, const char *data, size_t len,
 int tf_extract_csv(tf_extract_t *ex, const char *data, size_t len,
     tf_text_t *text);
 int tf_extract_json(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_docx(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_odt(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_pptx(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_xlsx(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_pdf(tf_extract_t *ex, const char *data, size_t len,
+    tf_text_t *text);
+int tf_extract_eml(tf_extract_t *ex, const char *data, size_t len,
     tf_text_t *text);
 
 

@@ -299,6 +299,54 @@ tf_out_path(tf_out_t *x, const char *path)
 }
 
 
+void
+tf_out_adopt(tf_out_t *x, const char *heading, const tf_text_t *text)
+{
+    size_t             i, base;
+    unsigned           section;
+    tf_buf_t           path = TF_BUF_INIT;
+    const char        *below;
+    const tf_block_t  *block;
+
+    tf_out_flush(x);
+
+    if (x->over || x->out.failed) {
+        return;
+    }
+
+    tf_buf_puts(&x->out, x->out.len ? "\n\n" : "");
+
+    base = x->out.len;
+    section = 0;
+
+    tf_buf_append(&x->out, text->data, text->len);
+    tf_text_note(x->text, "%s", text->note == NULL ? "" : text->note);
+
+    for (i = 0; i < text->nblocks && !x->out.failed; i++) {
+        block = &text->blocks[i];
+
+        if (i == 0 || block->section != section) {
+            section = block->section;
+            below = text->sections[section];
+
+            tf_buf_reset(&path);
+            tf_buf_printf(&path, "%s%s%s", heading,
+                          heading[0] && below[0] ? " > " : "", below);
+            tf_text_section(x->text, path.failed ? heading : path.data);
+        }
+
+        tf_text_block(x->text, block->kind, base + block->start,
+                      base + block->end);
+    }
+
+    tf_buf_free(&path);
+    x->segment = x->out.len;
+    x->over |= (x->limit && (int64_t) x->out.len > x->limit);
+
+    tf_text_section(x->text, x->path.len ? x->path.data : "");
+}
+
+
 int
 tf_out_finish(tf_out_t *x)
 {

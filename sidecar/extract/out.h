@@ -73,6 +73,9 @@ void tf_out_heading(tf_out_t *x, unsigned level, const char *s, size_t len);
 /* A section with this path of its own; NULL: none. */
 void tf_out_path(tf_out_t *x, const char *path);
 
+/* Takes in another text, with its sections below this heading, or "". */
+void tf_out_adopt(tf_out_t *x, const char *heading, const tf_text_t *text);
+
 /* Hands the text over; 0, or -1 when it is beyond the limit. */
 int tf_out_finish(tf_out_t *x);
 

@@ -1,4 +1,6 @@
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +116,36 @@ tf_text_title(tf_text_t *text, const char *s, size_t len)
 
 
 void
+tf_text_note(tf_text_t *text, const char *fmt, ...)
+{
+    char     more[1000], *note;
+    size_t   len;
+    va_list  ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(more, sizeof(more), fmt, ap);
+    va_end(ap);
+
+    len = text->note == NULL ? 0 : strlen(text->note);
+
+    /* the first ones will do */
+
+    if (more[0] == '\0' || len > 2000) {
+        return;
+    }
+
+    note = realloc(text->note, len + strlen(more) + 3);
+    if (note == NULL) {
+        text->failed = 1;
+        return;
+    }
+
+    (void) sprintf(note + len, "%s%s", len ? "; " : "", more);
+    text->note = note;
+}
+
+
+void
 tf_text_free(tf_text_t *text)
 {
     size_t  i;
@@ -125,6 +157,7 @@ tf_text_free(tf_text_t *text)
     free(text->sections);
     free(text->blocks);
     free(text->title);
+    free(text->note);
     free(text->data);
 
     memset(text, 0, sizeof(tf_text_t));

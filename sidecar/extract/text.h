@@ -41,6 +41,7 @@ typedef struct {
     char             *data;
     size_t            len;
     char             *title;
+    char             *note;         /* for people: what was left out */
 
     char            **sections;     /* their paths of headings, "" at first */
     size_t            nsections;
@@ -64,6 +65,10 @@ void tf_text_block(tf_text_t *text, tf_block_kind_t kind, size_t start,
 
 /* The title, with single spaces and cut; the first one that is not empty. */
 void tf_text_title(tf_text_t *text, const char *s, size_t len);
+
+/* Adds to the note, which is a sentence or more; "" changes nothing. */
+void tf_text_note(tf_text_t *text, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 void tf_text_free(tf_text_t *text);
 

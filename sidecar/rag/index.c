@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/sha.h>
-
 #include "rag/array.h"
 #include "rag/index.h"
 #include "rag/terms.h"
@@ -34,6 +32,7 @@ static tf_pg_status_t tf_rag_no_memory(tf_pg_t *pg);
 tf_rag_index_t *
 tf_rag_index_make(const tf_text_t *text)
 {
+    size_t           i;
     tf_rag_index_t  *index;
 
     index = calloc(1, sizeof(tf_rag_index_t));
@@ -42,10 +41,20 @@ tf_rag_index_make(const tf_text_t *text)
     }
 
     index->chunks = tf_chunks(text, &index->nchunks);
-    if (index->chunks == NULL) {
+    index->put = index->chunks == NULL ? NULL
+                 : calloc(index->nchunks + 1, sizeof(size_t));
+
+    if (index->put == NULL) {
+        free(index->chunks);
         free(index);
         return NULL;
     }
+
+    for (i = 0; i < index->nchunks; i++) {
+        index->put[i] = i;
+    }
+
+    index->nput = index->nchunks;
 
     return index;
 }
@@ -56,6 +65,7 @@ tf_rag_index_free(tf_rag_index_t *index)
 {
     tf_rag_index_reset(index);
     free(index->chunks);
+    free(index->put);
     free(index);
 }
 
@@ -64,6 +74,12 @@ void
 tf_rag_index_reset(tf_rag_index_t *index)
 {
     size_t  i;
+
+    for (i = 0; i < index->nchunks; i++) {
+        index->put[i] = i;
+    }
+
+    index->nput = index->nchunks;
 
     for (i = 0; i < index->ndeltas; i++) {
         free(index->deltas[i].terms);
@@ -119,17 +135,20 @@ tf_rag_delta(tf_pg_t *pg, tf_rag_index_t *index, PGresult *res, int sign)
 
 
 tf_pg_status_t
-tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *document)
+tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *document,
+    const char *gone)
 {
     PGresult        *res;
-    const char      *params[1];
+    const char      *params[2];
     tf_pg_status_t   rc;
 
     params[0] = document;
+    params[1] = gone;
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
         "WITH old AS ("
             "DELETE FROM trifecta.chunk WHERE document = $1 "
+            "AND ($2::bigint[] IS NULL OR id = ANY ($2)) "
             "RETURNING id, len, terms"
         "), t AS MATERIALIZED ("
             "SELECT id AS chunk, unnest(terms) AS term FROM old"
@@ -143,7 +162,7 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *document)
                  "coalesce((SELECT array_agg(n ORDER BY term) FROM c), '{}'), "
                  "(SELECT count(*) FROM old), "
                  "(SELECT coalesce(sum(len), 0) FROM old)",
-        1, params);
+        2, params);
 
     if (rc != TF_PG_OK) {
         return rc;
@@ -164,7 +183,11 @@ tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index, const char *document,
     tf_pg_status_t     rc;
     tf_rag_lexemes_t  *lexemes;
 
-    n = (index->nchunks + TF_RAG_BATCH - 1) / TF_RAG_BATCH;
+    n = (index->nput + TF_RAG_BATCH - 1) / TF_RAG_BATCH;
+
+    if (n == 0) {
+        return TF_PG_OK;
+    }
 
     lexemes = calloc(n + 1, sizeof(tf_rag_lexemes_t));
     if (lexemes == NULL) {
@@ -175,7 +198,7 @@ tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index, const char *document,
 
     for (i = 0; i < n && rc == TF_PG_OK; i++) {
         first = i * TF_RAG_BATCH;
-        last = i + 1 < n ? first + TF_RAG_BATCH : index->nchunks;
+        last = i + 1 < n ? first + TF_RAG_BATCH : index->nput;
 
         rc = tf_rag_analyse(pg, index, first, last, language, text,
                             &lexemes[i]);
@@ -187,7 +210,7 @@ tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index, const char *document,
 
     for (i = 0; i < n && rc == TF_PG_OK; i++) {
         first = i * TF_RAG_BATCH;
-        last = i + 1 < n ? first + TF_RAG_BATCH : index->nchunks;
+        last = i + 1 < n ? first + TF_RAG_BATCH : index->nput;
 
         rc = tf_rag_put_batch(pg, index, first, last, document, collection,
                               acl, text, &lexemes[i]);
@@ -221,7 +244,7 @@ tf_rag_analyse(tf_pg_t *pg, tf_rag_index_t *index, size_t first, size_t last,
     tf_pg_status_t   rc;
 
     for (i = first; i < last; i++) {
-        chunk = &index->chunks[i];
+        chunk = &index->chunks[index->put[i]];
         path = text->sections[chunk->section];
 
         leaf = path;
@@ -358,48 +381,40 @@ tf_rag_put_batch(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
     size_t last, const char *document, int collection, int acl,
     const tf_text_t *text, const tf_rag_lexemes_t *lexemes)
 {
-    char             numbers[3][24], hex[2 + 2 * SHA256_DIGEST_LENGTH + 1];
-    size_t           i, k, len;
-    tf_buf_t         a[5] = { TF_BUF_INIT, TF_BUF_INIT, TF_BUF_INIT,
-                              TF_BUF_INIT, TF_BUF_INIT };
+    char             numbers[2][24], hex[TF_RAG_HASH];
+    size_t           i;
+    tf_buf_t         a[6] = { TF_BUF_INIT, TF_BUF_INIT, TF_BUF_INIT,
+                              TF_BUF_INIT, TF_BUF_INIT, TF_BUF_INIT };
     PGresult        *res;
-    const char      *params[12], *body;
+    const char      *params[12];
     tf_chunk_t      *chunk;
     tf_pg_status_t   rc;
-    unsigned char    md[SHA256_DIGEST_LENGTH];
 
     for (i = first; i < last; i++) {
-        chunk = &index->chunks[i];
-        body = text->data + chunk->start;
-        len = chunk->end - chunk->start;
-
-        (void) SHA256((const unsigned char *) body, len, md);
-        (void) snprintf(hex, sizeof(hex), "\\x");
-        for (k = 0; k < SHA256_DIGEST_LENGTH; k++) {
-            (void) snprintf(hex + 2 + 2 * k, 3, "%02x", md[k]);
-        }
+        chunk = &index->chunks[index->put[i]];
+        tf_rag_index_hash(text, chunk, hex);
 
         tf_array_text(&a[0], text->sections[chunk->section],
                       strlen(text->sections[chunk->section]));
-        tf_array_text(&a[1], body, len);
+        tf_array_text(&a[1], text->data + chunk->start,
+                      chunk->end - chunk->start);
         tf_array_int(&a[2], (long long) chunk->start);
         tf_array_int(&a[3], (long long) chunk->end);
         tf_array_text(&a[4], hex, strlen(hex));
+        tf_array_int(&a[5], (long long) index->put[i]);
     }
 
     (void) snprintf(numbers[0], sizeof(numbers[0]), "%d", collection);
     (void) snprintf(numbers[1], sizeof(numbers[1]), "%d", acl);
-    (void) snprintf(numbers[2], sizeof(numbers[2]), "%zu", first);
 
     rc = TF_PG_OK;
 
     params[0] = document;
     params[1] = numbers[0];
     params[2] = numbers[1];
-    params[3] = numbers[2];
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 6; i++) {
         tf_array_close(&a[i]);
-        params[4 + i] = a[i].data;
+        params[3 + i] = a[i].data;
         if (a[i].failed) {
             rc = tf_rag_no_memory(pg);
         }
@@ -425,21 +440,21 @@ tf_rag_put_batch(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
         "), s AS ("
             "SELECT ord, sum(tf) AS len, array_agg(term) AS terms FROM l "
             "GROUP BY ord"
+        "), b AS MATERIALIZED ("
+            "SELECT * FROM unnest($4::text[], $5::text[], $6::int[], "
+                "$7::int[], $8::bytea[], $9::int[]) WITH ORDINALITY "
+                "AS b(heading, body, s, e, hash, seq, ord)"
         "), n AS ("
             "INSERT INTO trifecta.chunk (document, collection, acl, seq, "
                 "heading, body, start_byte, end_byte, hash, len, terms) "
-            "SELECT $1, $2, $3, c.ord - 1 + $4::int, c.heading, c.body, "
-                "c.s, c.e, c.hash, coalesce(s.len, 0), "
-                "coalesce(s.terms, '{}') "
-            "FROM unnest($5::text[], $6::text[], $7::int[], $8::int[], "
-                "$9::bytea[]) WITH ORDINALITY "
-                "AS c(heading, body, s, e, hash, ord) "
-            "LEFT JOIN s ON s.ord = c.ord ORDER BY c.ord "
+            "SELECT $1, $2, $3, b.seq, b.heading, b.body, b.s, b.e, b.hash, "
+                "coalesce(s.len, 0), coalesce(s.terms, '{}') "
+            "FROM b LEFT JOIN s ON s.ord = b.ord ORDER BY b.ord "
             "RETURNING id, seq, len"
         "), p AS ("
             "INSERT INTO trifecta.posting (term, chunk, acl, tf, len) "
             "SELECT l.term, n.id, $3, l.tf, n.len "
-            "FROM l JOIN n ON n.seq = l.ord - 1 + $4::int"
+            "FROM l JOIN b ON b.ord = l.ord JOIN n ON n.seq = b.seq"
         "), c AS ("
             "SELECT term, count(*) AS n FROM l GROUP BY term"
         ") SELECT coalesce((SELECT array_agg(term ORDER BY term) FROM c), "
@@ -456,7 +471,7 @@ tf_rag_put_batch(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
 
 done:
 
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 6; i++) {
         tf_buf_free(&a[i]);
     }
 

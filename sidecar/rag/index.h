@@ -17,7 +17,9 @@
  * it names what the chunk is about.
  *
  * The calls belong into one transaction: drop (of what was there before),
- * put, count.  Changes of statistics are gathered in lists, exactly as the
+ * put, count.  Of a document that changed only what differs is dropped and
+ * put: diff finds chunks that are there already, word for word and under the
+ * same heading, wherever they stand now.  Changes of statistics are gathered in lists, exactly as the
  * server printed them, and written by count, at the end.
  */
 
@@ -34,6 +36,8 @@ typedef struct {
 typedef struct {
     tf_chunk_t           *chunks;
     size_t                nchunks;
+    size_t               *put;      /* which of them are to be put */
+    size_t                nput;
 
     tf_rag_delta_t       *deltas;
     size_t                ndeltas;
@@ -48,8 +52,21 @@ void tf_rag_index_free(tf_rag_index_t *index);
 /* Forgets the gathered changes. */
 void tf_rag_index_reset(tf_rag_index_t *index);
 
+/* SHA-256 of a chunk's body, as bytea is written: "\\x" and digits. */
+#define TF_RAG_HASH  (2 + 64 + 1)
+void tf_rag_index_hash(const tf_text_t *text, const tf_chunk_t *chunk,
+    char *hex);
+
+/*
+ * Finds what stays of a document and moves it to its new place; the rest of
+ * the chunks are to be put.  gone is an array of those to be dropped.
+ */
+tf_pg_status_t tf_rag_index_diff(tf_pg_t *pg, tf_rag_index_t *index,
+    const char *document, const tf_text_t *text, tf_buf_t *gone);
+
+/* gone NULL: all of the document. */
 tf_pg_status_t tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index,
-    const char *document);
+    const char *document, const char *gone);
 tf_pg_status_t tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index,
     const char *document, int collection, int acl, const char *language,
     const tf_text_t *text);

@@ -23,9 +23,6 @@ static tf_pg_status_t tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target,
     tf_rag_index_t *index, int *changed);
 static tf_pg_status_t tf_rag_same(tf_pg_t *pg, const tf_rag_target_t *target,
     const char *source, const char *hash, size_t *chunks, int *same);
-static tf_pg_status_t tf_rag_prune_one(tf_pg_t *pg,
-    const tf_rag_target_t *target, const char *id);
-static int tf_rag_again(const tf_pg_t *pg, tf_pg_status_t rc, int *tries);
 
 
 tf_pg_status_t
@@ -154,8 +151,8 @@ tf_rag_target_flush(tf_pg_t *pg, const tf_rag_target_t *target)
 
 tf_ingest_t
 tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *path, const char *source, size_t *chunks, char *err,
-    size_t errlen)
+    const char *path, const char *source, tf_ingest_count_t *count,
+    char *err, size_t errlen)
 {
     int           fd;
     char         *data, head[512];
@@ -165,7 +162,7 @@ tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
     struct stat   st;
     tf_ingest_t   rc;
 
-    *chunks = 0;
+    memset(count, 0, sizeof(tf_ingest_count_t));
 
     /* a FIFO must not hold the ingest, and what is checked is what is read */
 
@@ -238,7 +235,7 @@ tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
     (void) close(fd);
     data[len] = '\0';
 
-    rc = tf_rag_ingest(pg, target, source, data, len, chunks, err, errlen);
+    rc = tf_rag_ingest(pg, target, source, data, len, count, err, errlen);
 
     free(data);
 
@@ -248,7 +245,8 @@ tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
 
 tf_ingest_t
 tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
-    const char *data, size_t len, size_t *chunks, char *err, size_t errlen)
+    const char *data, size_t len, tf_ingest_count_t *count, char *err,
+    size_t errlen)
 {
     int              same, changed, tries;
     char             hash[2 + 2 * SHA256_DIGEST_LENGTH + 1];
@@ -259,7 +257,7 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     tf_pg_status_t   rc;
     tf_rag_index_t  *index;
 
-    *chunks = 0;
+    memset(count, 0, sizeof(tf_ingest_count_t));
 
     (void) SHA256((const unsigned char *) data, len, md);
 
@@ -276,7 +274,7 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     same = 0;
 
     if (!target->again) {
-        rc = tf_rag_same(pg, target, source, hash, chunks, &same);
+        rc = tf_rag_same(pg, target, source, hash, &count->kept, &same);
         if (rc != TF_PG_OK) {
             (void) snprintf(err, errlen, "%s", pg->err);
             return TF_INGEST_FAILED;
@@ -307,7 +305,9 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     } while (tf_rag_again(pg, rc, &tries));
 
     if (rc == TF_PG_OK) {
-        *chunks = index->nchunks;
+        count->written = index->nput;
+        count->kept = index->nchunks - index->nput;
+        (void) snprintf(err, errlen, "%s", text.note == NULL ? "" : text.note);
         outcome = changed ? TF_INGEST_CHANGED : TF_INGEST_NEW;
 
     } else {
@@ -324,7 +324,7 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
 
 /* Somebody else ingests the same document, or a server breaks a tie. */
 
-static int
+int
 tf_rag_again(const tf_pg_t *pg, tf_pg_status_t rc, int *tries)
 {
     return rc == TF_PG_ERROR && ++*tries < TF_INGEST_TRIES
@@ -383,7 +383,9 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     const char *hash, size_t len, const tf_text_t *text,
     tf_rag_index_t *index, int *changed)
 {
+    int              alike;
     char             collection[16], acl[16], bytes[32], id[40];
+    tf_buf_t         gone = TF_BUF_INIT;
     PGresult        *res;
     const char      *params[9];
     tf_pg_status_t   rc;
@@ -418,10 +420,13 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
     params[8] = target->tenant;
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-                     "UPDATE trifecta.document SET title = $4, format = $5, "
+                     "UPDATE trifecta.document d SET title = $4, format = $5, "
                      "hash = $6, bytes = $7, acl = $8, ingested = now() "
-                     "WHERE collection = $1 AND owner = $2 AND source = $3 "
-                     "AND tenant = $9 RETURNING id", 9, params);
+                     "FROM (SELECT id, title, acl FROM trifecta.document "
+                           "WHERE collection = $1 AND owner = $2 "
+                           "AND source = $3 AND tenant = $9 FOR UPDATE) AS o "
+                     "WHERE d.id = o.id "
+                     "RETURNING d.id, o.title = $4 AND o.acl = $8", 9, params);
     if (rc != TF_PG_OK) {
         goto failed;
     }
@@ -441,11 +446,23 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
         }
     }
 
+    /* the title and the rights are in each chunk's part of the index */
+
+    alike = *changed && !target->again
+            && strcmp(PQgetvalue(res, 0, 1), "t") == 0;
+
     (void) snprintf(id, sizeof(id), "%s", PQgetvalue(res, 0, 0));
     PQclear(res);
 
+    if (alike) {
+        rc = tf_rag_index_diff(pg, index, id, text, &gone);
+        if (rc != TF_PG_OK) {
+            goto failed;
+        }
+    }
+
     if (*changed) {
-        rc = tf_rag_index_drop(pg, index, id);
+        rc = tf_rag_index_drop(pg, index, id, alike ? gone.data : NULL);
         if (rc != TF_PG_OK) {
             goto failed;
         }
@@ -462,108 +479,14 @@ tf_rag_store(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
         goto failed;
     }
 
+    tf_buf_free(&gone);
+
     return tf_pg_commit(pg);
 
 failed:
 
+    tf_buf_free(&gone);
     tf_pg_rollback(pg);
 
     return rc;
-}
-
-
-tf_pg_status_t
-tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
-    size_t *n)
-{
-    int              i, tries;
-    char             collection[16];
-    PGresult        *res;
-    const char      *params[3];
-    tf_pg_status_t   rc;
-
-    *n = 0;
-
-    (void) snprintf(collection, sizeof(collection), "%d",
-                    target->collection_id);
-    params[0] = collection;
-    params[1] = target->owner;
-    params[2] = sources;
-
-    rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
-    if (rc != TF_PG_OK) {
-        return rc;
-    }
-
-    rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-                     "SELECT id FROM trifecta.document WHERE collection = $1 "
-                     "AND owner = $2 AND source <> ALL ($3::text[]) "
-                     "ORDER BY source", 3, params);
-    if (rc != TF_PG_OK) {
-        tf_pg_rollback(pg);
-        return rc;
-    }
-
-    rc = tf_pg_commit(pg);
-
-    for (i = 0; i < PQntuples(res) && rc == TF_PG_OK; i++) {
-        tries = 0;
-
-        do {
-            rc = tf_rag_prune_one(pg, target, PQgetvalue(res, i, 0));
-        } while (tf_rag_again(pg, rc, &tries));
-
-        *n += (rc == TF_PG_OK);
-    }
-
-    PQclear(res);
-
-    return rc;
-}
-
-
-static tf_pg_status_t
-tf_rag_prune_one(tf_pg_t *pg, const tf_rag_target_t *target, const char *id)
-{
-    const char      *params[1];
-    tf_pg_status_t   rc;
-    tf_rag_index_t   index;
-
-    memset(&index, 0, sizeof(tf_rag_index_t));
-
-    rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
-    if (rc != TF_PG_OK) {
-        return rc;
-    }
-
-    params[0] = id;
-
-    /* the lock first: an ingest of the same document has to wait */
-
-    rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                     "SELECT FROM trifecta.document WHERE id = $1 FOR UPDATE",
-                     1, params);
-
-    if (rc == TF_PG_OK) {
-        rc = tf_rag_index_drop(pg, &index, id);
-    }
-
-    if (rc == TF_PG_OK) {
-        rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                         "DELETE FROM trifecta.document WHERE id = $1", 1,
-                         params);
-    }
-
-    if (rc == TF_PG_OK) {
-        rc = tf_rag_index_count(pg, &index, target->collection_id);
-    }
-
-    tf_rag_index_reset(&index);
-
-    if (rc != TF_PG_OK) {
-        tf_pg_rollback(pg);
-        return rc;
-    }
-
-    return tf_pg_commit(pg);
 }

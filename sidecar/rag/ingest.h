@@ -12,9 +12,10 @@
  * Documents into the store, one transaction each.
  *
  * A document is named by collection, owner and source.  The same bytes under
- * the same name change nothing; other bytes replace it: its chunks and
- * postings go and the new ones come, and the statistics with them, in that
- * transaction.
+ * the same name change nothing; other bytes replace it: the chunks that are
+ * not in it any more go with their postings and the new ones come, and the
+ * statistics with them, in that transaction.  Chunks that are in both stay
+ * the rows that they are.
  *
  * Several ingests may run at once.  Locks are taken in one order: the
  * document, new terms (sorted, in one statement), the collection's row, the
@@ -49,6 +50,12 @@ typedef enum {
 } tf_ingest_t;
 
 
+typedef struct {
+    size_t        written;          /* chunks */
+    size_t        kept;
+} tf_ingest_count_t;
+
+
 /* Finds or makes the collection and the access rule; err is pg->err. */
 tf_pg_status_t tf_rag_target_open(tf_pg_t *pg, tf_rag_target_t *target);
 
@@ -60,22 +67,30 @@ tf_pg_status_t tf_rag_target_open(tf_pg_t *pg, tf_rag_target_t *target);
 tf_pg_status_t tf_rag_target_flush(tf_pg_t *pg,
     const tf_rag_target_t *target);
 
-/* A document from memory; *chunks is how many it has now. */
+/*
+ * A document from memory.  After success err has what was left out of it, or
+ * is empty.
+ */
 tf_ingest_t tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *source, const char *data, size_t len, size_t *chunks,
-    char *err, size_t errlen);
+    const char *source, const char *data, size_t len,
+    tf_ingest_count_t *count, char *err, size_t errlen);
 
 /* The same from a file (a regular one; others are refused). */
 tf_ingest_t tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *path, const char *source, size_t *chunks, char *err,
-    size_t errlen);
+    const char *path, const char *source, tf_ingest_count_t *count,
+    char *err, size_t errlen);
 
 /*
- * Removes the owner's documents of the collection whose source is not in the
- * array (as array.h writes it); *n is how many.
+ * The owner's documents of the collection whose source is not in the array
+ * (as array.h writes it): tells each source, and removes it if it shall.
  */
+typedef void (*tf_rag_gone_pt)(void *ctx, const char *source);
+
 tf_pg_status_t tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *sources, size_t *n);
+    const char *sources, int remove, tf_rag_gone_pt gone, void *ctx);
+
+/* Whether a transaction that failed is worth another try. */
+int tf_rag_again(const tf_pg_t *pg, tf_pg_status_t rc, int *tries);
 
 
 #endif /* TF_RAG_INGEST_H */
