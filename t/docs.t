@@ -122,6 +122,30 @@ none('models.md has no key that does not exist',
      grep { !exists $model{$_} } keys %model_row);
 
 
+# Limits and formats of documents
+
+my %limit;
+my $limits = slurp("$root/sidecar/extract/limits.h") =~ s/\\\n//gr;
+while ($limits =~ /X\((\w+),\s+(\d+)( \* TF_MB)?,\s+[^"]*?([BNS]),\s+"(.*?)",/g) {
+    $limit{$1} = [!$3 ? $2 : $2 % 1024 ? "${2}m" : $2 / 1024 . 'g', $5];
+}
+
+my ($bounds) = $page{'documents.md'} =~ /^## Limits of documents\n(.*?)^## /ms;
+my %bound;
+$bound{$1} = [$2, $3] while $bounds =~ /^\| `(\w+)` \| (\w+) \| (.*?)(?:;.*)? \|$/mg;
+
+cmp_ok(scalar keys %limit, '>', 8, 'the table of limits is found');
+is_deeply(\%bound, \%limit, 'documents.md has each limit with its default');
+
+my ($suffixes) = slurp("$root/sidecar/extract/extract.c")
+    =~ /tf_formats\[\] = \{(.*?)\n\};/s;
+my ($formats) = $page{'documents.md'} =~ /^## Formats of documents\n(.*?)^## /ms;
+my @suffixes = $suffixes =~ /\{ "(\.\w+)",/g;
+cmp_ok(scalar @suffixes, '>', 15, 'the table of formats is found');
+none('documents.md has each suffix of a format',
+     grep { $formats !~ /^\|.*`\Q$_\E`/m } @suffixes);
+
+
 # Error codes, of answers and of jobs
 
 my %status;

@@ -377,7 +377,7 @@ subtest 'one_line_a_file_or_a_bar_on_a_terminal' => sub {
     like($out, qr/\A1 files: .* seconds\n\z/, 'the summary');
 
     (undef, $out) = ingest('--help');
-    like($out, qr/--delete.*--limit NAME=N.*  4  done, but something/s,
+    like($out, qr/--delete.*--limit LIMITS.*  4  done, but something/s,
         '--help says it');
 
     # script(1) gives it a terminal; the second file takes its time

@@ -31,8 +31,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "--collection that are not in the folder" },
     { "prune", OPT_DELETE, NULL, "the same as --delete" },
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
-    { "limit", OPT_LIMIT, "NAME=N", "change a limit, such as pages=5000 or "
-      "text=32m (configuration: ingest_limits)" },
+    { "limit", OPT_LIMIT, "LIMITS", "change limits, such as "
+      "pages=5000,text=32m (configuration: ingest_limits)" },
     { "text", OPT_TEXT, NULL, "print the text that a file is made into, and "
       "store nothing" },
     { "quiet", OPT_QUIET, NULL, "only what is skipped, and the summary" },
@@ -93,7 +93,7 @@ tf_cli_ingest(int argc, char **argv)
 
     run->tty = isatty(STDERR_FILENO) && !run->quiet;
     run->start = tf_clock_ms();
-    run->told = run->start;
+    run->told = 0;
 
     tf_pg_init(&run->pg, &run->conf, TF_PG_RAG);
 
