@@ -33,10 +33,12 @@ my %HOW = (
                 heart.answered)],
     retry => [qw(retry.before retry.sent retry.answered pump.answered)],
     ends => [qw(ledger.read ledger.gathered ledger.new ledger.expired
-                ledger.cancelled ledger.damaged ledger.closed ledger.erased
+                ledger.cancelled ledger.relogged ledger.damaged ledger.closed ledger.erased
                 ledger.answered)],
     take_over => [qw(reclaim.answered)],
     back_in_time => [qw(relet.answered)],
+    rebuild => [qw(rebuild.numbered rebuild.begun rebuild.restored
+                   rebuild.settled rebuild.keyed rebuild.adopted)],
     told => [qw(cancel.heard)],
     told_late => [qw(cancel.beaten)],
     drain => [qw(drain.begun drain.stopped drain.empty release.before
@@ -119,6 +121,20 @@ sub take_over {
     $t->kill('sidecar', 1);
 
     return $proc;
+}
+
+sub rebuild {
+    my ($point) = @_;
+    my @jobs;
+
+    $t->start('sidecar', 1);
+    @jobs = map { $p->ask("sleep=900 say=$point $_", runs => 2) } 1 .. 6;
+    $t->wait_for(sub { @jobs == grep { $t->sql('admin', 'SELECT count(*) FROM'
+        . ' trifecta.job WHERE id = ?', $_->{id})->[0][0] } @jobs }, 10);
+    $t->kill('sidecar', 1);
+    $t->redis('FLUSHALL');
+
+    return armed('sidecar', $point);
 }
 
 sub back_in_time {
@@ -297,7 +313,8 @@ SKIP: {
 
 # Those that take long are dealt first, so that no stack is left with them
 
-my %long = (drain => 3, retry => 2, take_over => 3, back_in_time => 3);
+my %long = (drain => 3, retry => 2, take_over => 3, back_in_time => 3,
+            rebuild => 2);
 my @points = sort { ($long{$how{$b}} // 1) <=> ($long{$how{$a}} // 1)
                     || $a cmp $b } grep { $how{$_} } keys %table;
 

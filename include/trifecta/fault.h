@@ -88,6 +88,7 @@
     X(SIDECAR, ledger, new, "the new ones have rows")                         \
     X(SIDECAR, ledger, expired, "the expired ones, too, have ended")          \
     X(SIDECAR, ledger, cancelled, "and the cancelled ones")                   \
+    X(SIDECAR, ledger, relogged, "and those that PostgreSQL had forgotten")   \
     X(SIDECAR, ledger, damaged, "and the damaged ones")                       \
     X(SIDECAR, ledger, closed, "and the deleted ones, which are not erased")  \
     X(SIDECAR, ledger, erased, "all is committed, the entries are still there")\
@@ -96,6 +97,12 @@
     X(SIDECAR, heart, answered, "they are, and what it said is not noted")    \
     X(SIDECAR, cancel, heard, "the channel told of a cancel, the job runs on")\
     X(SIDECAR, cancel, beaten, "the heartbeat did, the job runs on")          \
+    X(SIDECAR, rebuild, numbered, "PostgreSQL gave an epoch, Redis has not it")\
+    X(SIDECAR, rebuild, begun, "nothing is accepted, nothing is back yet")    \
+    X(SIDECAR, rebuild, restored, "open rows are back in Redis")              \
+    X(SIDECAR, rebuild, settled, "what had ended in PostgreSQL has ended")    \
+    X(SIDECAR, rebuild, keyed, "idempotency keys are back, nothing accepted") \
+    X(SIDECAR, rebuild, adopted, "the queue is adopted, the lock still held") \
     X(SIDECAR, drain, begun, "claiming has stopped, jobs are still held")     \
     X(SIDECAR, drain, stopped, "what has not ended was told to stop")         \
     X(SIDECAR, drain, empty, "nothing is held, the threads still run")

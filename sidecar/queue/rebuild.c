@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 
 
@@ -75,6 +77,7 @@ tf_rebuild_begin(tf_rebuilder_t *r)
 
     (void) snprintf(r->epoch, sizeof(r->epoch), "%s", PQgetvalue(res, 0, 0));
     PQclear(res);
+    tf_fault(rebuild, numbered);
 
     tf_keeper_say(k, TF_LOG_WARN, "rebuilding the queue, epoch %s: %s",
                   r->epoch, r->why);
@@ -359,15 +362,35 @@ tf_rebuild_run(tf_rebuilder_t *r)
 
     k->compare.older = 1;
 
-    if (tf_rebuild_begin(r) != 0
-        || tf_rebuild_rows(r) != 0
-        || tf_rebuild_live(r) != 0
-        || tf_rebuild_ended(r) != 0
-        || tf_rebuild_idem(r) != 0
-        || tf_rebuild_adopt(r) != 0)
-    {
+    if (tf_rebuild_begin(r) != 0) {
         return -1;
     }
+
+    tf_fault(rebuild, begun);
+
+    if (tf_rebuild_rows(r) != 0) {
+        return -1;
+    }
+
+    tf_fault(rebuild, restored);
+
+    if (tf_rebuild_live(r) != 0 || tf_rebuild_ended(r) != 0) {
+        return -1;
+    }
+
+    tf_fault(rebuild, settled);
+
+    if (tf_rebuild_idem(r) != 0) {
+        return -1;
+    }
+
+    tf_fault(rebuild, keyed);
+
+    if (tf_rebuild_adopt(r) != 0) {
+        return -1;
+    }
+
+    tf_fault(rebuild, adopted);
 
     (void) tf_compare_report(&before, &k->stats->reconciled, done,
                              sizeof(done));
