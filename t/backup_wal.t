@@ -82,8 +82,6 @@ like $t->log_of('pg'), qr/archive recovery complete/, 'and says so';
 # On from there
 
 my ($rc, $out, $err) = $t->run('migrate');
-($rc, $out, $err) = $t->run('migrate', '--new-epoch')
-    if $err =~ /--new-epoch/;
 is $rc, 0, 'migrate' or diag $out, $err;
 
 $t->start('nginx');

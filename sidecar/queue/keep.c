@@ -5,29 +5,39 @@
 #include "base/log.h"
 #include "queue/keeper.h"
 #include "queue/pool.h"
+#include "queue/prune.h"
 
 
 /*
  * The keeper of a shard as a thread of the pool.  Nobody else touches a
  * shard's Redis before the keeper has found out that it is this
- * installation's.
+ * installation's.  That of the first shard looks after the days, too.
  */
+
+typedef struct {
+    tf_keeper_t   keeper;
+    tf_shard_t   *shard;
+    tf_prune_t    prune;
+} tf_keep_t;
+
 
 static int
 tf_keep_over(void *data)
 {
-    tf_shard_t  *shard = data;
+    tf_keep_t  *keep = data;
 
-    return tf_pool_over(shard->q);
+    return tf_pool_over(keep->shard->q);
 }
 
 
 static void
 tf_keep_ticked(tf_keeper_t *k)
 {
+    tf_keep_t   *keep = k->data;
     tf_queue_t  *q;
-    tf_shard_t  *shard = k->data;
+    tf_shard_t  *shard;
 
+    shard = keep->shard;
     q = shard->q;
 
     (void) pthread_mutex_lock(&q->mutex);
@@ -48,31 +58,38 @@ tf_keep_ticked(tf_keeper_t *k)
     }
 
     (void) pthread_mutex_unlock(&q->mutex);
+
+    if (shard->index == 0) {
+        tf_prune_tick(&keep->prune);
+    }
 }
 
 
 void *
 tf_pool_keep(void *data)
 {
-    tf_keeper_t  *k;
-    tf_shard_t   *shard = data;
+    tf_keep_t   *keep;
+    tf_shard_t  *shard = data;
 
-    k = malloc(sizeof(tf_keeper_t));
-    if (k == NULL) {
+    keep = malloc(sizeof(tf_keep_t));
+    if (keep == NULL) {
         tf_log(TF_LOG_ERROR, "shard %u: out of memory, its stores are not "
                "compared", shard->index);
         return NULL;
     }
 
-    tf_keeper_init(k, shard->q->conf, shard->url, shard->index,
+    keep->shard = shard;
+    tf_prune_init(&keep->prune, shard->q);
+    tf_keeper_init(&keep->keeper, shard->q->conf, shard->url, shard->index,
                    &shard->keeper);
-    k->over = tf_keep_over;
-    k->ticked = tf_keep_ticked;
-    k->data = shard;
+    keep->keeper.over = tf_keep_over;
+    keep->keeper.ticked = tf_keep_ticked;
+    keep->keeper.data = keep;
 
-    tf_keeper_run(k);
-    tf_keeper_free(k);
-    free(k);
+    tf_keeper_run(&keep->keeper);
+    tf_keeper_free(&keep->keeper);
+    tf_prune_close(&keep->prune);
+    free(keep);
 
     return NULL;
 }

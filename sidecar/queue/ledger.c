@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
-#include "queue/prune.h"
 
 
 /*
@@ -324,7 +323,6 @@ tf_pool_ledger(void *data)
     unsigned      streak;
     tf_queue_t   *q;
     redisReply   *root, *entries;
-    tf_prune_t    prune;
     tf_ledger_t   l;
 
     memset(&l, 0, sizeof(l));
@@ -334,15 +332,9 @@ tf_pool_ledger(void *data)
     l.redis.install = l.shard->install;
     tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
     (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
-    tf_prune_init(&prune, q);
     streak = 0;
 
     while (tf_pool_named(l.shard) == 0 && !tf_pool_over(q)) {
-        if (l.shard->index == 0) {
-            /* one shard does it for all */
-            tf_prune_tick(&prune);
-        }
-
         entries = tf_ledger_read(&l, &root);
         n = tf_reply_len(entries);
         rc = 0;
@@ -369,7 +361,6 @@ tf_pool_ledger(void *data)
         }
     }
 
-    tf_prune_close(&prune);
     tf_redis_close(&l.redis);
     tf_pg_close(&l.pg);
 
