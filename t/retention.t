@@ -132,7 +132,10 @@ my %id = (
     young   => [row(29, 'succeeded'), row(0, 'succeeded')],
 );
 
+ok $t->wait_for(sub { $t->metrics->{trifecta_subscriber_ready_workers} == 2 },
+                20), 'nginx hears Redis';
 is $t->result($id{whole}[0])->{status}, 200, 'it is there';
+cmp_ok $t->metrics->{trifecta_cache_entries}, '>=', 1, 'and in the cache now';
 is scalar @{ $t->get('/api/v1/queries?limit=100')->{json}{data} }, 13,
     'all are in the list';
 
@@ -178,8 +181,11 @@ is scalar @{ $t->get('/api/v1/queries?limit=100')->{json}{data} }, 13,
 }
 
 {
-    my $res = $t->result($id{whole}[0]);
-    is $res->{status}, 410, 'a_pruned_job_is_410';
+    # within a minute the cache would forget it on its own
+    my $res;
+    $t->wait_for(sub { $res = $t->result($id{whole}[0]);
+                       $res->{status} == 410 }, 5);
+    is $res->{status}, 410, 'a_pruned_job_is_410_and_in_no_cache';
     is $res->{code}, 'gone', 'with its code';
     is $t->result($id{young}[0])->{status}, 200, 'one that is kept is not';
 
