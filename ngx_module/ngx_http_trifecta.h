@@ -61,8 +61,9 @@ typedef struct ngx_http_trifecta_cache_worker_s
 typedef struct {
     ngx_str_t                     url;
     ngx_str_t                     user;
-    ngx_addr_t                   *addrs;            /* none: unresolved */
-    ngx_uint_t                    naddrs;
+    ngx_str_t                     master;           /* sentinel://: its name */
+    ngx_addr_t                   *addrs;            /* then the sentinels' */
+    ngx_uint_t                    naddrs;           /* 0: unresolved */
 } ngx_http_trifecta_server_t;
 
 
@@ -83,6 +84,7 @@ typedef struct {
 
     ngx_array_t                  *servers;          /* one a shard, or NULL */
     ngx_str_t                     redis_password;
+    ngx_str_t                     sentinel_password;
 
     ngx_str_t                     pg;               /* conninfo */
     ngx_str_t                     pg_hostaddr;      /* of a resolved host */

@@ -71,8 +71,10 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * Context:  http
      *
      * The Redis servers that hold the queue, one a shard, at most 32: each is
-     * host:port, unix:path or redis://[user@]host[:port].  The sidecars have
-     * the same list in the same order.  A name is resolved when the
+     * host:port, unix:path, redis://[user@]host[:port], or
+     * sentinel://[user@]host[:port],host[:port],.../master, whose sentinels
+     * say which server is the master.  The sidecars have the same list in the
+     * same order.  A name is resolved when the
      * configuration is read; one that cannot be resolved is a warning, and
      * the shard is unavailable until a reload.  Each worker keeps two
      * connections a shard, one for messages.  TLS (rediss://) is not
@@ -100,6 +102,22 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       ngx_http_trifecta_conf_password,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_trifecta_main_conf_t, redis_password),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_redis_sentinel_password_file file;
+     * Default:  -
+     * Context:  http
+     *
+     * The first line of the file is the password for the sentinels
+     * themselves, if they ask for one.
+     */
+
+    { ngx_string("trifecta_redis_sentinel_password_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_password,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, sentinel_password),
       NULL },
 
     /*

@@ -145,14 +145,12 @@ ngx_http_trifecta_redis_write_handler(ngx_event_t *wev)
 }
 
 
-void
-ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
+static void
+ngx_http_trifecta_redis_open(ngx_http_trifecta_redis_t *redis)
 {
     ngx_int_t               rc;
     ngx_connection_t       *c;
     ngx_peer_connection_t   peer;
-
-    redis->peer = redis->shard->server->addrs[redis->addr];
 
     ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
 
@@ -164,9 +162,6 @@ ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
     peer.log_error = NGX_ERROR_INFO;
 
     redis->state = ngx_http_trifecta_redis_connecting;
-    redis->readonly = 0;
-    redis->refused = 0;
-    redis->doubt = ngx_http_trifecta_doubt_none;
 
     if (ngx_http_trifecta_resp_open(&redis->resp) != NGX_OK) {
         ngx_http_trifecta_redis_fail(redis, "no memory");
@@ -203,6 +198,42 @@ ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
 
 
 static void
+ngx_http_trifecta_redis_found(void *data, ngx_addr_t *master,
+    const char *reason)
+{
+    ngx_http_trifecta_redis_t *redis = data;
+
+    if (master == NULL) {
+        ngx_http_trifecta_redis_fail(redis, reason);
+        return;
+    }
+
+    redis->peer = *master;
+
+    ngx_http_trifecta_redis_open(redis);
+}
+
+
+void
+ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
+{
+    redis->readonly = 0;
+    redis->refused = 0;
+    redis->doubt = ngx_http_trifecta_doubt_none;
+
+    if (redis->sentinel) {
+        redis->state = ngx_http_trifecta_redis_finding;
+        ngx_http_trifecta_sentinel_ask(redis->sentinel);
+        return;
+    }
+
+    redis->peer = redis->shard->server->addrs[redis->addr];
+
+    ngx_http_trifecta_redis_open(redis);
+}
+
+
+static void
 ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
 {
     if (redis->connection) {
@@ -211,6 +242,10 @@ ngx_http_trifecta_redis_close(ngx_http_trifecta_redis_t *redis)
     }
 
     ngx_http_trifecta_resp_close(&redis->resp);
+
+    if (redis->sentinel) {
+        ngx_http_trifecta_sentinel_stop(redis->sentinel);
+    }
 
     redis->state = ngx_http_trifecta_redis_down;
 
@@ -289,7 +324,8 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
 
     ngx_log_error(level, redis->log, 0,
                   "trifecta: Redis at %V is not available%s: %s",
-                  &redis->peer.name,
+                  was == ngx_http_trifecta_redis_finding
+                  ? &redis->shard->server->url : &redis->peer.name,
                   redis->owner ? redis->owner->what : "", redis->reason);
 
     ngx_http_trifecta_count_shard(redis->mcf, redis->shard,
@@ -299,6 +335,12 @@ ngx_http_trifecta_redis_fail(ngx_http_trifecta_redis_t *redis,
 
     redis->failed_at = ngx_current_msec;
     redis->addr = (redis->addr + 1) % redis->shard->server->naddrs;
+
+    if (redis->sentinel && was != ngx_http_trifecta_redis_finding
+        && was != ngx_http_trifecta_redis_ready)
+    {
+        ngx_http_trifecta_sentinel_skip(redis->sentinel);
+    }
 
     ngx_queue_init(&doomed);
     ngx_http_trifecta_redis_sort(redis, &doomed);
@@ -440,6 +482,16 @@ ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
                     : (u_char *) "trifecta_redis is not configured",
                     sizeof(redis->reason));
         return redis;
+    }
+
+    if (shard->server->master.len) {
+        redis->sentinel = ngx_http_trifecta_sentinel_create(cycle, mcf,
+                                               shard->server,
+                                               ngx_http_trifecta_redis_found,
+                                               redis);
+        if (redis->sentinel == NULL) {
+            return NULL;
+        }
     }
 
     ngx_cpystrn(redis->reason, (u_char *) "connecting",

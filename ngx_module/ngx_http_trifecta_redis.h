@@ -11,9 +11,14 @@
  * the commands of requests, and the subscriber's (subscriber.h).  nginx owns the socket; hiredis
  * formats commands and parses replies, and touches nothing else.
  *
- *   down ──> connecting ──> greeting ──> ready
- *     ^          │              │          │
- *     └──────────┴──── wait ────┴──────────┘
+ *   down ──> finding ──> connecting ──> greeting ──> ready
+ *     ^         │            │             │           │
+ *     └─────────┴────────────┴──── wait ───┴───────────┘
+ *
+ * "Finding" asks the sentinels, if the shard has any, which server is the
+ * master (sentinel.h), before every attempt: so a connection that ends,
+ * whether by a close, a deadline or READONLY, is made again to whoever is the
+ * master by then.
  *
  * "Greeting" is AUTH, if a password is configured, INFO server replication
  * and HMGET P:meta epoch schema server rebuild, in one write.  The connection

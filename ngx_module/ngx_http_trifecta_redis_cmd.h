@@ -3,6 +3,7 @@
 
 
 #include "ngx_http_trifecta_fault.h"
+#include "ngx_http_trifecta_sentinel.h"
 
 
 /*
@@ -14,6 +15,7 @@
 
 typedef enum {
     ngx_http_trifecta_redis_down = 0,
+    ngx_http_trifecta_redis_finding,
     ngx_http_trifecta_redis_connecting,
     ngx_http_trifecta_redis_greeting,
     ngx_http_trifecta_redis_ready
@@ -65,6 +67,7 @@ struct ngx_http_trifecta_redis_s {
     ngx_http_trifecta_resp_t             resp;
     ngx_http_trifecta_redis_state_e      state;
     ngx_uint_t                           fails;     /* in a row */
+    ngx_http_trifecta_sentinel_t        *sentinel;  /* or NULL */
     ngx_uint_t                           addr;      /* of the list */
     ngx_addr_t                           peer;
     ngx_http_trifecta_identity_t         identity;
