@@ -8,14 +8,13 @@
 
 static void ngx_http_trifecta_confirm_ready(void *data);
 static void ngx_http_trifecta_confirm_lost(void *data);
-static void ngx_http_trifecta_confirm_push(void *data, redisReply *reply);
 
 
 static const ngx_http_trifecta_redis_owner_t  ngx_http_trifecta_confirm = {
     " for its replicas",
     ngx_http_trifecta_confirm_ready,
     ngx_http_trifecta_confirm_lost,
-    ngx_http_trifecta_confirm_push
+    NULL
 };
 
 
@@ -181,12 +180,6 @@ ngx_http_trifecta_confirm_lost(void *data)
 
     ngx_http_trifecta_confirm_rearm(confirm);
     ngx_http_trifecta_confirm_finish(confirm, &doomed, 0);
-}
-
-
-static void
-ngx_http_trifecta_confirm_push(void *data, redisReply *reply)
-{
 }
 
 

@@ -414,7 +414,8 @@ ngx_http_trifecta_redis_idle_handler(ngx_event_t *ev)
 
     quiet = ngx_current_msec - redis->active_at;
 
-    if (redis->owner && quiet < NGX_HTTP_TRIFECTA_REDIS_IDLE
+    if (redis->owner && redis->owner->push
+        && quiet < NGX_HTTP_TRIFECTA_REDIS_IDLE
         && redis->doubt == ngx_http_trifecta_doubt_none)
     {
         ngx_add_timer(ev, NGX_HTTP_TRIFECTA_REDIS_IDLE - quiet);

@@ -93,7 +93,8 @@ typedef void (*ngx_http_trifecta_redis_handler_pt)(void *data,
 /*
  * What somebody who owns a connection of his own is told: that it is ready
  * for his commands, that it is gone or an attempt has failed, and what Redis
- * sends without being asked.  push and the handlers of commands run inside
+ * sends without being asked; with a push nothing but PING may be sent on it
+ * beside his own commands.  push and the handlers of commands run inside
  * the loop of the reader, so they must not end the connection.
  */
 

@@ -369,7 +369,9 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
             return rc == NGX_AGAIN ? NGX_OK : NGX_ERROR;
         }
 
-        if (redis->owner && ngx_http_trifecta_resp_is(reply, 0, "smessage")) {
+        if (redis->owner && redis->owner->push
+            && ngx_http_trifecta_resp_is(reply, 0, "smessage"))
+        {
             redis->owner->push(redis->data, reply);
             freeReplyObject(reply);
             continue;

@@ -181,7 +181,7 @@ ngx_http_trifecta_redis_inquire(ngx_http_trifecta_redis_t *redis)
 {
     const char  *argv[1];
 
-    if (redis->owner == NULL) {
+    if (redis->owner == NULL || redis->owner->push == NULL) {
         return ngx_http_trifecta_redis_identify(redis);
     }
 
