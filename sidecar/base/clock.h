@@ -24,6 +24,17 @@ tf_clock_ms(void)
 
 
 static inline int64_t
+tf_clock_us(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+static inline int64_t
 tf_clock_wall_ms(void)
 {
     struct timespec  ts;

@@ -1,0 +1,327 @@
+#include "cli/eval.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <trifecta/job.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+
+enum {
+    OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_JSON, OPT_KEEP
+};
+
+static const tf_cli_option_t  tf_eval_options[] = {
+    { "split", OPT_SPLIT, "NAME", "which judgements, qrels/NAME.tsv (test, "
+      "else the only ones there are)" },
+    { "model", OPT_MODEL, "NAME", "who answers (extractive)" },
+    { "limit", OPT_LIMIT, "N", "only the first N questions" },
+    { "json", OPT_JSON, NULL, "one JSON object instead of a table" },
+    { "keep", OPT_KEEP, NULL, "leave the documents in the store, for the next "
+      "run" },
+    { NULL, 0, NULL, NULL }
+};
+
+static const tf_cli_usage_t  tf_eval_usage = {
+    "eval",
+    "retrieval FOLDER | answers FILE",
+    "Measures retrieval or answers on questions whose answers are known.\n"
+    "\n"
+    "retrieval takes a folder as BEIR has it (corpus.jsonl, queries.jsonl,\n"
+    "qrels/NAME.tsv) and says nDCG@10, recall@100 and MRR@10. answers takes a\n"
+    "file as SQuAD has it and says how often the known answer stands in the\n"
+    "first quotation and in all of them, how well answerable questions are\n"
+    "told from others, and with --model how often the answer holds it.\n"
+    "\n"
+    "The documents go through the real ingest into a tenant of their own that\n"
+    "no token has, the questions through the real search; the documents are\n"
+    "removed afterwards unless --keep is given.\n",
+    tf_eval_options,
+    NULL,
+    "  trifecta eval retrieval scifact/ --split train\n"
+    "  trifecta eval answers xquad.en.json --json\n"
+};
+
+
+void
+tf_eval_say(tf_eval_t *e, const char *name, double value)
+{
+    (void) json_object_set_new(e->report, name, json_real(value));
+}
+
+
+void
+tf_eval_count(tf_eval_t *e, const char *name, size_t n)
+{
+    (void) json_object_set_new(e->report, name, json_integer((json_int_t) n));
+}
+
+
+void
+tf_eval_progress(tf_eval_t *e, const char *what, size_t done, size_t all)
+{
+    if (e->tty && (done % 64 == 0 || done == all)) {
+        (void) fprintf(stderr, "\r%s %zu", what, done);
+
+        if (all) {
+            (void) fprintf(stderr, " of %zu", all);
+        }
+
+        (void) fprintf(stderr, done == all ? "\r\033[K" : "");
+        (void) fflush(stderr);
+    }
+}
+
+
+int
+tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
+    const char *text)
+{
+    char         err[512], name[256];
+    size_t       chunks;
+    tf_buf_t     all = TF_BUF_INIT;
+    tf_ingest_t  rc;
+
+    if (e->documents == TF_EVAL_DOCUMENTS_MAX) {
+        return tf_cli_error(&e->cli, "more than %d documents",
+                            TF_EVAL_DOCUMENTS_MAX);
+    }
+
+    (void) snprintf(name, sizeof(name), "%.240s.txt", source);
+
+    if (title[0]) {
+        tf_buf_printf(&all, "%s\n\n", title);
+    }
+
+    tf_buf_printf(&all, "%s\n", text);
+
+    if (all.failed) {
+        return tf_cli_error(&e->cli, "out of memory");
+    }
+
+    rc = tf_rag_ingest(&e->pg, &e->target, name, all.data, all.len, &chunks,
+                       err, sizeof(err));
+    tf_buf_free(&all);
+
+    if (rc == TF_INGEST_FAILED) {
+        return tf_cli_error(&e->cli, "%s", err);
+    }
+
+    if (rc == TF_INGEST_REFUSED || rc == TF_INGEST_OTHER) {
+        (void) tf_cli_error(&e->cli, "document \"%.100s\" is left out: %s",
+                            source, err);
+        return 0;
+    }
+
+    e->documents++;
+    e->chunks += chunks;
+    tf_eval_progress(e, "documents", e->documents, 0);
+
+    return 0;
+}
+
+
+int
+tf_eval_ingested(tf_eval_t *e, int64_t began)
+{
+    if (tf_rag_target_flush(&e->pg, &e->target) != TF_PG_OK) {
+        return tf_cli_error(&e->cli, "%s", e->pg.err);
+    }
+
+    if (e->documents == 0) {
+        return tf_cli_error(&e->cli, "there is no document in \"%s\"",
+                            e->path);
+    }
+
+    if (e->tty) {
+        (void) fprintf(stderr, "\r\033[K");
+    }
+
+    e->ingest_s = (double) (tf_clock_ms() - began) / 1000;
+    tf_eval_count(e, "documents", e->documents);
+    tf_eval_count(e, "chunks", e->chunks);
+    tf_eval_say(e, "ingest_seconds", e->ingest_s);
+
+    return 0;
+}
+
+
+/* "path/to/scifact/" is "scifact"; only what a tenant's name may have. */
+
+static void
+tf_eval_name(tf_eval_t *e)
+{
+    size_t       len, n;
+    const char  *p;
+
+    len = strlen(e->path);
+
+    while (len > 1 && e->path[len - 1] == '/') {
+        len--;
+    }
+
+    for (p = e->path + len; p > e->path && p[-1] != '/'; p--) {
+        /* void */
+    }
+
+    len -= (size_t) (p - e->path);
+    n = (size_t) snprintf(e->tenant, sizeof(e->tenant), "eval-%.*s",
+                          (int) (len > 48 ? 48 : len), p);
+
+    while (n-- > 0) {
+        if ((unsigned char) e->tenant[n] <= ' ' || e->tenant[n] == 0x7f) {
+            e->tenant[n] = '_';
+        }
+    }
+}
+
+
+static void
+tf_eval_print(const tf_eval_t *e)
+{
+    char        *text;
+    json_t      *value;
+    const char  *name;
+
+    if (e->json) {
+        text = json_dumps(e->report, JSON_REAL_PRECISION(6));
+        (void) printf("%s\n", text ? text : "{}");
+        free(text);
+        return;
+    }
+
+    json_object_foreach(e->report, name, value) {
+        if (json_is_string(value)) {
+            (void) printf("%-24s %s\n", name, json_string_value(value));
+
+        } else if (json_is_integer(value)) {
+            (void) printf("%-24s %lld\n", name,
+                          (long long) json_integer_value(value));
+
+        } else {
+            (void) printf("%-24s %.4f\n", name, json_real_value(value));
+        }
+    }
+}
+
+
+static int
+tf_eval_run(tf_eval_t *e, int answers)
+{
+    int     rc;
+    size_t  n;
+
+    tf_eval_name(e);
+    e->target.tenant = e->tenant;
+    e->target.owner = "cli:eval";
+    e->target.collection = "eval";
+    e->target.language = e->conf.language;
+    e->target.visibility = "tenant";
+    e->target.groups = "";
+    e->target.lazy = 1;
+    tf_limits_default(&e->target.limits);
+
+    tf_pg_init(&e->pg, &e->conf, TF_PG_RAG);
+    e->report = json_object();
+    (void) json_object_set_new(e->report, "set", json_string(e->path));
+
+    if (tf_rag_target_open(&e->pg, &e->target) != TF_PG_OK) {
+        rc = tf_cli_error(&e->cli, "%s", e->pg.err);
+
+    } else {
+        rc = answers ? tf_eval_answers(e) : tf_eval_retrieval(e);
+    }
+
+    if (rc == 0) {
+        tf_eval_print(e);
+    }
+
+    if (!e->keep && tf_rag_prune(&e->pg, &e->target, "{}", &n) != TF_PG_OK) {
+        rc = tf_cli_error(&e->cli, "the documents could not be removed: %s",
+                          e->pg.err);
+    }
+
+    json_decref(e->report);
+    tf_pg_close(&e->pg);
+
+    return rc == 0 && fflush(stdout) == 0 ? TF_CLI_OK : TF_CLI_FAILED;
+}
+
+
+int
+tf_cli_eval(int argc, char **argv)
+{
+    int         c, answers, rc;
+    long        n;
+    char       *end;
+    tf_eval_t   e;
+
+    memset(&e, 0, sizeof(e));
+    tf_cli_begin(&e.cli, &tf_eval_usage, argc, argv);
+
+    while ((c = tf_cli_next(&e.cli)) > 0) {
+        switch (c) {
+
+        case OPT_SPLIT:
+            e.split = e.cli.value;
+            break;
+
+        case OPT_MODEL:
+            e.model = e.cli.value;
+            break;
+
+        case OPT_LIMIT:
+            n = strtol(e.cli.value, &end, 10);
+            if (*end != '\0' || n < 1 || n > 10000000) {
+                return tf_cli_misuse(&e.cli, "--limit wants a number of "
+                                     "questions, not \"%s\"", e.cli.value);
+            }
+            e.limit = (unsigned) n;
+            break;
+
+        case OPT_JSON:
+            e.json = 1;
+            break;
+
+        case OPT_KEEP:
+            e.keep = 1;
+            break;
+        }
+    }
+
+    if (c < 0) {
+        return e.cli.status;
+    }
+
+    if (e.cli.argc != 2) {
+        return tf_cli_misuse(&e.cli, "say what to measure, retrieval or "
+                             "answers, and with which set");
+    }
+
+    answers = strcmp(e.cli.argv[0], "answers") == 0;
+    e.path = e.cli.argv[1];
+
+    if (!answers && strcmp(e.cli.argv[0], "retrieval") != 0) {
+        return tf_cli_misuse(&e.cli, "retrieval or answers can be measured, "
+                             "not \"%s\"", e.cli.argv[0]);
+    }
+
+    if (answers ? e.split != NULL : e.model != NULL) {
+        return tf_cli_misuse(&e.cli, "--split is for retrieval, --model for "
+                             "answers");
+    }
+
+    if (tf_cli_conf(&e.cli, &e.conf) != 0) {
+        return e.cli.status;
+    }
+
+    e.tty = isatty(STDERR_FILENO);
+    rc = tf_eval_run(&e, answers);
+    tf_conf_free(&e.conf);
+
+    return rc;
+}

@@ -1,0 +1,72 @@
+#ifndef TF_CLI_EVAL_H
+#define TF_CLI_EVAL_H
+
+
+#include <jansson.h>
+
+#include <trifecta/job.h>
+
+#include "cli/cli.h"
+#include "db/pg.h"
+#include "llm/models.h"
+#include "rag/ingest.h"
+
+
+/*
+ * trifecta eval: how well retrieval and answers do on a set of questions
+ * whose answers are known.
+ *
+ * The set's documents go through the real ingest into a tenant of their own,
+ * "eval-<name>", which no token has, and the questions through the real
+ * search under row-level security.  So nobody's documents are searched, and
+ * nobody finds those of the set.
+ *
+ *   retrieval   a folder as BEIR has it: corpus.jsonl, queries.jsonl and
+ *               qrels/<split>.tsv
+ *   answers     a file as SQuAD has it (1.1 or 2.0)
+ */
+
+#define TF_EVAL_DOCUMENTS_MAX  1000000
+#define TF_EVAL_LINE_MAX       (16 * 1024 * 1024)
+
+typedef struct {
+    tf_cli_t          cli;
+    tf_conf_t         conf;
+    tf_pg_t           pg;
+    tf_rag_target_t   target;
+    char              tenant[TF_TENANT_MAX + 1];
+    const char       *path;
+    const char       *split;
+    const char       *model;
+    unsigned          limit;        /* questions; 0: all */
+    int               json;
+    int               keep;
+    int               tty;
+
+    size_t            documents;
+    size_t            chunks;
+    double            ingest_s;
+    json_t           *report;       /* name: number, in this order */
+} tf_eval_t;
+
+
+int tf_eval_retrieval(tf_eval_t *e);
+int tf_eval_answers(tf_eval_t *e);
+
+/* A document of the set; 0 or -1 (it has said why). */
+int tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
+    const char *text);
+
+/* All are in: flushes, and says how fast that was. */
+int tf_eval_ingested(tf_eval_t *e, int64_t began);
+
+/* A figure of the report. */
+void tf_eval_say(tf_eval_t *e, const char *name, double value);
+void tf_eval_count(tf_eval_t *e, const char *name, size_t n);
+
+/* On a terminal, about four times a second. */
+void tf_eval_progress(tf_eval_t *e, const char *what, size_t done,
+    size_t all);
+
+
+#endif /* TF_CLI_EVAL_H */
