@@ -81,10 +81,10 @@ int
 tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
     const char *text)
 {
-    char         err[512], name[256];
-    size_t       chunks;
-    tf_buf_t     all = TF_BUF_INIT;
-    tf_ingest_t  rc;
+    char               err[512], name[256];
+    tf_buf_t           all = TF_BUF_INIT;
+    tf_ingest_t        rc;
+    tf_ingest_count_t  count;
 
     if (e->documents == TF_EVAL_DOCUMENTS_MAX) {
         return tf_cli_error(&e->cli, "more than %d documents",
@@ -103,7 +103,7 @@ tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
         return tf_cli_error(&e->cli, "out of memory");
     }
 
-    rc = tf_rag_ingest(&e->pg, &e->target, name, all.data, all.len, &chunks,
+    rc = tf_rag_ingest(&e->pg, &e->target, name, all.data, all.len, &count,
                        err, sizeof(err));
     tf_buf_free(&all);
 
@@ -118,7 +118,7 @@ tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
     }
 
     e->documents++;
-    e->chunks += chunks;
+    e->chunks += count.written + count.kept;
     tf_eval_progress(e, "documents", e->documents, 0);
 
     return 0;
@@ -209,11 +209,20 @@ tf_eval_print(const tf_eval_t *e)
 }
 
 
+/* Nobody wants to read of each document that was removed. */
+
+static void
+tf_eval_gone(void *ctx, const char *source)
+{
+    (void) ctx;
+    (void) source;
+}
+
+
 static int
 tf_eval_run(tf_eval_t *e, int answers)
 {
-    int     rc;
-    size_t  n;
+    int  rc;
 
     tf_eval_name(e);
     e->target.tenant = e->tenant;
@@ -240,7 +249,10 @@ tf_eval_run(tf_eval_t *e, int answers)
         tf_eval_print(e);
     }
 
-    if (!e->keep && tf_rag_prune(&e->pg, &e->target, "{}", &n) != TF_PG_OK) {
+    if (!e->keep && tf_rag_prune(&e->pg, &e->target, "{}", 1,
+                                 tf_eval_gone, NULL)
+                    != TF_PG_OK)
+    {
         rc = tf_cli_error(&e->cli, "the documents could not be removed: %s",
                           e->pg.err);
     }
