@@ -15,7 +15,8 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Test;
 use Trifecta::Test::Proc;
 
-my $t = Trifecta::Test->new(sidecars => 0, sidecar => { retention => '30d' });
+my $t = Trifecta::Test->new(sidecars => 0, sidecar => { retention => '30d' },
+                            result_cache => 'zone=results:4m');
 my $slow = $t->slow;
 my $n = 0;
 
