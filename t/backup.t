@@ -173,7 +173,8 @@ is +(script('backup', '--help'))[0], 0, 'and help';
     my $from = $t->root . '/scripts';
     system("cp $from/backup $usr/bin/trifecta-backup"
            . " && cp $from/lib/backup.sh $lib/") == 0 or die "cp\n";
-    is system("$usr/bin/trifecta-backup --help > /dev/null"), 0, 'installed they find what they share';
+    is system("$usr/bin/trifecta-backup --help > /dev/null"), 0,
+        'installed_they_find_what_they_share';
 }
 
 
