@@ -194,7 +194,8 @@ $(foreach v,test asan,$(foreach u,$(UNIT), \
 
 # what the fault suite puts between programs, and into them
 
-FAULT = build/test/fault/proxy build/test/fault/power.so
+FAULT = build/test/fault/proxy build/test/fault/power.so \
+        build/test/fault/clock.so
 
 test-build asan: $(FAULT)
 
@@ -203,8 +204,8 @@ build/test/fault/proxy: t/fault/proxy.c build/test/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -o $@ $<
 
-# not fortified: it defines functions that headers would make inline
-build/test/fault/power.so: t/fault/power.c build/test/obj/flags
+# not fortified: they define functions that headers would make inline
+build/test/fault/%.so: t/fault/%.c build/test/obj/flags
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -fPIC -shared -o $@ $< -ldl

@@ -65,6 +65,26 @@ sub in_memory {
 sub _same { join ' ', map { $json->encode($_ // {}) } $_[0]{stack} }
 
 
+# Building one is not what is tested: another program may take a port that
+# was free.  Ports are chosen at random, and not by the round's seed, which
+# other workers have, too.
+
+sub _stack {
+    my ($cell) = @_;
+    my $stack;
+
+    for my $try (1 .. 3) {
+        srand(time ^ $$ << 8 ^ $try);
+        $stack = eval {
+            Trifecta::Fault::Stack->new(%{ $cell->{stack} || {} });
+        } and return $stack;
+        die $@ if $@ !~ /cannot start|address already in use/i;
+    }
+
+    die $@;
+}
+
+
 sub _worker {
     my ($sock, $cells) = @_;
     my %cell = map { $_->{name} => $_ } @$cells;
@@ -83,7 +103,7 @@ sub _worker {
         }
 
         my $result = eval {
-            $stack ||= Trifecta::Fault::Stack->new(%{ $cell->{stack} || {} });
+            $stack ||= _stack($cell);
             $of = _same($cell);
             Trifecta::Fault::Round::run($stack, $cell, $task->{seed});
         } || { cell => $cell->{name}, seed => $task->{seed}, jobs => 0,

@@ -37,7 +37,6 @@ use Trifecta::Fault::Link;
 use Trifecta::Fault::Power;
 use Trifecta::Test;
 
-my $FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 my @USERS = ([default => 'alice'], [default => 'bob'], [acme => 'carol'],
              [acme => 'dave']);
 
@@ -111,6 +110,12 @@ NGINX
 
     $t->write_conf;
     $t->start_all;
+
+    for my $name (sort keys %{ $self->{link} || {} }) {
+        ($self->link($name)->do('count'))[1] > 0
+            or die "nobody uses the link $name\n";
+    }
+
     $t->dbh('admin')->do($_) for @AUDIT;
     $self->{users} = [map { { tenant => $_->[0], owner => $_->[1],
         token => $self->_token(@$_) } } @USERS];
@@ -161,23 +166,23 @@ sub link {
 }
 
 
-# A clock for each kind of process.  Monotonic time stays: a clock that is set
-# does not change how fast time goes by.
+# A clock for each kind of process (t/fault/clock.c).  Monotonic time stays: a
+# clock that is set does not change how fast time goes by.
 
 sub _clocks {
     my ($self) = @_;
     my $opt = $self->{t}{opt};
 
-    -e $FAKETIME or die "$FAKETIME is missing: run scripts/deps\n";
-
     for my $what (qw(redis pg nginx sidecar)) {
         my $env = $opt->{proc_env}{$what} ||= {};
         $self->clock($what, 0);
-        $env->{LD_PRELOAD} = join ':', $FAKETIME,
-                             grep { defined } $env->{LD_PRELOAD};
-        $env->{FAKETIME_TIMESTAMP_FILE} = $self->_clock_file($what);
-        $env->{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-        $env->{FAKETIME_CACHE_DURATION} = 1;
+        $env->{LD_PRELOAD} = join ':', grep { defined }
+            Trifecta::Fault::Link::tool('clock.so'), $env->{LD_PRELOAD};
+        $env->{TF_CLOCK} = $self->_clock_file($what);
+
+        # a sanitizer's runtime wants to be the first to be loaded
+        $env->{ASAN_OPTIONS} = 'verify_asan_link_order=0:use_sigaltstack=0:'
+            . 'detect_leaks=' . ($what eq 'sidecar' ? 1 : 0);
     }
 }
 
@@ -185,14 +190,16 @@ sub _clocks {
 sub _clock_file { "$_[0]{t}{dir}/conf/clock.$_[1]" }
 
 
+# Written in place: the programs have mapped it.
+
 sub clock {
     my ($self, $what, $by) = @_;
     my $file = $self->_clock_file($what);
-    my $t = $self->{t};
 
-    # never half a file: it would be no time at all
-    $t->write_file("$file.new", sprintf("%+d\n", $by), 0644);
-    rename "$file.new", $file or die "$file: $!\n";
+    $self->{t}->write_file($file, pack('q', 0), 0644) unless -e $file;
+    open my $fh, '+<:raw', $file or die "$file: $!\n";
+    syswrite $fh, pack 'q', $by;
+    close $fh;
     $self->{clock_is_off}{$what} = $by;
 }
 
@@ -411,14 +418,9 @@ sub DESTROY {
     return if $self->{owner} != $$;
 
     my $t = $self->{t} or return;
-    my @pids = map { $_->{pid} } values %{ $t->{procs} };
     $_->kill for values %{ $t->{procs} };
     system('umount', $_) for @{ $self->{mounted} || [] };
     delete @$self{qw(link t)};
-
-    # what libfaketime leaves of a process that was killed
-    unlink map { ("/dev/shm/faketime_shm_$_", "/dev/shm/sem.faketime_sem_$_") }
-           @pids if $self->{clocks};
 }
 
 1;
