@@ -28,6 +28,56 @@ local function forget_workers(P, now)
 end
 
 
+-- The clock of this server was set back, by so many ms at least.  What it had
+-- noted by then lies in the future: an entry would not be idle, and a job not
+-- due, before the clock is there again.  Entries are pending since now.
+
+local function pend_since_now(stream, group)
+    local from = '-'
+
+    while true do
+        local some = redis.call('XPENDING', stream, group, from, '+', 500)
+
+        for _, entry in ipairs(some) do
+            redis.call('XCLAIM', stream, group, entry[2], 0, entry[1],
+                       'IDLE', 0, 'JUSTID')
+        end
+
+        if #some < 500 then
+            return
+        end
+
+        from = '(' .. some[#some][1]
+    end
+end
+
+
+local function clock_back(P, now, shift)
+    for prio = 0, PRIORITIES - 1 do
+        pend_since_now(P .. ':r:' .. prio, 'w')
+    end
+
+    pend_since_now(P .. ':acc', 'l')
+
+    for _, w in ipairs(redis.call('ZRANGEBYSCORE', P .. ':wk', now, '+inf')) do
+        redis.call('ZADD', P .. ':wk', now, w)
+    end
+
+    local due = redis.call('ZRANGEBYSCORE', P .. ':dly', now, '+inf',
+                           'WITHSCORES')
+
+    for i = 1, #due, 2 do
+        local at = math.max(tonumber(due[i + 1]) - shift, now)
+
+        redis.call('ZADD', P .. ':dly', at, due[i])
+
+        if redis.call('EXISTS', job_key(P, due[i])) == 1 then
+            redis.call('HSET', job_key(P, due[i]), 'run_at', at)
+        end
+    end
+end
+
+
 --[[
 reclaim P worker n lease_ms
   Takes over at most n jobs whose entry has been idle for a lease.  Idle time
@@ -53,6 +103,10 @@ local function reclaim(keys, args)
     if now - last > OUTAGE or last > now then
         hold = now + lease_ms
         redis.call('HSET', P .. ':meta', 'hold', hold)
+    end
+
+    if last > now then
+        clock_back(P, now, last - now)
     end
 
     redis.call('HSET', P .. ':meta', 'reclaim', now)
