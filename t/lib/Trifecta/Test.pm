@@ -282,8 +282,8 @@ sub _start_pg {
     my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
     my $as = "$ROOT/scripts/lib/as-postgres";
 
-    if (!-d $data) {
-        mkdir $data, 0700;
+    if (!-e "$data/PG_VERSION") {
+        mkdir $data, 0700 unless -d $data;
         chown +(getpwnam 'postgres')[2, 3], $data if $> == 0;
         my $pass = "$self->{dir}/run/pg.pass";
         $self->write_file($pass, $self->secret('pg_admin.pass'), 0600);

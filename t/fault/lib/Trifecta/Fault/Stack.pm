@@ -211,7 +211,7 @@ sub _tmpfs {
     my %size = @{ $self->{tmpfs} };
     my $dir = $self->{t}{dir};
     my %at = (redis => "$dir/redis", log => "$dir/log", body => "$dir/run/body",
-              pg => "$dir/wal");
+              pg => "$dir/pg");
 
     for my $what (sort keys %size) {
         my $at = $at{$what};
