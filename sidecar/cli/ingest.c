@@ -45,9 +45,9 @@ static const tf_cli_usage_t  tf_ingest_usage = {
     "Reads documents (txt, md, html, xml, csv, tsv, json, jsonl, docx, odt,\n"
     "pptx, xlsx, pdf, eml) into the store: files, folders and archives (zip,\n"
     "tar, tar.gz) with all that is in them but hidden files.  Unchanged\n"
-    "documents are skipped; of changed ones only the passages that changed are\n"
-    "replaced, each document in one transaction.  What cannot be read is named\n"
-    "and skipped.  A document is known by its path in the folder, its\n"
+    "documents are skipped; of changed ones only the passages that changed\n"
+    "are replaced, each document in one transaction.  What cannot be read is\n"
+    "named and skipped.  A document is known by its path in the folder, its\n"
     "collection and its owner: folders of the same name that hold different\n"
     "things need --collection.\n",
     tf_ingest_options,

@@ -204,7 +204,7 @@ tf_child_exec(const tf_child_t *child, int in, int out, int err, pid_t parent)
         (void) execvpe(child->argv[0], (char *const *) child->argv, env);
     }
 
-    _exit(errno == ENOENT ? TF_CHILD_NONE : 126);
+    _exit(TF_CHILD_NONE);
 }
 
 

@@ -402,7 +402,7 @@ tf_extract_charset(const char *data, size_t len, tf_buf_t *wide)
             /* void */
         }
 
-        if (strncasecmp(s, "utf", 3) != 0
+        if ((n < 3 || strncasecmp(s, "utf", 3) != 0)
             && tf_charset_decode(s, n, data, len, wide) == 0)
         {
             return 0;

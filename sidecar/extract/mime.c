@@ -16,7 +16,8 @@ static void tf_mime_quoted(const char *data, size_t len, int header,
 static int tf_hex(char c);
 
 
-#define tf_is_blank(c)  ((c) == ' ' || (c) == '\t' || (c) == '\r' || (c) == '\n')
+#define tf_is_blank(c)                                                        \
+    ((c) == ' ' || (c) == '\t' || (c) == '\r' || (c) == '\n')
 
 
 size_t

@@ -153,8 +153,8 @@ tf_pdf_run(tf_extract_t *ex, const char *const *argv, const char *data,
         return 0;
 
     case TF_CHILD_MISSING:
-        return tf_extract_refuse(ex, "needs %s, which is not installed: "
-                                 "install the package poppler-utils", argv[0]);
+        return tf_extract_refuse(ex, "needs %s, which cannot be run: install "
+                                 "the package poppler-utils", argv[0]);
 
     case TF_CHILD_LATE:
         return tf_extract_limit(ex, TF_LIMIT_seconds, "%s took too long",

@@ -317,8 +317,7 @@ tf_zip_read(tf_zip_t *zip, int64_t i, tf_zip_pt piece, void *ctx)
     }
 
     if ((st.valid & ZIP_STAT_SIZE)
-        && st.size > (zip_uint64_t) (ex->limits->v[TF_LIMIT_unpacked]
-                                     - ex->unpacked))
+        && st.size > (zip_uint64_t) ex->limits->v[TF_LIMIT_unpacked])
     {
         return tf_extract_limit(ex, TF_LIMIT_unpacked, "%s says that it "
                                 "unpacks to %llu bytes", zip->name,

@@ -19,8 +19,9 @@
  * The calls belong into one transaction: drop (of what was there before),
  * put, count.  Of a document that changed only what differs is dropped and
  * put: diff finds chunks that are there already, word for word and under the
- * same heading, wherever they stand now.  Changes of statistics are gathered in lists, exactly as the
- * server printed them, and written by count, at the end.
+ * same heading, wherever they stand now.  Changes of statistics are gathered
+ * in lists, exactly as the server printed them, and written by count, at the
+ * end.
  */
 
 #define TF_RAG_HEADING   3

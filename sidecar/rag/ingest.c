@@ -285,7 +285,9 @@ tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target, const char *source,
         return TF_INGEST_SAME;
     }
 
-    if (tf_extract(&target->limits, source, data, len, &text, err, errlen) != 0) {
+    if (tf_extract(&target->limits, source, data, len, &text, err, errlen)
+        != 0)
+    {
         return TF_INGEST_REFUSED;
     }
 

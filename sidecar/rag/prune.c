@@ -31,8 +31,8 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
     }
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-                     "SELECT id, source FROM trifecta.document WHERE collection = $1 "
-                     "AND owner = $2 AND source <> ALL ($3::text[]) "
+                     "SELECT id, source FROM trifecta.document "
+                     "WHERE collection = $1 AND owner = $2 AND source <> ALL ($3::text[]) "
                      "ORDER BY source", 3, params);
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);

@@ -216,6 +216,11 @@ test_html(void **state)
     becomes_bytes("a.html", "\xff\xfe<\0p\0>\0\xe9\0", 10,
                   "[] prose\n\xc3\xa9\n");
 
+    /* a name that ends with the file */
+
+    becomes_bytes("a.html", "<p>\xe9 charset=\"u", 15,
+                  "[] prose\n\xc3\xa9 charset=\"u\n");
+
     /* by its first bytes */
 
     becomes("page", " <!doctype HTML><p>sniffed", "[] prose\nsniffed\n");

@@ -316,17 +316,20 @@ sub pdf {
 
 # headers, then parts: [headers, body]; one part is the body itself
 
+my $boundaries = 0;
+
 sub eml {
     my ($headers, @parts) = @_;
+    my $b = '=_b' . ++$boundaries . '_';
 
     if (@parts == 1) {
         return "$headers\r\n$parts[0][0]\r\n\r\n$parts[0][1]";
     }
 
     return "$headers\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; "
-        . "boundary=\"=_b1\"\r\n\r\nnot shown\r\n"
-        . join('', map { "--=_b1\r\n$_->[0]\r\n\r\n$_->[1]\r\n" } @parts)
-        . "--=_b1--\r\n";
+        . "boundary=\"$b\"\r\n\r\nnot shown\r\n"
+        . join('', map { "--$b\r\n$_->[0]\r\n\r\n$_->[1]\r\n" } @parts)
+        . "--$b--\r\n";
 }
 
 
