@@ -364,6 +364,8 @@ tf_html_end(void *ctx, const xmlChar *name)
 static void
 tf_html_words(tf_html_t *html, tf_html_level_t *level)
 {
+    unsigned  before;
+
     if (level->kind == TF_HTML_TITLE) {
         html->in_title = 0;
 
@@ -381,8 +383,15 @@ tf_html_words(tf_html_t *html, tf_html_level_t *level)
         tf_text_title(html->out.text, html->words.data, html->words.len);
 
     } else {
+        html->out.rows = 0;     /* a heading in a table has ended it */
+
         while (html->out.verbatim) {
+            before = html->out.verbatim;
             tf_out_fence(&html->out, 0);
+
+            if (html->out.verbatim == before) {
+                break;
+            }
         }
 
         tf_out_heading(&html->out, level->level, html->words.data,

@@ -221,6 +221,11 @@ test_html(void **state)
     becomes_bytes("a.html", "<p>\xe9 charset=\"u", 15,
                   "[] prose\n\xc3\xa9 charset=\"u\n");
 
+    /* a heading in code in a table ends both */
+
+    becomes("a.html", "<pre>a<tr><td>b<h2>H</h2>c",
+            "[] code\n```\na\n|b\n```\n[H] prose\nc\n");
+
     /* by its first bytes */
 
     becomes("page", " <!doctype HTML><p>sniffed", "[] prose\nsniffed\n");
