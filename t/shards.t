@@ -10,6 +10,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
+use Trifecta::Test::Deaf;
 use Trifecta::Test::Prometheus qw(parse_metrics);
 
 my @tenants = map { "t$_" } 0 .. 7;
@@ -191,6 +192,29 @@ $t->start('redis1');
 ok($t->wait_for(sub { push @ids, submit($tenants[1], 'say=late') // ();
                       @ids > 2 }, 10), 'it comes back');
 ok(all_end(20, @ids), 'and is served');
+$t->finish;
+
+
+# A shard that hands out jobs and never takes word of their beginning
+
+$t = Trifecta::Test->new(start => 0, shards => ['redis', 'redis1'],
+    models => 'test', tenants => join(',', @tenants),
+    sidecar => { threads => 4, lease => '3s', heartbeat => '500ms' });
+my $deaf = Trifecta::Test::Deaf->start(to => $t->port_of('redis1'),
+                                       text => 'trifecta_started_v1');
+$t->{opt}{redis_urls} = [$t->url_of('redis'),
+                         'redis://127.0.0.1:' . $deaf->port];
+$t->write_conf;
+$t->start_all;
+@flood = map { submit($there, 'sleep=100 say=flood') } 1 .. 100;
+$start = time;
+for (1 .. 20) {
+    my $id = submit($here, 'say=one');
+    $t->wait_for(sub { ended($id) }, 10);
+}
+cmp_ok(time - $start, '<', 5 * $SILENT * $t->slow,
+    'a_shard_that_is_deaf_holds_up_the_others_once_and_not_again_and_again');
+ok(all_end(60, @flood), 'and its own jobs end');
 $t->finish;
 
 done_testing;

@@ -23,6 +23,7 @@ struct tf_health_s {
     struct MHD_Daemon  *daemon;
     tf_queue_t         *queue;
     tf_metrics_t       *metrics;    /* of the daemon's one thread */
+    int                 stuck;      /* and that it said so */
 };
 
 typedef struct {
@@ -33,13 +34,54 @@ typedef struct {
 
 
 static unsigned
+tf_health_json(json_t *json, unsigned status, tf_buf_t *body)
+{
+    char  *text;
+
+    text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6))
+                : NULL;
+    json_decref(json);
+
+    tf_buf_printf(body, "%s\n", text ? text : "{}");
+    free(text);
+
+    return status;
+}
+
+
+/*
+ * A process that answers here may still have a thread that hangs; starting it
+ * anew helps against that, and against nothing that is wrong with a store.
+ */
+
+static unsigned
 tf_health_livez(tf_health_t *health, tf_buf_t *body)
 {
-    (void) health;
+    json_t            *json;
+    tf_queue_stuck_t   stuck;
 
-    tf_buf_puts(body, "{\"status\":\"ok\"}\n");
+    if (!tf_queue_stuck(health->queue, &stuck)) {
+        health->stuck = 0;
+        tf_buf_puts(body, "{\"status\":\"ok\"}\n");
+        return MHD_HTTP_OK;
+    }
 
-    return MHD_HTTP_OK;
+    if (!health->stuck) {
+        health->stuck = 1;
+        tf_log(TF_LOG_ERROR, "the stage \"%s\" (shard %d) has made no "
+               "progress for %llds though its stores answer: /livez fails, "
+               "restart this process", stuck.stage, stuck.shard,
+               (long long) (stuck.ms / 1000));
+    }
+
+    json = json_pack("{s:s, s:s, s:I}", "status", "stuck", "stage",
+                     stuck.stage, "seconds", (json_int_t) (stuck.ms / 1000));
+
+    if (json != NULL && stuck.shard >= 0) {
+        (void) json_object_set_new(json, "shard", json_integer(stuck.shard));
+    }
+
+    return tf_health_json(json, MHD_HTTP_SERVICE_UNAVAILABLE, body);
 }
 
 
@@ -73,15 +115,21 @@ static unsigned
 tf_health_readyz(tf_health_t *health, tf_buf_t *body)
 {
     int                 ready;
-    char               *text;
-    json_t             *json;
+    json_t             *json, *claims;
+    unsigned            i;
     tf_queue_status_t   st;
 
     tf_queue_status(health->queue, &st);
 
     ready = st.store_up && st.nup > 0 && !st.draining;
+    claims = json_array();
 
-    json = json_pack("{s:s, s:s, s:s, s:b, s:s, s:i, s:o*}",
+    for (i = 0; claims != NULL && i < st.nshards; i++) {
+        (void) json_array_append_new(claims, json_real(
+                   (double) tf_queue_claim_age(health->queue, i) / 1000));
+    }
+
+    json = json_pack("{s:s, s:s, s:s, s:b, s:s, s:i, s:o*, s:o*, s:f}",
                      "status", ready ? "ok" : "unavailable",
                      "redis", st.nup == st.nshards ? "ok"
                               : st.nup > 0 ? "degraded" : "down",
@@ -89,14 +137,13 @@ tf_health_readyz(tf_health_t *health, tf_buf_t *body)
                      "draining", st.draining, "detail", st.why,
                      "shards", (int) st.nshards,
                      "shards_away", tf_health_away(health->queue,
-                                                   st.nshards));
-    text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
+                                                   st.nshards),
+                     "claim_age", claims,
+                     "commit_age",
+                     (double) tf_queue_commit_age(health->queue) / 1000);
 
-    tf_buf_printf(body, "%s\n", text ? text : "{}");
-    free(text);
-
-    return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+    return tf_health_json(json, ready ? MHD_HTTP_OK
+                                      : MHD_HTTP_SERVICE_UNAVAILABLE, body);
 }
 
 

@@ -9,7 +9,8 @@
 /*
  * What others ask of a running sidecar, on the address "listen":
  *
- *   GET /livez    200 while the process answers at all
+ *   GET /livez    200 while its threads make progress (queue/pulse.h), else
+ *                 503; JSON says which one does not
  *   GET /readyz   200 when it can take jobs, else 503; JSON says why
  *   GET /metrics  counters and gauges as Prometheus reads them
  *

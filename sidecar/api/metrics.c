@@ -29,6 +29,7 @@ tf_metrics_gauge(tf_buf_t *out, const char *name, const char *what,
 static void
 tf_metrics_of_worker(tf_queue_t *queue, tf_buf_t *out)
 {
+    tf_queue_stuck_t              stuck;
     tf_queue_status_t             st;
     const tf_queue_counters_t    *c;
     const tf_queue_histograms_t  *h;
@@ -69,6 +70,12 @@ tf_metrics_of_worker(tf_queue_t *queue, tf_buf_t *out)
                      (unsigned long) st.store_up);
     tf_metrics_gauge(out, "redis_up", "whether every Redis answers",
                      st.nup == st.nshards);
+    tf_metrics_gauge(out, "commit_age_seconds",
+                     "time since PostgreSQL last committed for this sidecar",
+                     (unsigned long) (tf_queue_commit_age(queue) / 1000));
+    tf_metrics_gauge(out, "stuck",
+                     "whether a thread makes no progress, see /livez",
+                     (unsigned long) tf_queue_stuck(queue, &stuck));
     tf_metrics_gauge(out, "draining", "whether the process is leaving",
                      (unsigned long) st.draining);
 }

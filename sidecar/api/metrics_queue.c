@@ -291,6 +291,15 @@ tf_metrics_pool(tf_metrics_t *m, tf_buf_t *out)
         tf_buf_printf(out, "trifecta_shard_up{shard=\"%u\"} %d\n", i, st.up);
     }
 
+    tf_metrics_head(out, "trifecta_shard_claim_age_seconds", "gauge",
+                    "Time since a shard last answered this sidecar's claimer");
+
+    for (i = 0; i < m->urls.n; i++) {
+        tf_buf_printf(out, "trifecta_shard_claim_age_seconds{shard=\"%u\"} "
+                      "%.3f\n", i,
+                      (double) tf_queue_claim_age(m->queue, i) / 1000);
+    }
+
     tf_metrics_head(out, "trifecta_shard_held", "gauge",
                     "Jobs of a shard that this sidecar holds now");
 

@@ -77,6 +77,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->heartbeat < 10 || conf->heartbeat * 3 > conf->lease) {
         why = "heartbeat must be at least 10ms and at most a third of lease";
 
+    } else if (conf->stuck_after < 5000 || conf->stuck_after > TF_CONF_DAY) {
+        why = "stuck_after must be at least 5s and at most 1d";
+
     } else if (conf->lease > TF_CONF_DAY || conf->drain_timeout > TF_CONF_DAY) {
         why = "lease and drain_timeout must be at most 1d";
 

@@ -83,6 +83,8 @@
       "after SIGTERM: how long running jobs may go on")                       \
     X(MS,   retention,              "30d",                                    \
       "how long jobs that have ended are kept; 0: for ever")                  \
+    X(MS,   stuck_after,            "60s",                                    \
+      "/livez fails when a thread makes no progress for so long")             \
     X(STR,  listen,                 "127.0.0.1:9901",                         \
       "address of /livez, /readyz and /metrics; empty: none")                 \
     X(STR,  log_level,              "info",                                   \

@@ -10,10 +10,13 @@
 /*
  * Redis is told of what began over a connection to each shard.  A shard that
  * is down, or was silent here a moment ago, is not asked: its jobs go on
- * untold, and their leases are kept or lost by the heartbeat, as ever.
+ * untold, and their leases are kept or lost by the heartbeat, as ever.  One
+ * that was silent has little time to show that it answers again: the jobs of
+ * the others wait for it in the meantime.
  */
 
-#define TF_BEGIN_LATE_MS  50    /* what another shard may still take */
+#define TF_BEGIN_LATE_MS   50   /* what another shard may still take */
+#define TF_BEGIN_PROBE_MS  200
 
 typedef struct {
     tf_redis_t  redis;
@@ -45,12 +48,23 @@ tf_begin_may_ask(tf_beginner_t *b, unsigned shard)
 
 
 static void
+tf_begin_answered(tf_begin_shard_t *s)
+{
+    s->streak = 0;
+    s->redis.connect_ms = TF_REDIS_CONNECT_MS;
+    s->redis.command_ms = TF_REDIS_COMMAND_MS;
+}
+
+
+static void
 tf_begin_silent(tf_beginner_t *b, unsigned shard)
 {
     tf_begin_shard_t  *s;
 
     s = &b->shards[shard];
     s->next = tf_clock_ms() + tf_pool_backoff(s->streak++);
+    s->redis.connect_ms = TF_BEGIN_PROBE_MS;
+    s->redis.command_ms = TF_BEGIN_PROBE_MS;
     tf_pool_shard_down(&b->q->shards[shard], s->redis.err);
 }
 
@@ -83,6 +97,7 @@ tf_begin_probe(tf_beginner_t *b)
     tf_pool_sleep(q, tf_pool_backoff(streak ? streak - 1 : 0));
 
     if (tf_pg_exec(&b->pg, 0, "SELECT 1") == TF_PG_OK) {
+        tf_answers_note(&q->answers);
         tf_pool_store_up(q);
         return;
     }
@@ -232,6 +247,7 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
 
     if (told) {
         left = deadline - tf_clock_ms();
+        left = left < s->redis.command_ms ? left : s->redis.command_ms;
         reply = tf_redis_reply(&s->redis, left > TF_BEGIN_LATE_MS
                                           ? (int) left : TF_BEGIN_LATE_MS);
         if (reply == NULL) {
@@ -239,7 +255,7 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
 
         } else {
             tf_fault(started, answered);
-            s->streak = 0;
+            tf_begin_answered(s);
         }
     }
 
@@ -307,12 +323,20 @@ tf_begin_batch(tf_beginner_t *b, unsigned n)
         tf_fault(begin, before);
     }
 
-    if (!leave
-        && tf_store_begin(&b->pg, q->worker, b->jobs, n, b->result)
-           != TF_PG_OK)
-    {
-        tf_pool_store_down(q, b->pg.err);
-        leave = 1;
+    if (!leave) {
+        tf_pulse_try(&q->pulses[TF_POOL_STEP_begin]);
+
+        if (tf_store_begin(&b->pg, q->worker, b->jobs, n, b->result)
+            == TF_PG_OK)
+        {
+            tf_pool_committed(q, &q->pulses[TF_POOL_STEP_begin]);
+
+        } else {
+            tf_pool_tried(&q->pulses[TF_POOL_STEP_begin], 0,
+                          b->pg.sqlstate[0] != '\0');
+            tf_pool_store_down(q, b->pg.err);
+            leave = 1;
+        }
     }
 
     if (leave) {
@@ -367,9 +391,7 @@ tf_pool_begin(void *queue)
     tf_pg_init(&b.pg, q->conf, TF_PG_QUEUE);
 
     for (i = 0; i < q->nshards; i++) {
-        tf_redis_init(&b.shards[i].redis, q->conf, q->shards[i].url,
-                      q->shards[i].prefix, 1);
-        b.shards[i].redis.install = q->shards[i].install;
+        tf_pool_redis(&q->shards[i], &b.shards[i].redis);
     }
 
     while (!tf_pool_over(q)) {
@@ -378,6 +400,9 @@ tf_pool_begin(void *queue)
         if (n) {
             tf_hist_add(&q->hist.begin, &tf_hist_size, n);
             tf_begin_batch(&b, n);
+
+        } else if (tf_pool_silent(q)) {
+            (void) tf_pool_ping(q, &b.pg);
         }
 
         tf_begin_probe(&b);

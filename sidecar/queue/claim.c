@@ -224,6 +224,10 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
 static void
 tf_claim_failed(tf_claimer_t *c)
 {
+    tf_pool_tried(&c->shard->pulses[TF_POOL_STEP_claim], 0,
+                  c->redis.refused);
+    tf_pool_tried(&c->shard->pulses[TF_POOL_STEP_reclaim], 0,
+                  c->redis.refused);
     tf_pool_shard_down(c->shard, c->redis.err);
     tf_pool_sleep(c->q, tf_pool_backoff(c->streak++));
 }
@@ -244,6 +248,7 @@ tf_claim_call(tf_claimer_t *c, int timeout, const tf_cmd_t *cmd)
         freeReplyObject(reply);
         reply = NULL;
         tf_redis_close(&c->redis);
+        c->redis.refused = 1;
     }
 
     if (reply != NULL) {
@@ -312,6 +317,7 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
     }
 
     freeReplyObject(reply);
+    tf_pulse_done(&c->shard->pulses[TF_POOL_STEP_reclaim]);
 
     if (n) {
         (void) atomic_fetch_add(&c->q->counters.reclaimed, n);
@@ -336,6 +342,7 @@ tf_claim_claim(tf_claimer_t *c, int places)
     tf_cmd_num(&cmd, places);
     tf_cmd_str(&cmd, ++c->claims % TF_CLAIM_LOWEST ? "0" : "1");
 
+    tf_pulse_try(&c->shard->pulses[TF_POOL_STEP_claim]);
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
 
@@ -350,6 +357,8 @@ tf_claim_claim(tf_claimer_t *c, int places)
         tf_claim_failed(c);
         return -1;
     }
+
+    tf_pulse_done(&c->shard->pulses[TF_POOL_STEP_claim]);
 
     if (n) {
         tf_fault(claim, held);
@@ -491,8 +500,7 @@ tf_pool_claim(void *data)
     memset(&c, 0, sizeof(c));
     c.shard = data;
     q = c.q = c.shard->q;
-    tf_redis_init(&c.redis, q->conf, c.shard->url, c.shard->prefix, 1);
-    c.redis.install = c.shard->install;
+    tf_pool_redis(c.shard, &c.redis);
 
     if (tf_pool_kept(c.shard) != 0) {
         return NULL;
@@ -501,6 +509,7 @@ tf_pool_claim(void *data)
     c.reclaim_at = tf_clock_ms();
 
     while (!tf_claim_leave(q)) {
+        tf_pulse_try(&c.shard->pulses[TF_POOL_STEP_reclaim]);
 
         if (tf_redis_connect(&c.redis) != 0 || tf_claim_name(&c) != 0) {
             tf_claim_failed(&c);
@@ -534,6 +543,8 @@ tf_pool_claim(void *data)
         }
     }
 
+    tf_pulse_rest(&c.shard->pulses[TF_POOL_STEP_claim]);
+    tf_pulse_rest(&c.shard->pulses[TF_POOL_STEP_reclaim]);
     tf_redis_close(&c.redis);
 
     return NULL;

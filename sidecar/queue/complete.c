@@ -163,12 +163,16 @@ tf_pool_complete(void *queue)
 
         for (streak = 0; n > 0; streak++) {
             tf_fault_expect(pg, &c.pg, complete);
+            tf_pulse_try(&q->pulses[TF_POOL_STEP_complete]);
 
             if (tf_store_complete(&c.pg, c.jobs, n, c.result) == TF_PG_OK) {
+                tf_pool_committed(q, &q->pulses[TF_POOL_STEP_complete]);
                 tf_complete_done(&c, n);
                 break;
             }
 
+            tf_pool_tried(&q->pulses[TF_POOL_STEP_complete], 0,
+                          c.pg.sqlstate[0] != '\0');
             n = tf_complete_wait(&c, n, streak);
         }
     }

@@ -95,18 +95,20 @@ tf_pool_control(void *data)
 
     (void) snprintf(channel, sizeof(channel), "%s:w:%s", shard->prefix,
                     shard->worker);
-    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
-    redis.install = shard->install;
+    tf_pool_redis(shard, &redis);
     heard = 0;
     streak = 0;
 
     while (!tf_pool_over(q)) {
+        tf_pulse_done(&shard->pulses[TF_POOL_STEP_control]);
+        tf_pulse_try(&shard->pulses[TF_POOL_STEP_control]);
 
         if (redis.ctx == NULL) {
             tf_cmd_begin(&cmd, "SSUBSCRIBE");
             tf_cmd_str(&cmd, channel);
 
             if (tf_redis_append(&redis, &cmd) != 0) {
+                tf_pulse_rest(&shard->pulses[TF_POOL_STEP_control]);
                 tf_pool_sleep(q, tf_pool_backoff(streak++));
                 continue;
             }
@@ -128,6 +130,7 @@ tf_pool_control(void *data)
                    "read, cancelled jobs are stopped by the heartbeat only: "
                    "%s", shard->index, reply->str);
             tf_redis_close(&redis);
+            tf_pulse_rest(&shard->pulses[TF_POOL_STEP_control]);
             tf_pool_sleep(q, tf_pool_backoff(streak++));
 
         } else {

@@ -25,6 +25,10 @@ tf_heart_stop(tf_queue_t *q, tf_job_t *job, tf_stop_t stop)
 
     none = TF_STOP_NONE;
 
+    if (atomic_load(&job->stopped) == 0) {
+        atomic_store(&job->stopped, tf_clock_ms());
+    }
+
     if (stop == TF_STOP_LOST) {
         if (atomic_exchange(&job->stop, stop) != TF_STOP_LOST) {
             (void) atomic_fetch_add(&q->counters.lost, 1);
@@ -160,6 +164,7 @@ tf_heart_beat(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
 void *
 tf_pool_heart(void *data)
 {
+    int          beaten;
     int64_t      at;
     unsigned     n, size, streak;
     tf_beat_t   *beats;
@@ -168,8 +173,7 @@ tf_pool_heart(void *data)
     tf_shard_t  *shard = data;
 
     q = shard->q;
-    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
-    redis.install = shard->install;
+    tf_pool_redis(shard, &redis);
     beats = NULL;
     size = 0;
     streak = 0;
@@ -178,9 +182,16 @@ tf_pool_heart(void *data)
     while (!tf_pool_over(q)) {
         n = tf_heart_list(shard, &beats, &size);
 
-        if (tf_clock_ms() >= at && n > 0) {
+        if (n == 0) {
+            tf_pulse_rest(&shard->pulses[TF_POOL_STEP_heart]);
 
-            if (tf_heart_beat(shard, &redis, beats, n) == 0) {
+        } else if (tf_clock_ms() >= at) {
+            tf_pulse_try(&shard->pulses[TF_POOL_STEP_heart]);
+            beaten = tf_heart_beat(shard, &redis, beats, n) == 0;
+            tf_pool_tried(&shard->pulses[TF_POOL_STEP_heart], beaten,
+                          redis.refused);
+
+            if (beaten) {
                 streak = 0;
                 at = tf_clock_ms() + q->conf->heartbeat;
 

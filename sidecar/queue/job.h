@@ -92,6 +92,8 @@ struct tf_job_s {
     tf_return_t      back;          /* what Redis is to be told */
     int64_t          retry_after;   /* ms, asked for by a provider; or 0 */
     atomic_int       stop;          /* tf_stop_t */
+    atomic_llong     stopped;       /* when it was set */
+    atomic_int       runs;          /* a thread works on it */
 
     /* what came of it; strings are malloc'ed */
 

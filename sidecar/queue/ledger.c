@@ -85,6 +85,7 @@ tf_ledger_read(tf_ledger_t *l, redisReply **root)
                         reply->str);
         freeReplyObject(reply);
         tf_redis_close(&l->redis);
+        l->redis.refused = 1;
         reply = NULL;
     }
 
@@ -262,6 +263,11 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
     rc = tf_store_ledger(&l->pg, rows);
     free(rows);
 
+    if (rc == TF_PG_OK) {
+        tf_answers_note(&l->q->answers);
+        atomic_store(&l->shard->ledgered, tf_clock_ms());
+    }
+
     if (rc == TF_PG_DOWN) {
         tf_pool_store_down(l->q, l->pg.err);
         return -1;
@@ -298,6 +304,7 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
                         reply->str);
         freeReplyObject(reply);
         tf_redis_close(&l->redis);
+        l->redis.refused = 1;
         reply = NULL;
     }
 
@@ -328,13 +335,15 @@ tf_pool_ledger(void *data)
     memset(&l, 0, sizeof(l));
     l.shard = data;
     q = l.q = l.shard->q;
-    tf_redis_init(&l.redis, q->conf, l.shard->url, l.shard->prefix, 1);
-    l.redis.install = l.shard->install;
+    tf_pool_redis(l.shard, &l.redis);
     tf_pg_init(&l.pg, q->conf, TF_PG_QUEUE);
     (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
     streak = 0;
 
     while (tf_pool_named(l.shard) == 0 && !tf_pool_over(q)) {
+        tf_pulse_try(&l.shard->pulses[TF_POOL_STEP_ledger]);
+        l.pg.sqlstate[0] = '\0';
+
         entries = tf_ledger_read(&l, &root);
         n = tf_reply_len(entries);
         rc = 0;
@@ -346,11 +355,17 @@ tf_pool_ledger(void *data)
         } else if (n > 0) {
             tf_fault(ledger, read);
             rc = tf_ledger_store(&l, entries, 0, n);
+
+        } else if (tf_pool_silent(q)) {
+            rc = tf_pool_ping(q, &l.pg);
         }
 
         if (root != NULL) {
             freeReplyObject(root);
         }
+
+        tf_pool_tried(&l.shard->pulses[TF_POOL_STEP_ledger], rc == 0,
+                      l.redis.refused || l.pg.sqlstate[0] != '\0');
 
         if (rc != 0) {
             l.again = 1;

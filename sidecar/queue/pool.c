@@ -166,6 +166,70 @@ tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
 }
 
 
+void
+tf_pool_redis(tf_shard_t *shard, tf_redis_t *redis)
+{
+    tf_redis_init(redis, shard->q->conf, shard->url, shard->prefix, 1);
+    redis->install = shard->install;
+    redis->answers = &shard->answers;
+}
+
+
+int
+tf_pool_silent(tf_queue_t *q)
+{
+    int  down;
+
+    (void) pthread_mutex_lock(&q->mutex);
+    down = q->store_down;
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    /* while it is down there is somebody who asks */
+
+    return !down && tf_clock_ms() - atomic_load(&q->answers.last)
+                    > q->answers.gap / 2;
+}
+
+
+int
+tf_pool_ping(tf_queue_t *q, tf_pg_t *pg)
+{
+    if (tf_pg_exec(pg, 0, "SELECT 1") == TF_PG_OK) {
+        tf_answers_note(&q->answers);
+        return 0;
+    }
+
+    tf_pool_store_down(q, pg->err);
+
+    return -1;
+}
+
+
+/* done, in PostgreSQL */
+
+void
+tf_pool_committed(tf_queue_t *q, tf_pulse_t *pulse)
+{
+    tf_answers_note(&q->answers);
+    tf_pulse_done(pulse);
+}
+
+
+void
+tf_pool_tried(tf_pulse_t *pulse, int done, int refused)
+{
+    if (done) {
+        tf_pulse_done(pulse);
+
+    } else if (refused) {
+        tf_pulse_rest(pulse);
+
+    } else {
+        tf_pulse_miss(pulse);
+    }
+}
+
+
 int
 tf_pool_over(tf_queue_t *q)
 {

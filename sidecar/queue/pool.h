@@ -7,6 +7,7 @@
 #include <trifecta/keys.h>
 
 #include "queue/keeper.h"
+#include "queue/pulse.h"
 #include "queue/queue.h"
 #include "queue/redis.h"
 #include "queue/redis_url.h"
@@ -35,6 +36,29 @@ typedef struct {
     pthread_cond_t   filled;
 } tf_stage_t;
 
+/*
+ * The steps whose progress is watched (pulse.h): X(stage, needs Redis, needs
+ * PostgreSQL).  "reclaim" stands for the claimer as a whole: it is due at any
+ * time, so a claimer that hangs anywhere is found.
+ */
+
+#define TF_POOL_STEPS(X)                                                      \
+    X(claim,    1, 0)                                                         \
+    X(reclaim,  1, 0)                                                         \
+    X(begin,    0, 1)                                                         \
+    X(complete, 0, 1)                                                         \
+    X(return,   1, 0)                                                         \
+    X(heart,    1, 0)                                                         \
+    X(control,  1, 0)                                                         \
+    X(ledger,   1, 1)
+
+enum {
+#define TF_POOL_STEP_ENUM(name, redis, pg)  TF_POOL_STEP_##name,
+    TF_POOL_STEPS(TF_POOL_STEP_ENUM)
+#undef TF_POOL_STEP_ENUM
+    TF_POOL_NSTEPS
+};
+
 /* A shard: its threads have the pool's mutex and this. */
 
 struct tf_shard_s {
@@ -48,6 +72,10 @@ struct tf_shard_s {
     tf_stage_t            back;         /* to be finished or released */
     unsigned              nheld;
     unsigned              nreturning;
+
+    tf_pulse_t            pulses[TF_POOL_NSTEPS];
+    tf_answers_t          answers;      /* of its Redis */
+    atomic_llong          ledgered;     /* when its log was last written */
 
     int                   down;
     char                  why[512];
@@ -82,6 +110,10 @@ struct tf_queue_s {
     int                   draining;
     int                   hurry;
     int                   over;         /* drain is done: threads return */
+
+    tf_pulse_t            pulses[TF_POOL_NSTEPS];
+    tf_answers_t          answers;      /* of PostgreSQL */
+    int64_t               started;
 
     int                   store_down;
     unsigned              store_streak; /* failures since the last success */
@@ -136,6 +168,23 @@ unsigned tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs,
     unsigned max, int timeout);
 
 int tf_pool_over(tf_queue_t *q);
+
+/* A connection of a thread of this shard to its Redis. */
+void tf_pool_redis(tf_shard_t *shard, tf_redis_t *redis);
+
+/*
+ * Nobody has asked PostgreSQL for a while: whoever has nothing to do there
+ * asks whether it answers; 0 or -1.
+ */
+int tf_pool_silent(tf_queue_t *q);
+int tf_pool_ping(tf_queue_t *q, tf_pg_t *pg);
+
+/*
+ * What came of a try: done, or it failed; refused says that the store had
+ * answered.
+ */
+void tf_pool_committed(tf_queue_t *q, tf_pulse_t *pulse);
+void tf_pool_tried(tf_pulse_t *pulse, int done, int refused);
 
 /* Waits; returns early when the pool is over. */
 void tf_pool_sleep(tf_queue_t *q, int ms);

@@ -64,6 +64,7 @@ tf_queue_shards(tf_queue_t *q)
         shard = &q->shards[i];
         shard->q = q;
         shard->index = i;
+        shard->answers.gap = q->conf->stuck_after / 2;
         shard->url = q->urls.url[i];
         (void) snprintf(shard->unkept, sizeof(shard->unkept), "the stores of "
                         "shard %u are looked at", i);
@@ -164,6 +165,8 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
     q->conf = conf;
     q->run = run;
     q->data = data;
+    q->started = tf_clock_ms();
+    q->answers.gap = conf->stuck_after / 2;
 
     if (tf_queue_shards(q) != 0) {
         tf_redis_urls_free(&q->urls);
@@ -251,6 +254,7 @@ tf_queue_drain(tf_queue_t *q)
         q->hurry = 1;
 
         for (job = q->held; job != NULL; job = job->held_next) {
+            atomic_store(&job->stopped, tf_clock_ms());
             (void) atomic_compare_exchange_strong(&job->stop,
                                                   &(int) { TF_STOP_NONE },
                                                   TF_STOP_DRAIN);

@@ -138,6 +138,23 @@ void tf_queue_hurry(tf_queue_t *queue);
 /* After a drain that left nothing held. */
 void tf_queue_free(tf_queue_t *queue);
 
+/*
+ * Whether a thread that has work makes no progress though its stores answer
+ * (pulse.h): 1, and where; or 0.
+ */
+
+typedef struct {
+    const char  *stage;
+    int          shard;             /* -1: of all */
+    int64_t      ms;
+} tf_queue_stuck_t;
+
+int tf_queue_stuck(tf_queue_t *queue, tf_queue_stuck_t *stuck);
+
+/* ms since a shard last answered its claimer, and since the last commit. */
+int64_t tf_queue_claim_age(tf_queue_t *queue, unsigned shard);
+int64_t tf_queue_commit_age(tf_queue_t *queue);
+
 void tf_queue_status(tf_queue_t *queue, tf_queue_status_t *status);
 void tf_queue_shard_status(tf_queue_t *queue, unsigned shard,
     tf_queue_shard_status_t *status);

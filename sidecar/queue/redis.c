@@ -59,6 +59,7 @@ tf_redis_fail(tf_redis_t *redis, const char *what)
     why = redis->ctx ? redis->ctx->errstr : "";
     (void) snprintf(redis->err, sizeof(redis->err), "%s%s%s (%s)", what,
                     *why ? ": " : "", why, redis->at);
+    redis->refused = 0;
     tf_redis_close(redis);
 
     return -1;
@@ -131,6 +132,7 @@ tf_redis_auth(tf_redis_t *redis, const char *user)
                         "Redis refused the password of \"%s\": %s",
                         redis->password_file, reply->str);
         freeReplyObject(reply);
+        redis->refused = 1;
         tf_redis_close(redis);
         return -1;
     }
@@ -237,12 +239,14 @@ tf_redis_check(tf_redis_t *redis)
 
     if (rc == 0) {
         reply = tf_redis_reply(redis, 0);
+        redis->refused |= reply != NULL;
         rc = reply ? tf_redis_check_role(redis, reply) : -1;
         freeReplyObject(reply);
     }
 
     if (rc == 0 && redis->check) {
         reply = tf_redis_reply(redis, 0);
+        redis->refused |= reply != NULL;
         rc = reply ? tf_redis_check_queue(redis, reply) : -1;
         freeReplyObject(reply);
     }
@@ -303,6 +307,7 @@ tf_redis_open(tf_redis_t *redis, const tf_redis_host_t *host)
         (void) snprintf(redis->err, sizeof(redis->err),
                         "cannot connect to Redis at %s: %s", redis->at,
                         strerror(error));
+        redis->refused = 0;
         tf_redis_close(redis);
         return -1;
     }
@@ -334,6 +339,7 @@ tf_redis_connect(tf_redis_t *redis)
         master = u.hosts[0];
 
     } else if (tf_sentinel_find(redis, &u, &master) != 0) {
+        redis->refused = 0;
         return -1;
     }
 
@@ -459,6 +465,7 @@ tf_redis_gone(tf_redis_t *redis, const redisReply *reply)
             (void) snprintf(redis->err, sizeof(redis->err),
                             "the Redis at %s does not serve the queue now: "
                             "%.160s", redis->at, reply->str);
+            redis->refused = 1;
             tf_redis_close(redis);
             return 1;
         }
@@ -501,8 +508,10 @@ tf_redis_reply(tf_redis_t *redis, int timeout)
         return NULL;
     }
 
-    if (redis->answered != NULL && reply->type != REDIS_REPLY_ERROR) {
-        atomic_store(redis->answered, tf_clock_ms());
+    redis->refused = reply->type == REDIS_REPLY_ERROR;
+
+    if (redis->answers != NULL && !redis->refused) {
+        tf_answers_note(redis->answers);
     }
 
     return reply;

@@ -2,7 +2,6 @@
 #define TF_QUEUE_REDIS_H
 
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/conf.h"
+#include "queue/pulse.h"
 
 
 /*
@@ -50,7 +50,8 @@ typedef struct {
     int               command_ms;
     unsigned          pending;      /* replies that are still to come */
     unsigned          sentinel;     /* the one that answered last */
-    atomic_llong     *answered;     /* if set: when there was an answer */
+    int               refused;      /* err is what it answered */
+    tf_answers_t     *answers;      /* if set: told of each */
     char              at[272];      /* where it is connected to */
     char              err[512];
 #ifdef TF_FAULTS

@@ -127,25 +127,30 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 void *
 tf_pool_return(void *data)
 {
-    unsigned     i, n, streak;
+    unsigned     i, n, left, streak;
     tf_job_t    *jobs[TF_RETURN_BATCH];
     tf_queue_t  *q;
     tf_redis_t   redis;
     tf_shard_t  *shard = data;
 
     q = shard->q;
-    tf_redis_init(&redis, q->conf, shard->url, shard->prefix, 1);
-    redis.install = shard->install;
+    tf_pool_redis(shard, &redis);
     streak = 0;
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &shard->back, jobs, TF_RETURN_BATCH, 0);
 
-        if (n) {
-            tf_hist_add(&q->hist.back, &tf_hist_size, n);
+        if (n == 0) {
+            continue;
         }
 
-        n = tf_return_batch(shard, &redis, jobs, n);
+        tf_hist_add(&q->hist.back, &tf_hist_size, n);
+        tf_pulse_try(&shard->pulses[TF_POOL_STEP_return]);
+
+        left = tf_return_batch(shard, &redis, jobs, n);
+        tf_pool_tried(&shard->pulses[TF_POOL_STEP_return], left < n,
+                      redis.refused);
+        n = left;
 
         if (n == 0) {
             streak = 0;

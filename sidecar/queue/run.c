@@ -42,6 +42,7 @@ tf_pool_run(void *queue)
         }
 
         tf_log_context(job->request_id, job->id, job->trace_id);
+        atomic_store(&job->runs, 1);
         tf_fault(run, before);
 
         rc = TF_RUN_RELEASE;
@@ -53,6 +54,7 @@ tf_pool_run(void *queue)
         }
 
         tf_fault(run, after);
+        atomic_store(&job->runs, 0);
         stop = atomic_load(&job->stop);
 
         if (stop == TF_STOP_LOST) {
