@@ -23,9 +23,18 @@ $t->migrate;
 
 sub livez { $t->sidecar_get(0, '/livez', timeout => 5) }
 
+sub alive {
+    my ($name) = @_;
+    my $res = livez();
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    is($res->{status}, 200, $name) or diag $res->{content};
+}
+
 sub submit {
     my ($script, %o) = @_;
-    my $id = sprintf '00000000-0000-7000-8000-%012x', ++$next;
+    my $ms = sprintf '%012x', 1000 * time;
+    my $id = sprintf '%s-%s-7000-8000-%012x', substr($ms, 0, 8),
+                     substr($ms, 8), ++$next;
     my %job = (id => $id, tenant => 't', owner => 'o', groups => '[]',
         scopes => '[]', kind => 'query', model => 'test', prio => 1,
         payload => qq({"query":"$script"}), request_id => 'r', fp => 'f',
@@ -60,7 +69,7 @@ $t->start('sidecar', 0);
 my $id = submit('say=hello');
 ok($t->wait_for(sub { row($id) eq 'succeeded' }, 10), 'a job ends');
 sleep 1.5 * $LIMIT;
-is(livez()->{status}, 200, 'an_idle_sidecar_is_alive');
+alive('an_idle_sidecar_is_alive');
 my $ready = $t->sidecar_get(0, '/readyz')->{json};
 cmp_ok($ready->{claim_age}[0], '<', $LIMIT, 'the queue was asked a moment ago');
 cmp_ok($ready->{commit_age}, '>=', $LIMIT, 'the last commit is some time ago');
@@ -74,7 +83,7 @@ like($text, qr/^trifecta_worker_commit_age_seconds \d/m, 'and the last commit');
 
 $id = submit('sleep=' . 2000 * $LIMIT . ' say=long');
 sleep 1.5 * $LIMIT;
-is(livez()->{status}, 200, 'a_long_job_is_no_standstill');
+alive('a_long_job_is_no_standstill');
 ok($t->wait_for(sub { row($id) eq 'succeeded' }, 5 * $LIMIT), 'it ends');
 
 
@@ -84,20 +93,20 @@ for my $store (qw(redis pg)) {
     submit('say=waits');
     $t->freeze($store);
     sleep 2.5 * $LIMIT;
-    is(livez()->{status}, 200, "a_frozen_${store}_does_not_make_it_stuck");
+    alive("a_frozen_${store}_does_not_make_it_stuck");
     $t->thaw($store);
     $t->stop($store);
     sleep 1.5 * $LIMIT;
-    is(livez()->{status}, 200, "a_stopped_${store}_does_not_make_it_stuck");
+    alive("a_stopped_${store}_does_not_make_it_stuck");
     $t->start($store);
     $id = submit('say=back');
     ok($t->wait_for(sub { row($id) eq 'succeeded' }, 30), 'it goes on');
-    is(livez()->{status}, 200, 'and is alive');
+    alive('and is alive');
 }
 
 $t->redis('FUNCTION', 'DELETE', 'trifecta_v1');
 sleep 1.5 * $LIMIT;
-is(livez()->{status}, 200, 'a_redis_that_refuses_does_not_make_it_stuck');
+alive('a_redis_that_refuses_does_not_make_it_stuck');
 $t->stop('sidecar', 0);
 $t->migrate;
 
@@ -109,7 +118,7 @@ my $deaf = Trifecta::Test::Deaf->start(to => $t->{redis_port},
 $t->{opt}{redis_urls} = ['redis://127.0.0.1:' . $deaf->port];
 $t->write_conf;
 $t->start('sidecar', 0);
-is(livez()->{status}, 200, 'at first it is alive');
+alive('at first it is alive');
 becomes_stuck('claim', 'claims_that_are_never_answered_while_redis_is_make_'
               . 'it_stuck');
 like($t->log_of('sidecar', 0), qr/the stage \W*claim\W* .* has made no progress/,
@@ -157,7 +166,7 @@ $t->start('sidecar', 0);
 ok($t->wait_for(sub { !grep { $_->[0] =~ /queued|running/ } @{
     $t->sql('admin', 'SELECT state FROM trifecta.job') } }, 30),
     'started anew, it does what was left');
-is(livez()->{status}, 200, 'and is alive');
+alive('and is alive');
 
 $t->finish;
 done_testing;

@@ -37,7 +37,9 @@ ok($t->wait_for(\&known, 15), 'the sentinels know each other');
 
 sub submit {
     my ($server, $script, $replicas) = @_;
-    my $id = sprintf '00000000-0000-7000-8000-%012x', ++$next;
+    my $ms = sprintf '%012x', 1000 * time;
+    my $id = sprintf '%s-%s-7000-8000-%012x', substr($ms, 0, 8),
+                     substr($ms, 8), ++$next;
     my %job = (id => $id, tenant => 't', owner => 'o', groups => '[]',
         scopes => '[]', kind => 'query', model => 'test', prio => 1,
         payload => qq({"query":"$script"}), request_id => 'r', fp => 'f',

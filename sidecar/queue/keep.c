@@ -44,7 +44,6 @@ tf_keep_ticked(tf_keeper_t *k)
 
     if (k->state == TF_KEEPER_ADOPTED) {
         shard->unkept[0] = '\0';
-        tf_answers_note(&q->answers);
 
         if (shard->install[0] == '\0' && k->look.pg_install[0]) {
             (void) snprintf(shard->install, sizeof(shard->install), "%s",
