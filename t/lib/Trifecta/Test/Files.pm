@@ -8,19 +8,24 @@ use warnings;
 
 use Carp qw(croak);
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 
 my %ports;
 
 
-# A port below those that the kernel gives to outgoing connections.
+# A port below those that the kernel gives to outgoing connections.  It stays
+# ours while nobody listens there, because what we started was killed: a socket
+# without a file, which goes with the process, says so to other tests.
 
 sub free_port {
     for (1 .. 1000) {
         my $port = 18000 + int rand 13000;
         next if $ports{$port};
+        my $ours = IO::Socket::UNIX->new(Listen => 1,
+            Local => "\0trifecta-test-port-$port") or next;
         IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port,
                               Listen => 1, ReuseAddr => 1) or next;
-        $ports{$port} = 1;
+        $ports{$port} = $ours;
         return $port;
     }
     die "no free port\n";
