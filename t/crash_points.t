@@ -33,12 +33,15 @@ my %HOW = (
                 heart.answered)],
     retry => [qw(retry.before retry.sent retry.answered pump.answered)],
     ends => [qw(ledger.read ledger.gathered ledger.new ledger.expired
-                ledger.cancelled ledger.relogged ledger.damaged ledger.closed ledger.erased
-                ledger.answered)],
+                ledger.cancelled ledger.relogged ledger.damaged
+                ledger.closed ledger.erased ledger.answered)],
     take_over => [qw(reclaim.answered)],
     back_in_time => [qw(relet.answered)],
-    rebuild => [qw(rebuild.numbered rebuild.begun rebuild.restored
-                   rebuild.settled rebuild.keyed rebuild.adopted)],
+    emptied => [qw(rebuild.numbered rebuild.begun rebuild.restored
+                   rebuild.keyed rebuild.marked rebuild.adopted)],
+    went_back => [qw(rebuild.settled rebuild.forgotten)],
+    differ => [qw(reconcile.begun reconcile.rows reconcile.live
+                  reconcile.strays)],
     told => [qw(cancel.heard)],
     told_late => [qw(cancel.beaten)],
     drain => [qw(drain.begun drain.stopped drain.empty release.before
@@ -123,17 +126,44 @@ sub take_over {
     return $proc;
 }
 
-sub rebuild {
+# Rows of jobs that run and of jobs that wait; nobody works on them.
+
+sub left_behind {
     my ($point) = @_;
-    my @jobs;
-
     $t->start('sidecar', 1);
-    @jobs = map { $p->ask("sleep=900 say=$point $_", runs => 2) } 1 .. 6;
-    $t->wait_for(sub { @jobs == grep { $t->sql('admin', 'SELECT count(*) FROM'
-        . ' trifecta.job WHERE id = ?', $_->{id})->[0][0] } @jobs }, 10);
+    my @jobs = map { $p->ask("sleep=900 say=$point $_", runs => 2) } 1 .. 6;
+    running($_) for @jobs[0 .. 3];
+    $t->wait_for(sub { !$t->redis('XLEN', "$P:acc") }, 10);
     $t->kill('sidecar', 1);
-    $t->redis('FLUSHALL');
+    return @jobs;
+}
 
+sub emptied {
+    my ($point) = @_;
+    left_behind($point);
+    $t->redis('FLUSHALL');
+    return armed('sidecar', $point);
+}
+
+# PostgreSQL forgot a job that waits, and its last mark.
+
+sub went_back {
+    my ($point) = @_;
+    my @jobs = left_behind($point);
+    $t->sql('admin', 'DELETE FROM trifecta.job WHERE id = ?', $jobs[5]{id});
+    $t->sql('admin', 'UPDATE trifecta.shard SET mark = 0');
+    return armed('sidecar', $point);
+}
+
+# A job that only PostgreSQL knows, one that only Redis knows, and one of which
+# Redis has lost the half.
+
+sub differ {
+    my ($point) = @_;
+    my @jobs = left_behind($point);
+    $t->redis('FCALL', 'trifecta_drop_v1', 1, $P, $jobs[4]{id}, 'default');
+    $t->sql('admin', 'DELETE FROM trifecta.job WHERE id = ?', $jobs[5]{id});
+    $t->redis('DEL', "$P:j:$jobs[0]{id}");
     return armed('sidecar', $point);
 }
 
@@ -250,7 +280,7 @@ if (my $points = $ENV{TF_CRASH_POINTS}) {
 
     $t = Trifecta::Test->new(sidecars => 0, sidecar => {
         threads => 4, lease => $n . 's', heartbeat => 200 * $n . 'ms',
-        drain_timeout => '500ms' });
+        drain_timeout => '500ms', reconcile => $n . 's' });
     $t->expect_log(qr/worker process \d+ exited on signal 9/);
 
     for my $point (split / /, $points) {
@@ -314,7 +344,7 @@ SKIP: {
 # Those that take long are dealt first, so that no stack is left with them
 
 my %long = (drain => 3, retry => 2, take_over => 3, back_in_time => 3,
-            rebuild => 2);
+            emptied => 3, went_back => 3, differ => 3);
 my @points = sort { ($long{$how{$b}} // 1) <=> ($long{$how{$a}} // 1)
                     || $a cmp $b } grep { $how{$_} } keys %table;
 

@@ -101,8 +101,14 @@
     X(SIDECAR, rebuild, begun, "nothing is accepted, nothing is back yet")    \
     X(SIDECAR, rebuild, restored, "open rows are back in Redis")              \
     X(SIDECAR, rebuild, settled, "what had ended in PostgreSQL has ended")    \
+    X(SIDECAR, rebuild, forgotten, "and what PostgreSQL forgot is told again")\
     X(SIDECAR, rebuild, keyed, "idempotency keys are back, nothing accepted") \
+    X(SIDECAR, rebuild, marked, "both have a new mark, nobody has adopted")   \
     X(SIDECAR, rebuild, adopted, "the queue is adopted, the lock still held") \
+    X(SIDECAR, reconcile, begun, "the lock is taken, the mark is made")       \
+    X(SIDECAR, reconcile, rows, "open rows were compared")                    \
+    X(SIDECAR, reconcile, live, "open jobs of Redis were compared")           \
+    X(SIDECAR, reconcile, strays, "what was damaged was mended, all is done") \
     X(SIDECAR, drain, begun, "claiming has stopped, jobs are still held")     \
     X(SIDECAR, drain, stopped, "what has not ended was told to stop")         \
     X(SIDECAR, drain, empty, "nothing is held, the threads still run")

@@ -317,6 +317,8 @@ tf_rebuild_adopt(tf_rebuilder_t *r)
         return -1;
     }
 
+    tf_fault(rebuild, marked);
+
     tf_cmd_fcall(&cmd, TF_FN_ADOPT, k->prefix);
     tf_cmd_str(&cmd, k->look.identity);
     tf_cmd_str(&cmd, k->look.pg_store);
@@ -374,11 +376,17 @@ tf_rebuild_run(tf_rebuilder_t *r)
 
     tf_fault(rebuild, restored);
 
-    if (tf_rebuild_live(r) != 0 || tf_rebuild_ended(r) != 0) {
+    if (tf_rebuild_live(r) != 0) {
         return -1;
     }
 
     tf_fault(rebuild, settled);
+
+    if (tf_rebuild_ended(r) != 0) {
+        return -1;
+    }
+
+    tf_fault(rebuild, forgotten);
 
     if (tf_rebuild_idem(r) != 0) {
         return -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <openssl/rand.h>
+#include <trifecta/fault.h>
 
 #include "base/clock.h"
 
@@ -88,6 +89,7 @@ tf_reconcile_begin(tf_keeper_t *k)
     k->reconcile.at_once = 0;
     tf_compare_counts(&k->reconcile.before, &k->stats->reconciled);
     tf_reconcile_phase(k, TF_RECONCILE_ROWS);
+    tf_fault(reconcile, begun);
 
     return 1;
 }
@@ -210,6 +212,7 @@ tf_reconcile_rows(tf_keeper_t *k)
     }
 
     if (items->n == 0) {
+        tf_fault(reconcile, rows);
         tf_reconcile_phase(k, TF_RECONCILE_LIVE);
         return 0;
     }
@@ -283,6 +286,7 @@ tf_reconcile_live(tf_keeper_t *k)
 
     if (rc != 1) {
         if (rc == 0) {
+            tf_fault(reconcile, live);
             tf_reconcile_phase(k, TF_RECONCILE_STRAYS);
         }
         return rc;
@@ -393,6 +397,7 @@ tf_reconcile_strays(tf_keeper_t *k)
     }
 
     if (k->reconcile.rank >= now) {
+        tf_fault(reconcile, strays);
         tf_reconcile_end(k);
         return 0;
     }

@@ -22,6 +22,9 @@ my %OFTEN = (submit => 20, claim => 10, begin => 10, started => 10, run => 20,
              complete => 10, finish => 20, ledger => 10, pump => 1,
              heart => 3);
 
+# A round of the reconciler each second or so.
+my %often = (test => { sidecar => { reconcile => '1s' } });
+
 # All jobs that run when it is told to leave go back soon.
 my %soon = (test => { sidecar => { drain_timeout => '300ms' } });
 
@@ -112,8 +115,16 @@ sub told_to_leave {
 }
 
 
+# As after a restart of Redis: it has to be compared before it is used.
+
+sub is_not_adopted {
+    my ($s) = @_;
+    $s->{t}->redis('HDEL', '{trifecta:0}:meta', 'server');
+}
+
+
 my %THEN = (reclaim => \&other_one_dies, release => \&told_to_leave,
-            drain => \&told_to_leave);
+            drain => \&told_to_leave, rebuild => \&is_not_adopted);
 
 sub cell {
     my ($program, $step, $moment, $what) = @_;
@@ -127,7 +138,8 @@ sub cell {
         what => 'kill -9 of ' . ($edge ? 'a worker of nginx' : 'a sidecar')
                 . " at $point: $what",
         quick => $point eq 'begin.committed' || $point eq 'complete.committed',
-        stack => $leaves ? { %soon } : undef,
+        stack => $leaves ? { %soon }
+               : $step eq 'reconcile' ? { %often } : undef,
         inject => sub {
             my ($s) = @_;
             my $n = 1 + int $s->rand(0, $often);
@@ -137,7 +149,7 @@ sub cell {
         # what is given back begins again elsewhere, and no counter moves
         mode => $leaves ? {} : { executions => 1 },
         load => $step eq 'retry' || $step eq 'pump' ? { flaky => 0.3 }
-              : $THEN{$step} ? { long => 0.4 } : {},
+              : $leaves || $step eq 'reclaim' ? { long => 0.4 } : {},
     };
 }
 

@@ -38,7 +38,7 @@ the_rows_that_code_counts_on_are_in_its_order(void **state)
     assert_int_equal(TF_FAULT_release_before, TF_FAULT_finish_before + 3);
     assert_int_equal(TF_FAULT_retry_before, TF_FAULT_finish_before + 6);
     assert_int_equal(TF_FAULT_retry_answered, TF_FAULT_finish_before + 8);
-    assert_int_equal(TF_FAULT_ledger_erased, TF_FAULT_ledger_new + 5);
+    assert_int_equal(TF_FAULT_ledger_erased, TF_FAULT_ledger_new + 6);
 }
 
 
