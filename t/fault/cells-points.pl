@@ -115,10 +115,12 @@ sub told_to_leave {
 }
 
 
-# As after a restart of Redis: it has to be compared before it is used.
+# As after a restart of Redis: it has to be compared before it is used, and no
+# other sidecar is there to do it.
 
 sub is_not_adopted {
     my ($s) = @_;
+    $s->kill('sidecar', 1) if $s->{t}->proc('sidecar', 1)->alive;
     $s->{t}->redis('HDEL', '{trifecta:0}:meta', 'server');
 }
 
