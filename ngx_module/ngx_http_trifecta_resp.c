@@ -241,9 +241,13 @@ ngx_http_trifecta_resp_check(const redisReply *reply,
 
     server = reply->element[2];
 
-    if (server->type == REDIS_REPLY_STRING
-        && ((size_t) server->len != id->len
-            || ngx_memcmp(server->str, id->text, id->len) != 0))
+    if (server->type != REDIS_REPLY_STRING) {
+        return "no sidecar has adopted this Redis: run one, or \"trifecta "
+               "migrate\"; its log says what is wrong";
+    }
+
+    if ((size_t) server->len != id->len
+        || ngx_memcmp(server->str, id->text, id->len) != 0)
     {
         return "Redis was restarted or replaced, and no sidecar has looked at "
                "it since: run one, or \"trifecta migrate\"";

@@ -79,6 +79,13 @@ refused(qr/restarted or replaced/,
 adopt();
 accepted_again('as_soon_as_it_is_adopted_it_is_used');
 
+$t->redis('HDEL', "$P:meta", 'server');
+cut();
+refused(qr/no sidecar has adopted this Redis/,
+        'a_queue_that_was_never_adopted_is_not_used');
+adopt();
+accepted_again('once it is adopted it is used');
+
 $t->redis('HSET', "$P:meta", 'rebuild', int(time * 1000));
 cut();
 refused(qr/being rebuilt/, 'a_queue_that_is_rebuilt_is_not_used');
@@ -117,7 +124,8 @@ accepted_again('when_that_is_done_it_is');
 
 # A restart
 
-$t->restart('redis');
+$t->stop('redis');
+$t->_start_redis('redis');      # the harness itself would have it adopted
 refused(qr/restarted or replaced/, 'a_restarted_redis_is_not_used');
 adopt();
 accepted_again('until it was adopted');

@@ -214,6 +214,7 @@ sub start {
     while (1) {
         my $error = $self->$method($name, $n // 0);
         if (!$error) {
+            $self->_adopt if $old && $what =~ /^redis/;
             $self->_until_found($what);
             return $self->{procs}{$name};
         }
@@ -337,6 +338,20 @@ sub _start_nginx {
     $error = $error =~ /again/ && $self->log_of('error') !~ /EADDRINUSE|98:/
         ? "it ended\n" . $self->log_of('error') : $error if $error;
     return $error;
+}
+
+
+# A Redis that was restarted accepts nothing until it was compared with
+# PostgreSQL: a sidecar does it, or "migrate".
+
+sub _adopt {
+    my ($self) = @_;
+    my ($nginx, $pg) = map { $self->proc($_) } qw(nginx pg);
+
+    return if grep { $_ && $_->alive } map { $self->proc('sidecar', $_) }
+              0 .. $#{ $self->{sidecars} };
+
+    $self->run('migrate') if $nginx && $nginx->alive && $pg && $pg->alive;
 }
 
 
