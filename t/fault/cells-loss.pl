@@ -7,7 +7,29 @@ use warnings;
 my $FAST = { fsync => 'everysec',
              test => { sidecar => { durability => 'fast' } } };
 
+# What is late, because PostgreSQL has no row of it yet, only Redis' disk has.
+
+sub cut_while_late {
+    my ($s) = @_;
+    $s->kill('pg');
+    $s->rest($s->rand(0.7, 1.3));
+    $s->power_cut;
+}
+
 (
+    {
+        name => 'power-always-late', quick => 1,
+        what => 'power cut of Redis with appendfsync always, while '
+                . 'PostgreSQL is down',
+        inject => \&cut_while_late,
+    },
+    {
+        name => 'power-everysec-late', stack => $FAST, quick => 1,
+        what => 'power cut of Redis with appendfsync everysec, while '
+                . 'PostgreSQL is down',
+        mode => { gives_up => 1 }, idle => 60,
+        inject => \&cut_while_late,
+    },
     {
         name => 'power-everysec', stack => $FAST, quick => 1,
         what => 'power cut of Redis with appendfsync everysec',
