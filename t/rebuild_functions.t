@@ -71,6 +71,8 @@ is_deeply(scalar submit(), ['PAUSED'], 'nothing_is_accepted_during_a_rebuild');
 fcall('adopt', 'run:repl', 'store');
 is((submit())[0][0], 'OK', 'and again once it is adopted');
 fcall('adopt', '', '');
+is_deeply(scalar submit(), ['PAUSED'],
+    'nothing_is_accepted_by_a_queue_that_is_not_adopted');
 is($r->cmd('HEXISTS', "$P:meta", 'server'), 0, 'an adoption can be taken back');
 
 $r->cmd('FLUSHALL');

@@ -70,7 +70,6 @@
 #define TF_FN_RECLAIM       TF_FN("reclaim")
 #define TF_FN_LEDGERED      TF_FN("ledgered")
 #define TF_FN_STATS         TF_FN("stats")
-#define TF_FN_EPOCH         TF_FN("epoch")
 #define TF_FN_INSTALL       TF_FN("install")
 #define TF_FN_REBUILD       TF_FN("rebuild")
 #define TF_FN_ADOPT         TF_FN("adopt")

@@ -17,7 +17,7 @@ optional:
    REPLAY id                            this idem was, with the same fp
    CONFLICT id                          this idem was, with another fp
    NOTREADY                             no epoch: nothing is accepted
-   PAUSED                               by an operator, or while it is rebuilt
+   PAUSED                               by an operator, or it is not adopted
    QFULL live max | TFULL tlive tmax
    LIMITED wait(ms) policy limits...
    limits: name quota window(ms) remaining reset(ms), for each
@@ -28,7 +28,7 @@ local function submit(keys, args)
     local o = options(args)
 
     local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused',
-                            'rebuild')
+                            'rebuild', 'server')
 
     if not meta[1] then
         return { 'NOTREADY' }
@@ -61,7 +61,7 @@ local function submit(keys, args)
                  redis.call('ZCARD', tlive_key) }
     end
 
-    if meta[2] or meta[3] then
+    if meta[2] or meta[3] or not meta[4] then
         return { 'PAUSED' }
     end
 

@@ -10,28 +10,6 @@ local function make_group(stream, group)
 end
 
 
--- epoch P number -> OK number | HAS number.  The first epoch of an empty
--- Redis; one that is there stays.
-
-local function epoch(keys, args)
-    local P = keys[1]
-    local has = redis.call('HGET', P .. ':meta', 'epoch')
-
-    if has then
-        return { 'HAS', has }
-    end
-
-    for prio = 0, PRIORITIES - 1 do
-        make_group(P .. ':r:' .. prio, 'w')
-    end
-
-    make_group(P .. ':acc', 'l')
-    redis.call('HSET', P .. ':meta', 'epoch', args[1], 'schema', SCHEMA)
-
-    return { 'OK', args[1] }
-end
-
-
 -- install P id -> OK | HAS other.  Whose queue this is; the first one stays.
 
 local function install(keys, args)
@@ -101,7 +79,6 @@ local function adopt(keys, args)
 end
 
 
-register('epoch',     epoch,     { 'allow-oom' })
 register('install',   install,   { 'allow-oom' })
 register('rebuild',   rebuild,   { 'allow-oom' })
 register('adopt',     adopt,     { 'allow-oom' })
