@@ -25,7 +25,8 @@ static const char  tf_compare_open_sql[] =
     "ORDER BY id LIMIT $5::integer";
 
 static const char  tf_compare_rows_sql[] =
-    "SELECT id, tenant, state FROM trifecta.job WHERE id = ANY ($1::uuid[])";
+    "SELECT id, tenant, state, deleted IS NOT NULL FROM trifecta.job "
+    "WHERE id = ANY ($1::uuid[])";
 
 /* A key that was used again after its 24 h is the newest job's. */
 
@@ -457,6 +458,7 @@ tf_compare_rows(tf_compare_t *c, tf_items_t *items)
             (void) snprintf(item->tenant, sizeof(item->tenant), "%s",
                             PQgetvalue(res, i, 1));
             item->row = tf_job_state_from_word(PQgetvalue(res, i, 2));
+            item->erased = PQgetvalue(res, i, 3)[0] == 't';
         }
     }
 

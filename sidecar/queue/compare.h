@@ -43,7 +43,7 @@ typedef enum {
     TF_ACT_RELOG,           /* what Redis knows, into the accept log again */
     TF_ACT_SETTLE,          /* its row has ended: it ends in Redis */
     TF_ACT_FORGET,          /* no store can prove its end */
-    TF_ACT_DROP,            /* it is no job: out of every set */
+    TF_ACT_DROP,            /* it is no job, or deleted: out of every set */
     TF_ACT_EXPIRE           /* its row ends: deadline_exceeded */
 } tf_act_t;
 
@@ -56,6 +56,7 @@ typedef struct {
     int             sound;
     int             deleted;
     tf_job_state_t  row;            /* TF_JOB_NSTATES: none */
+    int             erased;         /* the row is a tombstone */
     char            tenant[TF_TENANT_MAX + 1];
 } tf_item_t;
 
@@ -73,7 +74,7 @@ typedef struct {
     X(relogged,  "jobs that Redis told the accept log again")                 \
     X(settled,   "jobs that had ended in PostgreSQL")                         \
     X(forgotten, "ended jobs that no store can prove")                        \
-    X(dropped,   "entries that were no job")                                  \
+    X(dropped,   "entries that were no job, or a deleted one")                \
     X(expired,   "rows that were open past their deadline")                   \
     X(damaged,   "rows without a request, that cannot run")                   \
     X(idem,      "idempotency keys that went back into Redis")

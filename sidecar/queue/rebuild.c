@@ -183,7 +183,8 @@ tf_rebuild_live(tf_rebuilder_t *r)
             item = &k->items.list[i];
 
             if (tf_item_ended(item->row)) {
-                item->act = TF_ACT_SETTLE;
+                /* of a deleted one nothing stays: polls ask PostgreSQL */
+                item->act = item->erased ? TF_ACT_DROP : TF_ACT_SETTLE;
 
             } else if (r->forgot && item->row == TF_JOB_NSTATES) {
                 item->act = TF_ACT_RELOG;
