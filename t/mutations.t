@@ -133,18 +133,18 @@ sub ready {
 
 sub stack {
     my ($mutation) = @_;
-    my $folder = "$root/build/mutant-" . ($mutation // '');
+    my $folder = "$root/build/mutant-$mutation";
     my $n = Trifecta::Test->new(start => 0)->slow;
 
     $t = Trifecta::Test->new(start => 0, sidecars => 0, sidecar => {
         threads => 4, lease => $n . 's', heartbeat => 200 * $n . 'ms',
-        drain_timeout => '1s',
-        defined $mutation && -d "$folder/migrations"
-            ? (migrations => "$folder/migrations") : () });
+        drain_timeout => '1s', reconcile => '1h',
+        durability_check => $mutation eq 'everysec' ? 'warn' : 'strict',
+        -d "$folder/migrations" ? (migrations => "$folder/migrations") : () });
     $power = Trifecta::Fault::Power->new("$t->{dir}/run/power");
     $t->{opt}{proc_env}{redis} = { $power->env };
 
-    if (defined $mutation) {
+    if ($mutation ne 'sound') {
         $t->{bin} = "$folder/trifecta" if -x "$folder/trifecta";
         my $mutate = "'$root/t/fault/mutate' $mutation '$t->{dir}/conf'";
         my $out = qx($mutate redis.conf 2>&1);
@@ -171,7 +171,7 @@ sub in_the_situation {
 if (my $share = $ENV{TF_MUTATIONS}) {
     my ($kind, @names) = split / /, $share;
 
-    stack() if $kind eq 'sound';
+    stack($kind) if $kind eq 'sound';
 
     for my $name (@names) {
         my $began = time;
