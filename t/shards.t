@@ -88,6 +88,38 @@ is($prom->{'trifecta_shard_up{shard="1"}'}, 1, 'metrics have each shard');
 is($prom->{trifecta_queue_live}, 0, 'and the queue as a whole');
 
 
+# The commands find the shard of a job
+
+my ($status, $out, $err);
+for my $shard (0, 1) {
+    ($status, $out) = $t->run('jobs', 'show', $ids[$shard]);
+    is($status, 0, "jobs show finds a job in shard $shard");
+    ($status, $out) = $t->run('jobs', 'retry', $ids[$shard]);
+    chomp $out;
+    is(shard_in($out), $shard, 'jobs retry goes to the shard of the tenant');
+    ok(all_end(10, $out), 'and ends');
+}
+my @wait = map { submit($there, 'sleep=400 say=wait') } 1 .. 8;
+($status, $out) = $t->run('jobs', 'cancel', $wait[-1]);
+is("$status $out", "0 cancelled\n", 'jobs cancel cancels in shard 1');
+pop @wait;
+($status, $out) = $t->run('jobs', 'stats', '--json');
+is($status, 0, 'jobs stats');
+like($out, qr/"live": ?[1-9]/, 'counts the jobs of every shard');
+ok(all_end(20, @wait), 'the others end');
+is(($t->run('jobs', 'purge', '--state', 'cancelled', '--older', '0s'))[0], 0,
+   'jobs purge');
+is($t->redis_at('redis1', 'HGET', "{trifecta:1}:j:" . ($wait[0] // ''),
+                'deleted'), undef, 'leaves what ended otherwise');
+ok($t->wait_for(sub { $t->sql('admin', 'SELECT count(*) FROM trifecta.job '
+    . "WHERE state = 'cancelled' AND deleted IS NOT NULL")->[0][0] == 1 }, 10),
+    'and erases in shard 1');
+(my $far = $ids[0]) =~ s/^(.{14}7)../${1}1f/;
+($status, $out, $err) = $t->run('jobs', 'cancel', $far);
+is($status, 1, 'an id of a shard that is not there');
+like($err, qr/the job is in shard 31 and redis_url names 2/, 'is said to be');
+
+
 # Places: shared, and never more than there are
 
 my @flood = map { submit($here, 'sleep=300 say=flood') } 1 .. 30;
@@ -151,6 +183,9 @@ $t->invariants_hold;
 $t->kill('redis1');
 @ids = map { submit($here, 'say=alone') } 1 .. 8;
 ok(all_end(5 * $SILENT, @ids), 'a_shard_that_is_killed_stops_no_other');
+($status, $out, $err) = $t->run('jobs', 'stats');
+is($status, 1, 'jobs stats with a shard away says so');
+like($out, qr/^open \d+:/, 'and counts the rest');
 is($t->post('/api/v1/query', { query => 'say=no', model => 'test' },
             token => $t->token(tenant => $there))->{status}, 503,
     'its tenants are told');

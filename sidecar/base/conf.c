@@ -77,6 +77,14 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->heartbeat < 10 || conf->heartbeat * 3 > conf->lease) {
         why = "heartbeat must be at least 10ms and at most a third of lease";
 
+    } else if (strlen(conf->worker) > 64
+               || strspn(conf->worker, "abcdefghijklmnopqrstuvwxyz"
+                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+                  != strlen(conf->worker))
+    {
+        why = "worker must have at most 64 letters, digits, \".\", \"_\" and "
+              "\"-\"";
+
     } else if (conf->stuck_after < 5000 || conf->stuck_after > TF_CONF_DAY) {
         why = "stuck_after must be at least 5s and at most 1d";
 

@@ -67,6 +67,8 @@
       "tenant of tokens and ingested documents, unless told otherwise")       \
     X(NUM,  threads,                "8",                                      \
       "jobs that run at the same time in one process (1..256)")               \
+    X(STR,  worker,                 "",                                       \
+      "name of this process in the queue; empty: host, pid and random")       \
     X(MS,   lease,                  "30s",                                    \
       "how long a claimed job survives without a heartbeat")                  \
     X(MS,   heartbeat,              "10s",                                    \

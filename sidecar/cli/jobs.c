@@ -107,7 +107,7 @@ tf_cli_jobs_redis_failed(tf_cli_jobs_t *jobs, const redisReply *reply)
 
     return tf_cli_error(jobs->cli, "Redis: %s\n\"trifecta doctor\" says "
                         "more.", reply ? "an unexpected reply"
-                                       : jobs->redis.err);
+                                       : jobs->redis->err);
 }
 
 
@@ -283,11 +283,52 @@ tf_cli_jobs_check(tf_cli_jobs_t *jobs, const tf_cli_t *cli,
             return tf_cli_misuse(cli, "\"%s\" is no id of a job", jobs->id);
         }
 
-        (void) snprintf(jobs->prefix, sizeof(jobs->prefix),
-                        TF_KEY_PREFIX_FMT, tf_id_shard(&id));
+        jobs->shard = tf_id_shard(&id);
     }
 
     return 0;
+}
+
+
+int
+tf_cli_jobs_at(tf_cli_jobs_t *jobs, unsigned shard)
+{
+    if (shard >= jobs->urls.n) {
+        return tf_cli_error(jobs->cli, "the job is in shard %u and redis_url "
+                            "names %u: it must name all shards that still "
+                            "have jobs", shard, jobs->urls.n);
+    }
+
+    jobs->shard = shard;
+    jobs->redis = &jobs->shards[shard].redis;
+    jobs->prefix = jobs->shards[shard].prefix;
+
+    return 0;
+}
+
+
+static int
+tf_cli_jobs_shards(tf_cli_jobs_t *jobs)
+{
+    char             err[512];
+    unsigned         i;
+    tf_cli_shard_t  *shard;
+
+    if (tf_redis_urls(&jobs->urls, jobs->conf->redis_url, err, sizeof(err))
+        != 0)
+    {
+        return tf_cli_error(jobs->cli, "%s", err);
+    }
+
+    for (i = 0; i < jobs->urls.n; i++) {
+        shard = &jobs->shards[i];
+        (void) snprintf(shard->prefix, sizeof(shard->prefix),
+                        TF_KEY_PREFIX_FMT, i);
+        tf_redis_init(&shard->redis, jobs->conf, jobs->urls.url[i],
+                      shard->prefix, 0);
+    }
+
+    return tf_cli_jobs_at(jobs, jobs->shard);
 }
 
 
@@ -296,7 +337,7 @@ tf_cli_jobs(int argc, char **argv)
 {
     int                           c, status;
     tf_cli_t                      cli;
-    unsigned                      given;
+    unsigned                      i, given;
     tf_conf_t                     conf;
     tf_cli_jobs_t                 jobs;
     const tf_cli_jobs_command_t  *command;
@@ -304,7 +345,6 @@ tf_cli_jobs(int argc, char **argv)
     memset(&jobs, 0, sizeof(tf_cli_jobs_t));
     jobs.limit = "50";
     jobs.older = -1;
-    (void) snprintf(jobs.prefix, sizeof(jobs.prefix), TF_KEY_PREFIX_FMT, 0u);
     given = 0;
 
     tf_cli_begin(&cli, &tf_cli_jobs_usage, argc, argv);
@@ -343,12 +383,20 @@ tf_cli_jobs(int argc, char **argv)
     jobs.cli = &cli;
     jobs.conf = &conf;
     tf_pg_init(&jobs.pg, &conf, TF_PG_QUEUE);
-    tf_redis_init(&jobs.redis, &conf, conf.redis_url, jobs.prefix, 0);
 
-    status = command->run(&jobs);
+    status = tf_cli_jobs_shards(&jobs);
+
+    if (status == 0) {
+        status = command->run(&jobs);
+    }
 
     tf_pg_close(&jobs.pg);
-    tf_redis_close(&jobs.redis);
+
+    for (i = 0; i < jobs.urls.n; i++) {
+        tf_redis_close(&jobs.shards[i].redis);
+    }
+
+    tf_redis_urls_free(&jobs.urls);
     tf_conf_free(&conf);
 
     return status;

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "db/pg.h"
 #include "queue/redis.h"
+#include "queue/redis_url.h"
 
 
 /*
@@ -19,18 +20,28 @@
  * the queue's functions in Redis, as the API's own requests do, so that the
  * rules of the queue hold for an operator, too.
  *
+ * A job is in the shard that its id says; a new one goes to its tenant's.
+ *
  * jobs.c parses the command line, jobs_read.c lists, shows and counts,
- * jobs_change.c retries, cancels and purges.
+ * jobs_change.c retries and cancels, jobs_purge.c purges.
  */
 
 #define TF_CLI_JOBS_PG_MS  60000    /* a query over all jobs */
 
 typedef struct {
+    tf_redis_t        redis;
+    char              prefix[TF_KEY_PREFIX_MAX];
+} tf_cli_shard_t;
+
+typedef struct {
     const tf_cli_t   *cli;
     const tf_conf_t  *conf;
     tf_pg_t           pg;
-    tf_redis_t        redis;
-    char              prefix[TF_KEY_PREFIX_MAX];
+    tf_redis_urls_t   urls;
+    tf_cli_shard_t    shards[TF_SHARDS_MAX];
+    unsigned          shard;        /* the one at hand, and its: */
+    tf_redis_t       *redis;
+    const char       *prefix;
 
     const char       *id;
     const char       *state;        /* or NULL, and so on */
@@ -57,6 +68,9 @@ int tf_cli_jobs_purge(tf_cli_jobs_t *jobs);
  */
 PGresult *tf_cli_jobs_query(tf_cli_jobs_t *jobs, const char *sql, int nparams,
     const char *const *params);
+
+/* From now on this shard is at hand; 0, or an exit code with the error. */
+int tf_cli_jobs_at(tf_cli_jobs_t *jobs, unsigned shard);
 
 /* A store failed; prints it with the next step, returns TF_CLI_FAILED. */
 int tf_cli_jobs_redis_failed(tf_cli_jobs_t *jobs, const redisReply *reply);

@@ -132,7 +132,7 @@ tf_cli_jobs_hash(tf_cli_jobs_t *jobs)
         tf_cmd_str(&cmd, fields[i]);
     }
 
-    reply = tf_redis_call(&jobs->redis, 0, &cmd);
+    reply = tf_redis_call(jobs->redis, 0, &cmd);
     tf_cmd_free(&cmd);
 
     if (tf_reply_len(reply) != sizeof(fields) / sizeof(fields[0])) {
@@ -247,16 +247,16 @@ tf_cli_jobs_show(tf_cli_jobs_t *jobs)
 }
 
 
-/* The counts of the queue, or NULL with the error printed. */
+/* The counts of the shard at hand, or NULL with the error printed. */
 
 static json_t *
-tf_cli_jobs_counts(tf_cli_jobs_t *jobs)
+tf_cli_jobs_counts_here(tf_cli_jobs_t *jobs)
 {
     size_t       i;
     json_t      *queue;
     redisReply  *reply;
 
-    reply = tf_redis_command(&jobs->redis, 0, "FCALL_RO", TF_FN_STATS, "1",
+    reply = tf_redis_command(jobs->redis, 0, "FCALL_RO", TF_FN_STATS, "1",
                              jobs->prefix, NULL);
 
     if (tf_reply_len(reply) < 2) {
@@ -277,6 +277,60 @@ tf_cli_jobs_counts(tf_cli_jobs_t *jobs)
     }
 
     freeReplyObject(reply);
+
+    return queue;
+}
+
+
+/* What is no number of jobs: the highest of the shards counts. */
+
+static int
+tf_cli_jobs_highest(const char *name)
+{
+    return strcmp(name, "oldest") == 0 || strcmp(name, "workers") == 0
+           || strcmp(name, "paused") == 0 || strcmp(name, "epoch") == 0;
+}
+
+
+/*
+ * The counts of all shards that answer, or NULL when none does; away is how
+ * many do not, and their errors are printed.
+ */
+
+static json_t *
+tf_cli_jobs_counts(tf_cli_jobs_t *jobs, unsigned *away)
+{
+    json_t      *queue, *here, *value;
+    unsigned     shard;
+    json_int_t   sum, n;
+    const char  *name;
+
+    queue = NULL;
+    *away = 0;
+
+    for (shard = 0; shard < jobs->urls.n; shard++) {
+        (void) tf_cli_jobs_at(jobs, shard);
+        here = tf_cli_jobs_counts_here(jobs);
+
+        if (here == NULL) {
+            (*away)++;
+            continue;
+        }
+
+        if (queue == NULL) {
+            queue = here;
+            continue;
+        }
+
+        json_object_foreach(here, name, value) {
+            n = json_integer_value(value);
+            sum = json_integer_value(json_object_get(queue, name));
+            sum = !tf_cli_jobs_highest(name) ? sum + n : n > sum ? n : sum;
+            (void) json_object_set_new(queue, name, json_integer(sum));
+        }
+
+        json_decref(here);
+    }
 
     return queue;
 }
@@ -333,6 +387,7 @@ tf_cli_jobs_stats(tf_cli_jobs_t *jobs)
     int        r, status;
     json_t    *queue, *list;
     PGresult  *res;
+    unsigned   away;
 
     static const char  sql[] =
         "SELECT tenant, state, count(*), " TF_JOBS_TIME("min(accepted)")
@@ -340,7 +395,7 @@ tf_cli_jobs_stats(tf_cli_jobs_t *jobs)
 
     /* one store's word is better than none: the other's trouble is said */
 
-    queue = tf_cli_jobs_counts(jobs);
+    queue = tf_cli_jobs_counts(jobs, &away);
 
     res = tf_cli_jobs_query(jobs, sql, 0, NULL);
     if (res == NULL) {
@@ -348,7 +403,7 @@ tf_cli_jobs_stats(tf_cli_jobs_t *jobs)
         return TF_CLI_FAILED;
     }
 
-    status = queue ? TF_CLI_OK : TF_CLI_FAILED;
+    status = away ? TF_CLI_FAILED : TF_CLI_OK;
 
     if (!jobs->json) {
         tf_cli_jobs_stats_print(queue, res);

@@ -23,6 +23,11 @@ tf_queue_name(tf_queue_t *q)
     char           host[64];
     unsigned char  rnd[6];
 
+    if (q->conf->worker[0]) {
+        (void) snprintf(q->worker, sizeof(q->worker), "%s", q->conf->worker);
+        return 0;
+    }
+
     if (gethostname(host, sizeof(host)) != 0) {
         (void) snprintf(host, sizeof(host), "host");
     }
@@ -157,12 +162,17 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
     tf_queue_t  *q;
 
     q = calloc(1, sizeof(tf_queue_t));
-    if (q == NULL || tf_queue_name(q) != 0) {
-        free(q);
+    if (q == NULL) {
         return NULL;
     }
 
     q->conf = conf;
+
+    if (tf_queue_name(q) != 0) {
+        free(q);
+        return NULL;
+    }
+
     q->run = run;
     q->data = data;
     q->started = tf_clock_ms();
