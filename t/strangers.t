@@ -121,7 +121,9 @@ is($t->sidecar_get(0, '/livez')->{status}, 200, 'and alive');
 $t->redis('HSET', "$P:meta", 'schema', 1);
 ok($t->wait_for(sub { $t->sidecar_get(0, '/readyz')->{status} == 200 }, 20),
     'put right, it goes on');
-others_run('and works');
+# each worker of nginx finds it when its pause is over
+ok($t->wait_for(sub { $t->ask_and_wait('say=other', model => 'test',
+    timeout => 15 * $t->slow)->{status} eq 'succeeded' }, 20), 'and works');
 
 $t->idle_holds('nothing is left');
 $t->finish;
