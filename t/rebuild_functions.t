@@ -159,6 +159,21 @@ is_deeply(fcall('check', $ready, $delayed, $gone, $broken, 'nobody'),
      ['cancelled', '', 1, 't', 1], ['queued', 'ready', 0, 't', 0],
      ['absent', '', 0, '', 0]], 'check says how jobs stand');
 
+fresh();
+@jobs = map { (submit())[1] } 1 .. 18;
+my @runs = map { $_->{id} } claim('w', 2);
+is_deeply([map { $_->[2] } @{ fcall('check', @jobs) }], [(1) x 18],
+    'jobs that wait or run are sound');
+$r->cmd('XDEL', "$P:r:1", $r->cmd('HGET', "$P:j:$runs[0]", 'sid'));
+$r->cmd('XACK', "$P:r:1", 'w', $r->cmd('HGET', "$P:j:$runs[0]", 'sid'));
+$r->cmd('XACK', "$P:r:1", 'w', $r->cmd('HGET', "$P:j:$runs[1]", 'sid'));
+$r->cmd('XDEL', "$P:r:1", $r->cmd('HGET', "$P:j:$jobs[4]", 'sid'));
+$r->cmd('ZREM', "$P:live", $jobs[5]);
+is_deeply([map { $_->[2] } @{ fcall('check', @runs, @jobs[4, 5, 6]) }],
+    [0, 0, 0, 0, 1], 'open_jobs_that_nobody_will_come_for_are_not_sound');
+is_deeply(fcall('settle', $runs[1], 'failed'), ['OK'],
+    'one_that_ran_and_lost_its_entry_is_not_left_to_its_worker');
+
 # settle
 
 fresh();

@@ -236,7 +236,9 @@ tf_reconcile_rows(tf_keeper_t *k)
         {
             item->act = TF_ACT_EXPIRE;
 
-        } else if (item->redis == TF_JOB_NSTATES) {
+        } else if (item->redis == TF_JOB_NSTATES
+                   || (tf_item_open(item->redis) && !item->sound))
+        {
             item->act = TF_ACT_RESTORE;
 
         } else if (tf_item_ended(item->redis)) {

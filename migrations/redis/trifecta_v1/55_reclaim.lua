@@ -1,3 +1,16 @@
+-- A stream or a group that somebody deleted is made again: without it nobody
+-- could claim.  Jobs that were in the stream are found by the reconciler.
+
+local function groups_again(P)
+    for prio = 0, PRIORITIES - 1 do
+        redis.pcall('XGROUP', 'CREATE', P .. ':r:' .. prio, 'w', '0',
+                    'MKSTREAM')
+    end
+
+    redis.pcall('XGROUP', 'CREATE', P .. ':acc', 'l', '0', 'MKSTREAM')
+end
+
+
 -- Consumers of workers that are long gone; never one that still has entries
 -- pending, for they would go with it.
 
@@ -97,8 +110,12 @@ local function reclaim(keys, args)
     local P, w = keys[1], args[1]
     local n, lease_ms = tonumber(args[2]), tonumber(args[3])
     local now = now_ms()
-    local meta = redis.call('HMGET', P .. ':meta', 'reclaim', 'hold')
+    local meta = redis.call('HMGET', P .. ':meta', 'reclaim', 'hold', 'epoch')
     local last, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
+
+    if meta[3] then
+        groups_again(P)
+    end
 
     if now - last > OUTAGE or last > now then
         hold = now + lease_ms

@@ -1,4 +1,34 @@
 --[[
+Whether an open job is where its hash says, so that somebody comes for it: a
+key of the queue that was deleted or renamed leaves its hash behind.
+--]]
+
+local function placed(P, id, job)
+    if not job.tenant or not job.prio
+       or not redis.call('ZSCORE', P .. ':live', id)
+    then
+        return false
+    end
+
+    if job.sub == 'delayed' then
+        return redis.call('ZSCORE', P .. ':dly', id) and true
+    end
+
+    if job.sub == 'parked' then
+        return redis.call('ZSCORE', P .. ':t:' .. job.tenant .. ':park', id)
+               and true
+    end
+
+    local stream, sid = P .. ':r:' .. job.prio, job.sid or ''
+    local found = job.sub == 'run'
+                  and redis.pcall('XPENDING', stream, 'w', sid, sid, 1)
+                  or redis.pcall('XRANGE', stream, sid, sid)
+
+    return not found.err and #found > 0
+end
+
+
+--[[
 restore P (field value)...
   id tenant owner groups scopes kind model prio payload request_id fp acc dl
   lease      as its row says; acc, dl in ms
@@ -21,12 +51,12 @@ local function restore(keys, args)
     local o = options(args)
     local key = job_key(P, o.id)
     local T = P .. ':t:' .. o.tenant
-    local job = job_get(P, o.id, 'deleted', unpack(SOUND))
+    local job = job_get(P, o.id, 'deleted', 'sub', unpack(SOUND))
 
     if job and (job.deleted
                 or TERMINAL[job.state] and not o.force
                 or not TERMINAL[job.state] and sound(job)
-                   and redis.call('ZSCORE', P .. ':live', o.id))
+                   and placed(P, o.id, job))
     then
         return { 'DUP' }
     end
@@ -83,7 +113,8 @@ end
 --[[
 check P id...              (no-writes)
 -> {state sub sound(0|1) tenant deleted(0|1)} for each; the state of one that
-   is not here is "absent"
+   is not here is "absent".  An open job that nobody will come for is not
+   sound.
 --]]
 
 local function check(keys, args)
@@ -95,7 +126,10 @@ local function check(keys, args)
         if not job then
             out[i] = { 'absent', '', 0, '', 0 }
         else
-            out[i] = { job.state, job.sub or '', sound(job) and 1 or 0,
+            local whole = sound(job) and (TERMINAL[job.state]
+                                          or placed(keys[1], id, job))
+
+            out[i] = { job.state, job.sub or '', whole and 1 or 0,
                        job.tenant or '', job.deleted and 1 or 0 }
         end
     end
@@ -107,8 +141,9 @@ end
 --[[
 settle P id state [older]  PostgreSQL has its end
 -> OK                      it has ended here, too
-   RUNNING                 its worker will find out; but with "older" this
-                           Redis went back, and it ends here under its worker
+   RUNNING                 its worker will find out, or reclaim; but with
+                           "older" this Redis went back, and it ends here under
+                           its worker
    ABSENT
 --]]
 
@@ -120,7 +155,7 @@ local function settle(keys, args)
         return { 'ABSENT' }
     end
 
-    if job.state == 'running' and not args[3] then
+    if job.state == 'running' and not args[3] and placed(P, id, job) then
         return { 'RUNNING' }
     end
 
