@@ -29,6 +29,8 @@ package Trifecta::Fault::Check;
 #               although nothing in them fails
 #   may_die     1: jobs may end as dead
 #   executions  1: a job ran at most 1 + crashes + lost leases + failures
+#   redis_away  1: a job that was deleted may be read once more until the
+#               ledger has written the delete, for only Redis knows of it
 #   killed      [{ pid, t }] workers that were killed, another one living
 #   reclaim     s within which another one must have begun what they ran
 
@@ -208,6 +210,9 @@ sub _one_end {
                      || $self->_forgotten($a->{state});
                 next if $b->{state} eq 'gone'
                      && ($self->{deleted}{$id} || $mode->{gives_up});
+                next if $a->{state} eq 'gone' && $mode->{redis_away}
+                     && $self->{deleted}{$id}
+                     && ($seen->{final}{$id}{status} // 0) == 410;
                 $self->_bad('4', "$id was $a->{state} ($a->{who}), then",
                     "$b->{state} ($b->{who})");
                 $last = 1;

@@ -14,11 +14,11 @@ use strict;
 use warnings;
 
 use HTTP::Tiny;
-use JSON::PP ();
+use JSON::XS ();
 use POSIX ();
 use Time::HiRes qw(sleep clock_gettime CLOCK_MONOTONIC);
 
-my $json = JSON::PP->new->utf8;
+my $json = JSON::XS->new->utf8;
 
 
 sub sampler {

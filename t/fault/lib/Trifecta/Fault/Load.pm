@@ -27,11 +27,11 @@ use warnings;
 
 use IO::Select;
 use IO::Socket::INET;
-use JSON::PP ();
+use JSON::XS ();
 use POSIX ();
 use Time::HiRes qw(sleep clock_gettime CLOCK_MONOTONIC);
 
-my $json = JSON::PP->new->utf8->canonical;
+my $json = JSON::XS->new->utf8->canonical;
 
 # Weights of what a client does next, and shares of what a submit is like.
 # A cell changes them by name.
@@ -172,7 +172,14 @@ sub _run {
         my $set = IO::Select->new(map { $_->{sock} } values %of);
         $set->add($self->{pipe}) unless $stopping;
 
-        for my $fh ($set->can_read(0.005)) {
+        # until an answer comes, or somebody has something to do
+        my $rest = 0.1;
+        for my $c (@{ $self->{client} }) {
+            my $at = $c->{op} ? $c->{op}{until} : $c->{at};
+            $rest = $at - $now if $at - $now < $rest && !($stopping && !$c->{op});
+        }
+
+        for my $fh ($set->can_read($rest > 0.001 ? $rest : 0.001)) {
             if ($fh == $self->{pipe}) {
                 $stopping = 1;
                 next;

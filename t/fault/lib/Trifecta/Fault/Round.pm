@@ -39,13 +39,17 @@ use Trifecta::Fault::Load;
 my @LOG = (qr/worker process \d+ exited on signal 9/,
            qr/kill\(\d+, \d+\) failed \(3: No such process\)/);
 
+# cells in which Redis is away, or not adopted, for a while
+my $REDIS_AWAY = qr/redis|stores|all|power|rebuild|flush|memory/;
+
 
 sub run {
     my ($stack, $cell, $seed) = @_;
     my $start = time;
     my $dir = "$stack->{t}{dir}/run/round";
     my $tag = sprintf 'k%x.%d', $seed % 2**31, ++$stack->{rounds};
-    my %mode = %{ $cell->{mode} || {} };
+    my %mode = (redis_away => $cell->{name} =~ $REDIS_AWAY,
+                %{ $cell->{mode} || {} });
 
     File::Path::remove_tree($dir);
     mkdir $dir, 0700 or die "$dir: $!\n";

@@ -18,7 +18,7 @@ use warnings;
 use File::Basename qw(dirname);
 use IO::Select;
 use IO::Socket;
-use JSON::PP ();
+use JSON::XS ();
 use POSIX ();
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
@@ -26,7 +26,7 @@ use Trifecta::Fault::Round;
 use Trifecta::Fault::Stack;
 
 my $HERE = dirname(__FILE__) . '/../../..';
-my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+my $json = JSON::XS->new->utf8->canonical->allow_nonref;
 
 
 # All rows of t/fault/cells*.pl, in the order of their files.
