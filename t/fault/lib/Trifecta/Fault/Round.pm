@@ -48,7 +48,7 @@ sub run {
     my $start = time;
     my $dir = "$stack->{t}{dir}/run/round";
     my $tag = sprintf 'k%x.%d', $seed % 2**31, ++$stack->{rounds};
-    my %mode = (redis_away => $cell->{name} =~ $REDIS_AWAY,
+    my %mode = (redis_away => scalar($cell->{name} =~ $REDIS_AWAY),
                 %{ $cell->{mode} || {} });
 
     File::Path::remove_tree($dir);
