@@ -193,8 +193,12 @@ $t->start('redis1');
 ok(all_end(30, @held), 'it_comes_back_and_its_jobs_end');
 $t->idle_holds('nothing is left', seconds => 15);
 
-# One sidecar dies, the other takes over in every shard
+# One sidecar dies, the other takes over in every shard; each worker of nginx
+# has found the Redis that came back by then
 
+$t->wait_for(sub {
+    !grep { !$_->{ready} } @{ $t->admin('/readyz')->{json}{redis}{shards} }
+}, 10);
 $t->start('sidecar', 1);
 @held = map { submit($_, 'sleep=1000 say=held') } ($here, $there) x 4;
 ok($t->wait_for(sub { running() >= 4 }, 10), 'jobs run');

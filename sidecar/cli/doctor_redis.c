@@ -217,6 +217,14 @@ tf_doctor_queue(tf_doctor_t *d, tf_redis_t *redis, const char *prefix,
                       "epoch %lld, not adopted: %s; nothing is accepted "
                       "(503)", (long long) look.epoch, why);
 
+    } else if (known && look.pg_epoch > look.epoch) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "queue",
+                      "compare redis_url of all sidecars and trifecta_redis "
+                      "of all nginx servers: the same servers, in the same "
+                      "order", "epoch %lld, but another Redis was given epoch "
+                      "%lld of this shard since",
+                      (long long) look.epoch, (long long) look.pg_epoch);
+
     } else if (tf_doctor_paused(redis, prefix)) {
         tf_doctor_add(d, TF_DOCTOR_WARN, "queue",
                       "delete the field \"paused\" of the shard's hash "

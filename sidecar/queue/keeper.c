@@ -98,6 +98,12 @@ tf_keeper_rebuild(tf_keeper_t *k)
     tf_reconcile_stop(k);
     atomic_store(&k->stats->adopted, 0);
 
+    rc = tf_keeper_order(k);
+
+    if (rc != 1) {
+        return rc == 0 ? TF_KEEPER_REFUSES : TF_KEEPER_WAITS;
+    }
+
     if (tf_keeper_library(k) != 0 || tf_keeper_install(k) != 0) {
         return TF_KEEPER_WAITS;
     }

@@ -133,6 +133,14 @@ int tf_keeper_library(tf_keeper_t *k);
 int tf_keeper_install(tf_keeper_t *k);
 int tf_keeper_note(tf_keeper_t *k, const char *field, const char *value);
 
+/*
+ * Whether an empty shard may be filled here: not where another shard lives
+ * that redis_url has elsewhere, for then its order is wrong, and nginx would
+ * go on with the server that really has the shard.  1, or 0 and -1 with
+ * k->why.
+ */
+int tf_keeper_order(tf_keeper_t *k);
+
 /* Returns early when it is over. */
 void tf_keeper_sleep(tf_keeper_t *k, int ms);
 

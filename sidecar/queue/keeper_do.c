@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "queue/library.h"
 #include "queue/reconcile.h"
+#include "queue/redis_url.h"
 
 
 #define TF_KEEPER_LOCK      "1953658982"    /* the first key; "trif" */
@@ -332,4 +333,73 @@ tf_keeper_install(tf_keeper_t *k)
 
     return rc == 0 ? 0 : tf_keeper_fail(k, "another installation takes this "
                                         "Redis at the same moment");
+}
+
+
+/* Whether this very server is adopted as another shard of ours: 1, 0, -1. */
+
+static int
+tf_keeper_holds(tf_keeper_t *k, unsigned shard)
+{
+    int          rc;
+    char         key[TF_KEY_PREFIX_MAX + 8];
+    redisReply  *reply;
+
+    (void) snprintf(key, sizeof(key), TF_KEY_PREFIX_FMT ":meta", shard);
+    reply = tf_redis_command(&k->redis, 0, "HMGET", key, "install", "server",
+                             NULL);
+
+    rc = strcmp(tf_reply_str(reply, 0), k->look.pg_install) == 0
+         && strcmp(tf_reply_str(reply, 1), k->look.identity) == 0;
+
+    if (tf_compare_done(&k->compare, reply) != 0) {
+        return tf_keeper_fail(k, "%s", k->compare.err);
+    }
+
+    return rc;
+}
+
+
+int
+tf_keeper_order(tf_keeper_t *k)
+{
+    int              rc;
+    char             err[512];
+    unsigned         i;
+    tf_redis_urls_t  urls;
+
+    if (k->look.epoch != 0 || k->look.pg_epoch == 0) {
+        return 1;
+    }
+
+    if (tf_redis_urls(&urls, k->conf->redis_url, err, sizeof(err)) != 0) {
+        return tf_keeper_fail(k, "%s", err);
+    }
+
+    rc = 0;
+
+    for (i = 0; rc == 0 && i < TF_SHARDS_MAX; i++) {
+
+        if (i == k->shard
+            || (i < urls.n && strcmp(urls.url[i], urls.url[k->shard]) == 0))
+        {
+            continue;
+        }
+
+        rc = tf_keeper_holds(k, i);
+
+        if (rc == 1) {
+            (void) tf_keeper_fail(k, "redis_url names %s as shard %u, but "
+                                  "this Redis holds shard %u of the queue. "
+                                  "Name the servers in the order in which "
+                                  "nginx and the other sidecars have them, "
+                                  "and a server with several shards by the "
+                                  "same URL each time",
+                                  urls.url[k->shard], k->shard, i);
+        }
+    }
+
+    tf_redis_urls_free(&urls);
+
+    return rc == -1 ? -1 : !rc;
 }
