@@ -24,7 +24,7 @@ for (['What is the default of trifecta_max_jobs?', qr/10000/],
      ['Which file formats can be ingested?', qr/Markdown/],
      ['What does status 410 mean for a job?', qr/gone/],
      ['What happens when Redis is down?', qr/queue_unavailable/],
-     ['How do I remove documents?', qr/--prune/])
+     ['How do I remove documents?', qr/--delete/])
 {
     my ($question, $want) = @$_;
 

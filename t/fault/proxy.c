@@ -34,6 +34,7 @@
  *   reset                  resets (RST) the connections there are
  *   cut                    closes (FIN) the connections there are
  *   refuse                 no new connection is accepted, the connect fails
+ *   target PORT            new connections go there
  *   heal                   none of all that any more
  *   count                  "ok", how many connections there are, and how many
  *                          bytes were passed on up and down
@@ -408,6 +409,15 @@ tf_command(tf_proxy_t *proxy, char *line)
 
     if (strcmp(word, "refuse") == 0) {
         tf_refuse(proxy);
+        return 0;
+    }
+
+    if (strcmp(word, "target") == 0) {
+        if (value < 1 || value > 65535) {
+            return -1;
+        }
+
+        proxy->target = (int) value;
         return 0;
     }
 

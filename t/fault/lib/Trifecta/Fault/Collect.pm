@@ -120,12 +120,11 @@ sub _trace {
 
 
 sub _hash {
-    my ($stack, $id) = @_;
+    my ($redis, $id) = @_;
     my @names = qw(state attempt crashes lost fails);
     my %h;
 
-    @h{@names} = @{ $stack->{t}->redis('HMGET', "{trifecta:0}:j:$id",
-                                       @names) };
+    @h{@names} = @{ $redis->cmd('HMGET', "{trifecta:0}:j:$id", @names) };
     return \%h;
 }
 
@@ -186,7 +185,8 @@ sub seen {
                               body => $_->[2] } }
         @{ $t->sql('admin', 'SELECT job, attempt, body FROM '
         . 'trifecta.job_result WHERE job = ANY(?)', \@ids) }];
-    $seen{hashes} = { map { $_ => _hash($stack, $_) } @ids };
+    my $redis = $t->shard_client(0);
+    $seen{hashes} = { map { $_ => _hash($redis, $_) } @ids };
     $seen{sampled} = [split /\n/, $t->read_file($sampled)];
 
     return \%seen;

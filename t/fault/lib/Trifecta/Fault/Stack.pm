@@ -5,7 +5,8 @@ package Trifecta::Fault::Stack;
 #   my $s = Trifecta::Fault::Stack->new(%spec);
 #
 # spec: fsync => 'always' | 'everysec'; sidecars => 2; links => 1 (a proxy on
-# each of edge_redis, edge_pg, side_redis, side_pg); clocks => 1 (each of
+# each of edge_redis, edge_pg, side_redis, side_pg); replica => 1 (links, and a
+# second Redis, which follows the first over a link "repl"); clocks => 1 (each of
 # redis, pg, nginx, sidecar has a clock that can be set); tmpfs => [redis =>
 # '8m', ...] (a small file system for redis, pg, log or body); test => {...}
 # (more options of Trifecta::Test->new).
@@ -17,6 +18,7 @@ package Trifecta::Fault::Stack;
 #   $s->kill_worker         kill -9 of one worker of nginx
 #   $s->freeze_worker       SIGSTOP of one, until heal
 #   $s->power_cut           of Redis; returns the bytes that were lost
+#   $s->promote             kill -9 of the master; the replica is the master
 #   $s->link(NAME)->do(...) a command to a proxy
 #   $s->clock(WHAT, $by)    sets the clock of WHAT, seconds forward or back
 #   $s->fill(WHAT)          fills the small file system, until heal
@@ -105,11 +107,14 @@ NGINX
     $opt->{env}{TF_TEST_TRACE} = $self->{trace};
 
     $self->_tmpfs if $self->{tmpfs};
-    $self->_links if $self->{links};
+    $self->_links if $self->{links} || $self->{replica};
+    $self->_replica if $self->{replica};
     $self->_clocks if $self->{clocks};
 
     $t->write_conf;
     $t->start_all;
+
+    $self->_follow if $self->{replica};
 
     for my $name (sort keys %{ $self->{link} || {} }) {
         ($self->link($name)->do('count'))[1] > 0
@@ -157,6 +162,49 @@ sub _links {
     $opt->{trifecta}{trifecta_redis} = "127.0.0.1:$port{edge_redis}";
     $opt->{trifecta}{trifecta_pg} = "\"hostaddr=127.0.0.1 "
         . "port=$port{edge_pg} dbname=trifecta user=trifecta_edge\"";
+}
+
+
+# Two Redis servers that can change places: each program finds the master over
+# its link, and whoever is not the master follows it over another.
+
+sub _replica {
+    my ($self) = @_;
+    my $t = $self->{t};
+
+    @$self{qw(master standby)} = qw(redis replica);
+    $self->{link}{repl} = Trifecta::Fault::Link->new($t->free_port,
+                                                     $t->{redis_port});
+    $t->add_redis('replica', conf => "appendfsync $self->{fsync}\n");
+}
+
+
+sub _follow {
+    my ($self) = @_;
+    my $t = $self->{t};
+
+    $t->redis_at($self->{standby}, 'CONFIG', 'SET', 'masterauth',
+                 $t->secret('redis.pass'));
+    $t->redis_at($self->{standby}, 'REPLICAOF', '127.0.0.1',
+                 $self->link('repl')->port);
+    $t->wait_for(sub { $t->redis_at($self->{standby}, 'INFO', 'replication')
+                       =~ /^master_link_status:up/m }, 20)
+        or die "the replica does not find its master\n";
+}
+
+
+sub promote {
+    my ($self) = @_;
+    my $t = $self->{t};
+
+    $self->kill($self->{master});
+    @$self{qw(master standby)} = @$self{qw(standby master)};
+    $t->{opt}{shards} = [$self->{master}];
+    $t->redis_at($self->{master}, 'REPLICAOF', 'NO', 'ONE');
+
+    my $port = $t->port_of($self->{master});
+    $self->link($_)->do("target $port", 'reset')
+        for qw(edge_redis side_redis repl);
 }
 
 
@@ -339,7 +387,7 @@ sub rest {
 
 sub _all {
     my ($self) = @_;
-    return (['redis'], ['pg'], ['nginx'],
+    return (['redis'], $self->{replica} ? ['replica'] : (), ['pg'], ['nginx'],
             map { ['sidecar', $_] } 0 .. $self->{sidecars} - 1);
 }
 
@@ -373,6 +421,8 @@ sub heal {
         $self->start(@$what) unless $t->proc(@$what)->alive;
         delete $self->{mine}{"@$what"};
     }
+
+    $self->_follow if $self->{replica};
 
     $t->wait_for(sub { $t->admin('/readyz', timeout => 2)->{status} == 200 },
                  30) or $self->note('nginx is not ready after 30 s');
