@@ -82,6 +82,28 @@ $t->start('sidecar', 0);
 all_tenants_are_served('a_shard_may_move_to_the_server_of_another_one');
 
 
+# A shard that was taken away while it had an open job
+
+$t->stop('sidecar', 0);
+use_urls($urls[0]);
+my $open = $t->post('/api/v1/query', { query => 'say=open', model => 'test' },
+    token => $t->token(tenant => $tenants[-1]))->{json}{query_id};
+$t->sql('admin', 'INSERT INTO trifecta.job (id, tenant, owner, kind, state, '
+    . 'model, prio, request, accepted, deadline) SELECT ?, ?, ?, ?, ?, ?, 1, '
+    . "'{}', now(), now()", $open, $tenants[-1], 'test:alice', 'query',
+    'queued', 'test');
+my ($bad, $said) = $t->run('doctor');
+is($bad, 1, 'doctor fails');
+like($said, qr/FAIL  shards  .*1 open jobs are in shards that redis_url does not/,
+    'doctor_counts_open_jobs_of_shards_that_were_taken_away');
+use_urls($urls[0], $urls[0]);
+$t->start('sidecar', 0);
+ok($t->wait_for(sub {
+    $t->result($open, token => $t->token(tenant => $tenants[-1]))
+      ->{json}{status} eq 'succeeded'
+}, 20), 'which_end_when_their_shard_is_back');
+
+
 # Two Redis servers for one shard
 
 $t->sql('queue', 'SELECT trifecta.next_epoch(0)');

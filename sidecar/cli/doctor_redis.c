@@ -329,6 +329,42 @@ tf_doctor_shard(tf_doctor_t *d, const char *url, unsigned shard)
 }
 
 
+/* Open jobs of shards that were taken out of the list: nobody runs them. */
+
+static void
+tf_doctor_beyond(tf_doctor_t *d, unsigned nshards)
+{
+    char         n[12];
+    tf_pg_t      pg;
+    PGresult    *res;
+    const char  *params[1];
+
+    (void) snprintf(n, sizeof(n), "%u", nshards);
+    params[0] = n;
+    tf_pg_init(&pg, d->conf, TF_PG_QUEUE);
+
+    if (tf_pg_query(&pg, &res, 0, "SELECT count(*) FROM trifecta.job "
+                    "WHERE state IN ('queued', 'running') AND "
+                    "substr(id::text, 16, 2) "
+                    ">= lpad(to_hex($1::integer), 2, '0')", 1, params)
+        == TF_PG_OK)
+    {
+        if (strcmp(PQgetvalue(res, 0, 0), "0") != 0) {
+            tf_doctor_add(d, TF_DOCTOR_FAIL, "shards", "put the servers that "
+                          "were taken away back into redis_url, and then "
+                          "into trifecta_redis, until these have ended",
+                          "%s open jobs are in shards that redis_url does "
+                          "not name: nobody runs them",
+                          PQgetvalue(res, 0, 0));
+        }
+
+        PQclear(res);
+    }
+
+    tf_pg_close(&pg);
+}
+
+
 void
 tf_doctor_redis(tf_doctor_t *d)
 {
@@ -351,5 +387,6 @@ tf_doctor_redis(tf_doctor_t *d)
     }
 
     d->where[0] = '\0';
+    tf_doctor_beyond(d, urls.n);
     tf_redis_urls_free(&urls);
 }

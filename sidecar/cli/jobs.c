@@ -120,9 +120,11 @@ tf_cli_jobs_refused(tf_cli_jobs_t *jobs, const char *word)
     }
 
     if (strcmp(word, "PAUSED") == 0) {
-        return tf_cli_error(jobs->cli, "the queue is paused and takes no new "
-                            "jobs: delete the field \"paused\" of %s:meta in "
-                            "Redis first", jobs->prefix);
+        return tf_cli_error(jobs->cli, "the queue is paused or being rebuilt, "
+                            "and takes no new jobs. A rebuild ends by itself "
+                            "(the log of a sidecar says how far it is); the "
+                            "end of a pause is to delete the field \"paused\" "
+                            "of %s:meta in Redis", jobs->prefix);
     }
 
     return 0;
