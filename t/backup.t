@@ -92,7 +92,7 @@ ok $t->wait_for(sub { $t->redis('XLEN', '{trifecta:0}:acc') == 0 }, 20),
 
 # The backup, with jobs coming in all the time
 
-my $stop = "$t->{dir}/run/stop";
+my ($stop, $flows) = map { "$t->{dir}/run/$_" } qw(stop flows);
 my $flow = fork // die "fork: $!\n";
 if ($flow == 0) {
     my $n = 0;
@@ -100,10 +100,13 @@ if ($flow == 0) {
         my $res = $t->post('/api/v1/query',
                            { query => 'say=flow', model => 'test' });
         $n++ if $res->{status} == 202;
+        $t->write_file($flows, '') if $n == 1;
         sleep 0.02;
     }
-    POSIX::_exit($n > 5 ? 0 : 1);
+    POSIX::_exit($n > 1 ? 0 : 1);
 }
+
+ok $t->wait_for(sub { -e $flows }, 20), 'jobs come in';
 
 my ($rc, $out, $err) = script('backup', $dir);
 $t->write_file($stop, '');
