@@ -121,10 +121,12 @@ sub _trace {
 
 sub _hash {
     my ($redis, $id) = @_;
+    my $shard = hex substr $id, 15, 2;
     my @names = qw(state attempt crashes lost fails);
     my %h;
 
-    @h{@names} = @{ $redis->cmd('HMGET', "{trifecta:0}:j:$id", @names) };
+    @h{@names} = @{ $redis->[$shard]->cmd('HMGET',
+        "{trifecta:$shard}:j:$id", @names) };
     return \%h;
 }
 
@@ -185,7 +187,7 @@ sub seen {
                               body => $_->[2] } }
         @{ $t->sql('admin', 'SELECT job, attempt, body FROM '
         . 'trifecta.job_result WHERE job = ANY(?)', \@ids) }];
-    my $redis = $t->shard_client(0);
+    my $redis = [map { $t->shard_client($_) } 0 .. $t->shards - 1];
     $seen{hashes} = { map { $_ => _hash($redis, $_) } @ids };
     $seen{sampled} = [split /\n/, $t->read_file($sampled)];
 

@@ -39,8 +39,8 @@ use Trifecta::Fault::Link;
 use Trifecta::Fault::Power;
 use Trifecta::Test;
 
-my @USERS = ([default => 'alice'], [default => 'bob'], [acme => 'carol'],
-             [acme => 'dave']);
+my @USERS = ([default => 'alice'], [default => 'bob'], [globex => 'carol'],
+             [globex => 'dave']);    # on another shard, if there are two
 
 our $LEASE = 2;         # s
 
@@ -387,7 +387,8 @@ sub rest {
 
 sub _all {
     my ($self) = @_;
-    return (['redis'], $self->{replica} ? ['replica'] : (), ['pg'], ['nginx'],
+    return (['redis'], map({ [$_] } sort keys %{ $self->{t}{servers} || {} }),
+            ['pg'], ['nginx'],
             map { ['sidecar', $_] } 0 .. $self->{sidecars} - 1);
 }
 
