@@ -120,7 +120,7 @@ my %situation = (
     # a job that takes some leases, and another worker that has time
     no_heartbeat => [qr/attempt \d+, at most 1/, sub {
         $t->start('sidecar', $_) for 0, 1;
-        $p->ask('sleep=3500 say=held');
+        $p->ask('sleep=' . 3500 * $t->slow . ' say=held');
         return $p->broken;
     }],
 );
