@@ -146,7 +146,12 @@ sub not_idle {
     my ($self, $seconds) = @_;
     my @left;
 
-    $self->wait_for(sub { !(@left = $self->left) }, $seconds // 10);
+    $self->wait_for(sub {
+        @left = ('the stores cannot be looked at');
+        @left = $self->left;
+        return !@left;
+    }, $seconds // 10);
+
     return @left;
 }
 
