@@ -175,7 +175,7 @@ sub ready { $t->wait_for(sub { $t->admin('/readyz')->{status} == 200 }, 20) }
     $t->freeze('redis');
     my $pid = fork // die "fork: $!";
     if ($pid == 0) {
-        sleep 1.1;
+        sleep 0.9;      # the first try is given up after 0.8
         $t->thaw('redis');
         POSIX::_exit(0);
     }
