@@ -134,9 +134,9 @@ what_is_no_answer_is_broken(void **state)
     tf_llm_reading_t  r;
 
     static const char *const  bad[] = {
-        "", "x", "[]", "\"text\"", "1", "{", "{\"choices\":[{\"delta\":"
-        "{\"content\":5}}]}x", "\xff\xfe", "{\"a\":\"\xc3\"}",
-        "{\"a\":\"\\ud800\"}"
+        "", "x", "[]", "\"text\"", "1", "{",
+        "{\"choices\":[{\"delta\":{\"content\":5}}]}x", "\xff\xfe",
+        "{\"a\":\"\xc3\"}", "{\"a\":\"\\ud800\"}"
     };
     static const tf_llm_wire_t *const  wires[] = {
         &tf_llm_wire_openai, &tf_llm_wire_ollama
