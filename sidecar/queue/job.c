@@ -57,7 +57,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     tf_trace_t   trace;
     const char  *what;
 
-    if (tf_reply_len(reply) != 19
+    if (tf_reply_len(reply) != 20
         || strlen(tf_reply_str(reply, 1)) != TF_ID_TEXT_LEN)
     {
         return NULL;
@@ -96,7 +96,8 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
         char **const  at[] = {
             &job->sid, NULL, NULL, &job->tenant, &job->owner, &job->groups,
             &job->scopes, &job->kind, &job->model, &job->payload,
-            &job->request_id, &job->fp
+            &job->request_id, &job->fp, NULL, NULL, NULL, NULL, NULL,
+            &job->idem
         };
 
         for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
@@ -129,6 +130,7 @@ tf_job_free(tf_job_t *job)
     free(job->payload);
     free(job->request_id);
     free(job->fp);
+    free(job->idem);
     free(job->body);
     free(job->citations);
     free(job->usage);

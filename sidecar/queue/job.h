@@ -76,6 +76,7 @@ struct tf_job_s {
     char            *payload;       /* JSON object */
     char            *request_id;
     char            *fp;
+    char            *idem;          /* of its Idempotency-Key, or "" */
     char             trace_id[TF_TRACE_ID_LEN + 1];     /* or "" */
     int64_t          lease;
     int64_t          epoch;

@@ -227,6 +227,15 @@ tf_store_begin_rows(tf_job_t **jobs, unsigned n)
                         "epoch", (json_int_t) jobs[i]->epoch,
                         "lease", (json_int_t) jobs[i]->lease);
 
+        /*
+         * The ledger writes it, too, but it may never come to that: a Redis
+         * that was lost meanwhile is rebuilt from this row.
+         */
+        if (row != NULL && jobs[i]->idem[0]) {
+            (void) json_object_set_new(row, "idem",
+                                       json_string(jobs[i]->idem));
+        }
+
         if (row == NULL || json_array_append_new(rows, row) != 0) {
             json_decref(rows);
             return tf_store_dump(NULL);

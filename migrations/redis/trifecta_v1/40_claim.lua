@@ -9,12 +9,12 @@ local function hand_over(P, w, id, sid, prio, now, what)
 
     local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
                          'scopes', 'kind', 'model', 'payload', 'request_id',
-                         'fp', 'acc', 'dl', 'fails', 'trace')
+                         'fp', 'acc', 'dl', 'fails', 'trace', 'idem')
 
     return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
              v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
              v[9] or '', tonumber(v[10]), tonumber(v[11]), now,
-             tonumber(v[12]), v[13] or '' }
+             tonumber(v[12]), v[13] or '', v[14] or '' }
 end
 
 
@@ -44,7 +44,7 @@ claim P worker n lowest_first(0|1)
    The last ids are there only when fewer than n came and there is no more:
    what XREAD BLOCK may wait behind without missing anything.
    job = RUN id sid lease prio tenant owner groups scopes kind model payload
-         request_id fp acc dl now fails trace
+         request_id fp acc dl now fails trace idem
 --]]
 
 local function claim(keys, args)

@@ -88,7 +88,7 @@ sub fresh {
 # A claimed job as a hash.
 
 my @COLUMNS = qw(what id sid lease prio tenant owner groups scopes kind model
-                 payload request_id fp acc dl now fails trace);
+                 payload request_id fp acc dl now fails trace idem);
 
 sub jobs { map { my %j; @j{@COLUMNS} = @$_; \%j } @_ }
 
