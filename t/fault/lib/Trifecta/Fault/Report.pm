@@ -42,6 +42,17 @@ sub load {
 }
 
 
+# The rounds of each cell, of all commits.
+
+sub rounds {
+    my ($self) = @_;
+    my %rounds;
+
+    $rounds{$_->{cell}} += $_->{rounds} for @{ $self->{rows} };
+    return %rounds;
+}
+
+
 sub add {
     my ($self, $r) = @_;
     my ($row) = grep { $_->{cell} eq $r->{cell}

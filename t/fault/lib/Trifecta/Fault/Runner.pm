@@ -4,7 +4,9 @@ package Trifecta::Fault::Runner;
 #
 #   my @cells = Trifecta::Fault::Runner::cells();
 #   Trifecta::Fault::Runner::run(cells => \@cells, rounds => 5, jobs => 2,
-#       seed => 7, on_round => sub { my ($result) = @_; ... });
+#       seed => 7, done => {}, on_round => sub { my ($result) = @_; ... });
+#
+# "done" has, by cell, how many of the rounds need not be run any more.
 #
 # Each worker is a process with a stack of its own, which it keeps as long as
 # the next round wants the same one and the last round was clean.  A round
@@ -149,19 +151,21 @@ sub _start_worker {
 
 
 # The next round for a worker: one of its own stack if there is any, else one
-# of the stack that most rounds still want.
+# of the stack that has the most rounds to do for each worker that is at it.
 
 sub _next {
-    my ($worker, $todo) = @_;
-    my %rounds;
+    my ($worker, $todo, $workers) = @_;
+    my (%rounds, %at);
 
     return unless @$todo;
     push @{ $rounds{$_->{stack}} }, $_ for @$todo;
 
     my $stack = $worker->{stack};
     if (!defined $stack || !$rounds{$stack}) {
-        ($stack) = sort { @{ $rounds{$b} } <=> @{ $rounds{$a} } || $a cmp $b }
+        $at{$_->{stack} // ''}++ for grep { $_ != $worker } @$workers;
+        my %each = map { $_ => @{ $rounds{$_} } / (1 + ($at{$_} // 0)) }
                    keys %rounds;
+        ($stack) = sort { $each{$b} <=> $each{$a} || $a cmp $b } keys %rounds;
     }
 
     my $task = $rounds{$stack}[0];
@@ -180,7 +184,8 @@ sub run {
     # round by round, so that a sitting that is cut short has some of each
     for my $i (0 .. $opt{rounds} - 1) {
         push @todo, map { { cell => $_->{name}, seed => $opt{seed} + $i,
-                            stack => _same($_) } } @cells;
+                            stack => _same($_) } }
+                    grep { $i >= ($opt{done}{$_->{name}} // 0) } @cells;
     }
 
     local $SIG{PIPE} = 'IGNORE';
@@ -189,7 +194,7 @@ sub run {
     for (1 .. $jobs) {
         my $worker = _start_worker(\@cells);
         push @workers, $worker;
-        _give($worker, \@todo);
+        _give($worker, \@todo, \@workers);
     }
 
     # an interruption is passed on, so that the stacks are taken down
@@ -222,7 +227,7 @@ sub run {
                 $opt{on_round}->($json->decode($line));
             }
 
-            _give($worker, \@todo) or do {
+            _give($worker, \@todo, \@workers) or do {
                 $set->remove($worker->{sock});
                 close $worker->{sock};
             };
@@ -234,10 +239,10 @@ sub run {
 
 
 sub _give {
-    my ($worker, $todo) = @_;
+    my ($worker, $todo, $workers) = @_;
 
     delete $worker->{task};
-    my $task = _next($worker, $todo) or return 0;
+    my $task = _next($worker, $todo, $workers) or return 0;
     $worker->{task} = $task;
     print { $worker->{sock} } $json->encode($task), "\n";
 
