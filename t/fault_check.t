@@ -164,6 +164,17 @@ caught('two ids for one key', '3', sub {
     $_[0]{rows}{a2} = { %{ $_[0]{rows}{a} }, state => 'failed' };
     $_[0]{final}{a2} = { status => 200, state => 'failed', code => 'x' };
 }, may_fail => qr/x/);
+my $lost = sub {
+    $_[0]{ops}[0]{id} = 'a0';
+    push @{ $_[0]{ops} }, op('delete', 'ok', id => 'a0', target => 'a0',
+                             status => 410);
+    $_[0]{final}{a0} = { status => 410 } };
+caught('unless the first was given up before it was deleted', '', $lost,
+    gives_up => 1);
+caught('but not if it was there to be deleted', '3', sub {
+    $lost->(@_);
+    $_[0]{rows}{a0} = { %{ $_[0]{rows}{c} }, query => 'say=c-a', deleted => 1 }
+}, gives_up => 1);
 caught('a second job of a key that nobody was told', '3', sub {
     $_[0]{rows}{a2} = { %{ $_[0]{rows}{a} }, state => 'failed' } });
 caught('two jobs of one question without a key', '3', sub {

@@ -242,12 +242,18 @@ sub _end_is_allowed {
     my $script = defined $canary ? $self->{script_of}{$canary} : undef;
 
     if ($end eq 'gone') {
-        return if $self->{deleted}{$id} || !$self->{accepted}{$id};
+        return unless $self->{accepted}{$id};
+
+        # one that was lost before it was deleted has no row that says so
+        return if $self->{deleted}{$id}
+                  && ($seen->{rows}{$id} || !$mode->{gives_up});
 
         if ($mode->{gives_up} && !$self->{durable}{$id}) {
             $self->{given_up}{$id} = 1;
             return;
         }
+
+        return if $self->{deleted}{$id};
 
         $self->_bad('1', $self->{durable}{$id}
             ? "$id was in PostgreSQL, said its 202, and is lost"
