@@ -10,6 +10,7 @@ use lib "$FindBin::Bin/lib", "$FindBin::Bin/fault/lib";
 use Test::More;
 
 use Trifecta::Fault::Check;
+use Trifecta::Fault::Runner;
 
 my $T = 100;
 my $n = 0;
@@ -260,5 +261,23 @@ caught('a cancelled job that runs', '12', sub {
 caught('one that ran before it was cancelled', '', sub {
     push @{ $_[0]{trace} }, { t => 1, pid => 7, attempt => 1,
                               canary => 'c-c' } });
+
+# A round without its fault
+
+my @rounds;
+{
+    no warnings 'redefine';
+    sub Trifecta::Fault::Round::run { return shift @rounds }
+}
+sub round_of {
+    @rounds = map { { violations => $_ } } @_;
+    return scalar @{ Trifecta::Fault::Runner::_round()->{violations} };
+}
+my $unmet = { inv => 'round', what => "submit.sent was not met\n" };
+
+is(round_of([$unmet], []), 0, 'a_round_whose_fault_did_not_come_is_run_again');
+is(round_of([$unmet, { inv => '1', what => 'lost' }], []), 2,
+   'but not one that broke a promise');
+is(round_of([$unmet], [$unmet], [$unmet], []), 1, 'nor more than three times');
 
 done_testing;
