@@ -239,7 +239,7 @@ tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf)
         s.library = library;
         s.nshards = urls.n;
 
-        tf_keeper_init(k, conf, urls.url[i], i, &s.stats);
+        tf_keeper_init(k, conf, &urls, i, &s.stats);
         k->say = tf_epoch_say;
         k->data = &s;
 

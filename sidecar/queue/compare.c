@@ -7,14 +7,7 @@
 #include "base/log.h"
 
 
-#define TF_COMPARE_PG_MS  10000     /* of one batch */
-#define TF_COMPARE_SCAN   "400"     /* elements that Redis looks at, at a time */
-
-
-/* The two digits of an id that are its shard's (see include/trifecta/id.h) */
-
-#define TF_COMPARE_OF_SHARD                                                   \
-    "substr(id::text, 16, 2) = lpad(to_hex($1::integer), 2, '0')"
+#define TF_COMPARE_SCAN   "400"     /* elements of a scan, at a time */
 
 static const char  tf_compare_open_sql[] =
     "SELECT id, tenant, state, "
@@ -27,15 +20,6 @@ static const char  tf_compare_open_sql[] =
 static const char  tf_compare_rows_sql[] =
     "SELECT id, tenant, state, deleted IS NOT NULL FROM trifecta.job "
     "WHERE id = ANY ($1::uuid[])";
-
-/* A key that was used again after its 24 h is the newest job's. */
-
-static const char  tf_compare_idem_sql[] =
-    "SELECT id, tenant, idem_key, coalesce(fingerprint, ''), "
-    "(extract(epoch FROM accepted) * 1000)::bigint + 86400000 - $3::bigint "
-    "FROM trifecta.job WHERE " TF_COMPARE_OF_SHARD
-    " AND idem_key IS NOT NULL AND id > $2::uuid "
-    "ORDER BY id LIMIT $4::integer";
 
 
 int
@@ -119,7 +103,7 @@ tf_compare_ids(tf_items_t *items, tf_buf_t *ids)
 }
 
 
-static int
+int
 tf_compare_pg_failed(tf_compare_t *c, tf_pg_status_t rc)
 {
     if (rc == TF_PG_OK) {
@@ -465,70 +449,4 @@ tf_compare_rows(tf_compare_t *c, tf_items_t *items)
     PQclear(res);
 
     return 0;
-}
-
-
-int
-tf_compare_idem(tf_compare_t *c, char after[TF_ID_TEXT_LEN + 1], int64_t now,
-    int *more)
-{
-    int          i, n;
-    char         shard[12], ms[24], max[12];
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    PGresult    *res;
-    redisReply  *reply;
-    const char  *params[4];
-
-    (void) snprintf(shard, sizeof(shard), "%u", c->shard);
-    (void) snprintf(ms, sizeof(ms), "%lld", (long long) now);
-    (void) snprintf(max, sizeof(max), "%d", TF_COMPARE_MAX);
-
-    params[0] = shard;
-    params[1] = after;
-    params[2] = ms;
-    params[3] = max;
-
-    if (tf_compare_pg_failed(c, tf_pg_query(c->pg, &res, TF_COMPARE_PG_MS,
-                                            tf_compare_idem_sql, 4, params))
-        != 0)
-    {
-        return -1;
-    }
-
-    n = 0;
-    tf_cmd_fcall(&cmd, TF_FN_RESTORE_IDEM, c->prefix);
-
-    for (i = 0; i < PQntuples(res); i++) {
-        (void) snprintf(after, TF_ID_TEXT_LEN + 1, "%s",
-                        PQgetvalue(res, i, 0));
-
-        if (strtoll(PQgetvalue(res, i, 4), NULL, 10) <= 0) {
-            continue;
-        }
-
-        tf_cmd_str(&cmd, PQgetvalue(res, i, 1));
-        tf_cmd_str(&cmd, PQgetvalue(res, i, 2));
-        tf_cmd_str(&cmd, PQgetvalue(res, i, 0));
-        tf_cmd_str(&cmd, PQgetvalue(res, i, 3));
-        tf_cmd_str(&cmd, PQgetvalue(res, i, 4));
-        n++;
-    }
-
-    *more = PQntuples(res) == TF_COMPARE_MAX;
-    PQclear(res);
-
-    if (n == 0) {
-        tf_cmd_free(&cmd);
-        return 0;
-    }
-
-    reply = tf_redis_call(c->redis, 0, &cmd);
-    tf_cmd_free(&cmd);
-
-    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER) {
-        (void) atomic_fetch_add(&c->counters->idem,
-                                (unsigned long) reply->integer);
-    }
-
-    return tf_compare_done(c, reply);
 }

@@ -77,7 +77,8 @@ typedef struct {
     X(dropped,   "entries that were no job, or a deleted one")                \
     X(expired,   "rows that were open past their deadline")                   \
     X(damaged,   "rows without a request, that cannot run")                   \
-    X(idem,      "idempotency keys that went back into Redis")
+    X(idem,      "idempotency keys that went back into Redis")                \
+    X(followed,  "idempotency keys that followed their tenant to this shard")
 
 typedef struct {
 #define TF_COMPARE_COUNTER_FIELD(name, what)  atomic_ulong  name;
@@ -98,6 +99,7 @@ typedef struct {
     tf_pg_t                *pg;         /* role trifecta_queue */
     const char             *prefix;     /* of the shard */
     unsigned                shard;
+    unsigned                nshards;    /* that tenants are shared out to */
     int                     older;      /* Redis went back: settle the running
                                          * ones, too */
     tf_compare_counters_t  *counters;
@@ -148,9 +150,20 @@ int tf_compare_rows(tf_compare_t *c, tf_items_t *items);
 /* Does what each item's act says. */
 int tf_compare_apply(tf_compare_t *c, tf_items_t *items);
 
-/* Idempotency keys of rows behind an id, of the last 24 h before now. */
-int tf_compare_idem(tf_compare_t *c, char after[TF_ID_TEXT_LEN + 1],
-    int64_t now, int *more);
+/*
+ * Idempotency keys of rows behind an id, of the last 24 h before now.  The
+ * rows are those whose id says the shard "of": of another shard than this one
+ * the keys of those tenants that belong here by now.
+ */
+typedef struct {
+    unsigned       of;
+    char           after[TF_ID_TEXT_LEN + 1];
+    int64_t        now;                 /* ms, Redis' TIME */
+    unsigned long  restored;            /* that were not here yet */
+} tf_compare_keys_t;
+
+/* The next of them: 1 there may be more, 0 these were the last, -1. */
+int tf_compare_idem(tf_compare_t *c, tf_compare_keys_t *keys);
 
 void tf_compare_counts(tf_compare_counts_t *counts,
     tf_compare_counters_t *counters);
@@ -172,6 +185,16 @@ tf_item_ended(tf_job_state_t state)
     return state != TF_JOB_NSTATES && !tf_item_open(state);
 }
 
+
+/* The two digits of an id that are its shard's (see include/trifecta/id.h) */
+
+#define TF_COMPARE_OF_SHARD                                                   \
+    "substr(id::text, 16, 2) = lpad(to_hex($1::integer), 2, '0')"
+
+#define TF_COMPARE_PG_MS  10000     /* of one batch */
+
+/* 0, or -1 with c->err. */
+int tf_compare_pg_failed(tf_compare_t *c, tf_pg_status_t rc);
 
 /* A reply is freed; 0 when it is no error, else -1 with c->err. */
 int tf_compare_done(tf_compare_t *c, redisReply *reply);

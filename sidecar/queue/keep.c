@@ -80,8 +80,8 @@ tf_pool_keep(void *data)
 
     keep->shard = shard;
     tf_prune_init(&keep->prune, shard->q);
-    tf_keeper_init(&keep->keeper, shard->q->conf, shard->url, shard->index,
-                   &shard->keeper);
+    tf_keeper_init(&keep->keeper, shard->q->conf, &shard->q->urls,
+                   shard->index, &shard->keeper);
     keep->keeper.over = tf_keep_over;
     keep->keeper.ticked = tf_keep_ticked;
     keep->keeper.data = keep;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "queue/durability.h"
+#include "queue/follow.h"
 #include "queue/rebuild.h"
 #include "queue/reconcile.h"
 
@@ -151,6 +152,12 @@ tf_keeper_whole(tf_keeper_t *k)
     if (k->look.pg_wal > k->look.wal) {
         (void) snprintf(wal, sizeof(wal), "%lld", (long long) k->look.pg_wal);
         (void) tf_keeper_note(k, "wal", wal);
+    }
+
+    if (tf_follow(k) != 0) {
+        tf_keeper_say(k, TF_LOG_WARN, "idempotency keys of tenants that "
+                      "belong to this shard now have not followed them, "
+                      "which is tried again: %s", k->why);
     }
 
     return TF_KEEPER_ADOPTED;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "queue/compare.h"
 #include "queue/look.h"
+#include "queue/redis_url.h"
 
 
 /*
@@ -52,6 +53,14 @@ typedef struct {
     tf_compare_counts_t  before;
 } tf_reconcile_t;
 
+/* Keys that are gathered (follow.h). */
+
+typedef struct {
+    uint32_t           shards;  /* a bit for each that is still to be read */
+    char               from[TF_ID_TEXT_LEN + 1];
+    tf_compare_keys_t  keys;
+} tf_follow_t;
+
 typedef struct tf_keeper_s  tf_keeper_t;
 
 struct tf_keeper_s {
@@ -65,6 +74,7 @@ struct tf_keeper_s {
     tf_items_t           items;
     tf_keeper_stats_t   *stats;
     tf_reconcile_t       reconcile;
+    tf_follow_t          follow;
     tf_keeper_state_t    state;
     int                  locked;
     int64_t              checked;           /* when durability was, last */
@@ -83,8 +93,8 @@ struct tf_keeper_s {
 };
 
 
-void tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf, const char *url,
-    unsigned shard, tf_keeper_stats_t *stats);
+void tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf,
+    const tf_redis_urls_t *urls, unsigned shard, tf_keeper_stats_t *stats);
 void tf_keeper_free(tf_keeper_t *k);
 
 /*

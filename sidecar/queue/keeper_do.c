@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "queue/library.h"
 #include "queue/reconcile.h"
-#include "queue/redis_url.h"
 
 
 #define TF_KEEPER_LOCK      "1953658982"    /* the first key; "trif" */
@@ -19,8 +18,8 @@
 
 
 void
-tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf, const char *url,
-    unsigned shard, tf_keeper_stats_t *stats)
+tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf,
+    const tf_redis_urls_t *urls, unsigned shard, tf_keeper_stats_t *stats)
 {
     memset(k, 0, sizeof(tf_keeper_t));
     k->conf = conf;
@@ -29,7 +28,7 @@ tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf, const char *url,
     k->state = TF_KEEPER_WAITS;
 
     (void) snprintf(k->prefix, sizeof(k->prefix), TF_KEY_PREFIX_FMT, shard);
-    tf_redis_init(&k->redis, conf, url, k->prefix, 0);
+    tf_redis_init(&k->redis, conf, urls->url[shard], k->prefix, 0);
     k->redis.command_ms = TF_KEEPER_COMMAND;
     tf_pg_init(&k->pg, conf, TF_PG_QUEUE);
 
@@ -37,6 +36,7 @@ tf_keeper_init(tf_keeper_t *k, const tf_conf_t *conf, const char *url,
     k->compare.pg = &k->pg;
     k->compare.prefix = k->prefix;
     k->compare.shard = shard;
+    k->compare.nshards = urls->n;
     k->compare.counters = &stats->reconciled;
 }
 

@@ -11,7 +11,8 @@
 
 
 static const char *const  tf_look_fields[] = {
-    "epoch", "schema", "install", "server", "store", "rebuild", "mark", "wal"
+    "epoch", "schema", "install", "server", "store", "rebuild", "mark", "wal",
+    "shards"
 };
 
 #define TF_LOOK_NFIELDS  (sizeof(tf_look_fields) / sizeof(tf_look_fields[0]))
@@ -28,6 +29,10 @@ tf_look_meta(tf_look_t *look, const redisReply *meta)
 
     look->mark = strtoll(tf_reply_str(meta, 6), &end, 10);
     look->marked = strtoll(end, NULL, 10);
+
+    look->shards = strtoll(tf_reply_str(meta, 8), &end, 10);
+    look->shards_since = strtoll(end, &end, 10);
+    look->shards_last = strtoll(end, NULL, 10);
 
     (void) snprintf(look->schema, sizeof(look->schema), "%s",
                     tf_reply_str(meta, 1));

@@ -22,6 +22,7 @@
  *            in PostgreSQL, so a smaller one there means that PostgreSQL went
  *            back; and a Redis with a mark holds everything of before it, for
  *            what it loses is its end.
+ *   shards   "<length of redis_url> <ms> <ms>": follow.h
  *   wal      how far PostgreSQL's log had come: the same between two marks
  *
  * Redis is read first: then neither number can be smaller in PostgreSQL
@@ -37,6 +38,9 @@ typedef struct {
     int64_t   mark;
     int64_t   marked;
     int64_t   wal;
+    int64_t   shards;                   /* of the list; 0: was not noted */
+    int64_t   shards_since;             /* ms */
+    int64_t   shards_last;
     int64_t   now;                      /* ms, Redis' TIME */
     int       library;                  /* the functions are there */
     char      schema[16];

@@ -7,6 +7,7 @@
 #include <trifecta/fault.h>
 
 #include "base/clock.h"
+#include "queue/follow.h"
 
 
 /*
@@ -14,7 +15,6 @@
  * clocks of nginx, Redis and PostgreSQL may differ.
  */
 #define TF_REBUILD_SLACK  10800000
-#define TF_REBUILD_DAY    86400000
 #define TF_REBUILD_SAY    5000      /* ms between two lines of progress */
 
 typedef struct {
@@ -274,31 +274,23 @@ tf_rebuild_ended(tf_rebuilder_t *r)
 static int
 tf_rebuild_idem(tf_rebuilder_t *r)
 {
-    int           more;
-    char          after[TF_ID_TEXT_LEN + 1];
+    int           rc;
     tf_keeper_t  *k;
 
     k = r->k;
-    tf_compare_id_at(after, k->look.now - TF_REBUILD_DAY - TF_REBUILD_SLACK);
-
-    if (strcmp(after, r->since) < 0) {
-        memcpy(after, r->since, sizeof(after));
-    }
-
     k->items.n = 0;
 
-    do {
-        if (tf_compare_idem(&k->compare, after, k->look.now, &more) != 0) {
-            return tf_keeper_fail(k, "%s", k->compare.err);
-        }
+    rc = tf_follow_rebuild(k, r->since);
 
-        if (tf_rebuild_pause(r, "idempotency keys") != 0) {
+    while (rc == 1) {
+        rc = tf_follow_next(k);
+
+        if (rc != -1 && tf_rebuild_pause(r, "idempotency keys") != 0) {
             return -1;
         }
+    }
 
-    } while (more);
-
-    return 0;
+    return rc == 0 ? tf_follow_rebuilt(k) : -1;
 }
 
 

@@ -8,6 +8,7 @@
 #include <trifecta/fault.h>
 
 #include "base/clock.h"
+#include "queue/follow.h"
 
 
 #define TF_RECONCILE_OVERDUE  3600000   /* ms past its deadline */
@@ -16,6 +17,7 @@
 
 enum {
     TF_RECONCILE_IDLE,
+    TF_RECONCILE_KEYS,
     TF_RECONCILE_ROWS,
     TF_RECONCILE_LIVE,
     TF_RECONCILE_STRAYS
@@ -67,6 +69,14 @@ tf_reconcile_phase(tf_keeper_t *k, int phase)
 }
 
 
+static void
+tf_reconcile_jobs(tf_keeper_t *k)
+{
+    tf_compare_counts(&k->reconcile.before, &k->stats->reconciled);
+    tf_reconcile_phase(k, TF_RECONCILE_ROWS);
+}
+
+
 /* 1: begun, 0: somebody else does it or just did, -1. */
 
 static int
@@ -87,9 +97,20 @@ tf_reconcile_begin(tf_keeper_t *k)
     }
 
     k->reconcile.at_once = 0;
-    tf_compare_counts(&k->reconcile.before, &k->stats->reconciled);
-    tf_reconcile_phase(k, TF_RECONCILE_ROWS);
     tf_fault(reconcile, begun);
+
+    rc = tf_follow_begin(k);
+    if (rc == -1) {
+        tf_keeper_unlock(k);
+        return -1;
+    }
+
+    if (rc == 1) {
+        tf_reconcile_phase(k, TF_RECONCILE_KEYS);
+
+    } else {
+        tf_reconcile_jobs(k);
+    }
 
     return 1;
 }
@@ -469,6 +490,14 @@ tf_reconcile_step(tf_keeper_t *k, int most)
         }
         break;
 
+    case TF_RECONCILE_KEYS:
+        rc = tf_follow_step(k);
+
+        if (rc == 0) {
+            tf_reconcile_jobs(k);
+        }
+        break;
+
     case TF_RECONCILE_ROWS:
         rc = tf_reconcile_rows(k);
         break;
@@ -483,7 +512,7 @@ tf_reconcile_step(tf_keeper_t *k, int most)
     }
 
     if (rc == -1) {
-        if (k->reconcile.phase != TF_RECONCILE_IDLE) {
+        if (k->reconcile.phase > TF_RECONCILE_KEYS) {
             (void) tf_reconcile_failed(k);
         }
 

@@ -10,6 +10,8 @@
  *
  * A round goes through
  *
+ *   keys    for a while after the list of shards got another length: the
+ *           Idempotency-Keys that were used on another shard (follow.h)
  *   rows    open in PostgreSQL for longer than a lease: absent in Redis ->
  *           restored; ended in Redis -> told to the accept log, or run again
  *           if they had succeeded; past their deadline by an hour -> failed

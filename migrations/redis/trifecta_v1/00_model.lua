@@ -37,6 +37,7 @@ P:meta, one hash a shard:
   rebuild    since when (ms) the queue is being rebuilt; nothing is accepted
   paused     an operator's wish; nothing is accepted
   reclaim hold   see reclaim
+  mark wal shards  the sidecars' own (look.h)
 
 All functions but submit are registered with allow-oom: a Redis that is full
 must still be able to finish what it holds.
