@@ -22,7 +22,10 @@
  *   key_file = /etc/trifecta/secrets/openai.keys
  *   fallback = extractive
  *
- * The first one that is enabled is the default.  "extractive" is always
+ * A model answers questions (chat), or makes vectors of text (embedding), or
+ * orders passages (rerank); clients can only ask for the first kind.
+ *
+ * The first of them that is enabled is the default.  "extractive" is always
  * there, after those of the file, unless a section of that name says
  * otherwise.  Files of keys are read once, at the start.
  *
@@ -32,6 +35,8 @@
 #define TF_LLM_MODEL_KEYS(X)                                                  \
     X(STR,  provider,            "extractive",                                \
       "who answers: extractive, openai (any compatible server) or ollama")    \
+    X(STR,  kind,                "chat",                                      \
+      "chat answers, embedding makes vectors, rerank orders passages")        \
     X(BOOL, enabled,             "on",                                        \
       "off: as if it were not in the file")                                   \
     X(STR,  base_url,            "",                                          \
@@ -65,13 +70,34 @@
     X(MS,   idle_timeout,        "30s",                                       \
       "from one piece of the answer to the next")                             \
     X(MS,   total_timeout,       "5m",                                        \
-      "until the answer is whole")
+      "until the answer is whole")                                            \
+    X(MS,   query_timeout,       "3s",                                        \
+      "embedding and rerank: how long a question waits for it")               \
+    X(NUM,  dimensions,          "0",                                         \
+      "embedding: numbers in a vector; must be set")                          \
+    X(BOOL, shorten,             "off",                                       \
+      "embedding, on: the server is asked for that many")                     \
+    X(STR,  encoding,            "base64",                                    \
+      "embedding: how openai servers send vectors, base64 or float")          \
+    X(NUM,  batch,               "128",                                       \
+      "embedding: texts in one request, at most 2048")                        \
+    X(STR,  query_prefix,        "",                                          \
+      "embedding: what stands before a question")                             \
+    X(STR,  document_prefix,     "",                                          \
+      "embedding: what stands before a passage")
+
+typedef enum {
+    TF_LLM_CHAT,
+    TF_LLM_EMBEDDING,
+    TF_LLM_RERANK
+} tf_llm_kind_t;
 
 typedef struct tf_llm_model_s     tf_llm_model_t;
 typedef struct tf_llm_provider_s  tf_llm_provider_t;
 
 struct tf_llm_model_s {
     char                     *name;
+    tf_llm_kind_t             is;       /* what kind says */
     const tf_llm_provider_t  *by;
     const tf_llm_model_t     *next;     /* of the fallback chain, or NULL */
     char                    **keys;
@@ -92,6 +118,8 @@ typedef struct {
 
 #define TF_LLM_MODELS_MAX  64
 #define TF_LLM_KEYS_MAX    16
+#define TF_LLM_INPUTS_MAX  2048     /* texts of one request */
+#define TF_LLM_DIMS_MAX    4000     /* what an index of halfvec takes */
 
 
 /*
@@ -102,9 +130,16 @@ tf_llm_models_t *tf_llm_models_load(const char *file, char *err,
     size_t errlen);
 void tf_llm_models_free(tf_llm_models_t *models);
 
-/* NULL: there is no such model.  An empty name is the default. */
+/*
+ * NULL: there is no such model that answers questions.  An empty name is the
+ * default.
+ */
 const tf_llm_model_t *tf_llm_models_find(const tf_llm_models_t *models,
     const char *name);
+
+/* The model of that kind and name; NULL as name: the first of the kind. */
+const tf_llm_model_t *tf_llm_models_of(const tf_llm_models_t *models,
+    tf_llm_kind_t kind, const char *name);
 
 /* Prints the keys as a commented section (conf/models.conf). */
 void tf_llm_models_print(FILE *out);

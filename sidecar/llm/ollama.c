@@ -86,6 +86,53 @@ done:
 }
 
 
+/* POST /api/embed: the vectors stand in the order of the texts. */
+
+static json_t *
+tf_ollama_embed(const tf_llm_model_t *model, json_t *texts)
+{
+    json_t  *request;
+
+    request = json_pack("{s:s, s:O, s:b, s:{s:I}}",
+                        "model", model->upstream[0] ? model->upstream
+                                                    : model->name,
+                        "input", texts, "truncate", 1,
+                        "options", "num_ctx", (json_int_t) model->context);
+
+    if (request != NULL && model->shorten) {
+        (void) json_object_set_new(request, "dimensions",
+                                   json_integer((json_int_t)
+                                                model->dimensions));
+    }
+
+    return request;
+}
+
+
+static void
+tf_ollama_embedded(tf_llm_numbers_t *numbers, const json_t *root)
+{
+    size_t         i;
+    const json_t  *list;
+
+    list = json_object_get(root, "embeddings");
+
+    if (!json_is_array(list)) {
+        numbers->broken = "no array \"embeddings\"";
+        return;
+    }
+
+    tf_llm_read_tokens(&numbers->tokens,
+                       json_object_get(root, "prompt_eval_count"));
+
+    for (i = 0; i < json_array_size(list) && numbers->broken == NULL; i++) {
+        tf_llm_read_row(numbers, i, json_array_get(list, i));
+    }
+}
+
+
 const tf_llm_wire_t  tf_llm_wire_ollama = {
-    "/api/chat", TF_SSE_LINES, tf_ollama_request, tf_ollama_read
+    "/api/chat", TF_SSE_LINES, tf_ollama_request, tf_ollama_read,
+    "/api/embed", tf_ollama_embed, tf_ollama_embedded,
+    NULL, NULL, NULL
 };

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,125 @@ done:
 }
 
 
+/*
+ * POST /embeddings.  Base64 is a third of the size of digits; a server that
+ * does not know it answers with digits.  The order is said by "index".
+ * https://platform.openai.com/docs/api-reference/embeddings
+ */
+
+static json_t *
+tf_openai_embed(const tf_llm_model_t *model, json_t *texts)
+{
+    json_t  *request;
+
+    request = json_pack("{s:s, s:O, s:s}",
+                        "model", model->upstream[0] ? model->upstream
+                                                    : model->name,
+                        "input", texts, "encoding_format", model->encoding);
+
+    if (request != NULL && model->shorten) {
+        (void) json_object_set_new(request, "dimensions",
+                                   json_integer((json_int_t)
+                                                model->dimensions));
+    }
+
+    return request;
+}
+
+
+static void
+tf_openai_embedded(tf_llm_numbers_t *numbers, const json_t *root)
+{
+    size_t         i;
+    json_int_t     at;
+    const json_t  *list, *one, *index;
+
+    list = json_object_get(root, "data");
+
+    if (!json_is_array(list)) {
+        numbers->broken = "no array \"data\"";
+        return;
+    }
+
+    tf_llm_read_tokens(&numbers->tokens,
+                       json_object_get(json_object_get(root, "usage"),
+                                       "prompt_tokens"));
+
+    for (i = 0; i < json_array_size(list) && numbers->broken == NULL; i++) {
+        one = json_array_get(list, i);
+        index = json_object_get(one, "index");
+        at = json_is_integer(index) ? json_integer_value(index)
+                                    : (json_int_t) i;
+
+        if (at < 0) {
+            numbers->broken = "an index that is not in the request";
+            return;
+        }
+
+        tf_llm_read_row(numbers, (size_t) at,
+                        json_object_get(one, "embedding"));
+    }
+}
+
+
+/*
+ * POST /rerank, as Cohere, Jina and vLLM have it: "results", the best first,
+ * each with its "index" in the request.
+ */
+
+static json_t *
+tf_openai_rerank(const tf_llm_model_t *model, const char *question,
+    json_t *documents)
+{
+    return json_pack("{s:s, s:s, s:O, s:I}",
+                     "model", model->upstream[0] ? model->upstream
+                                                 : model->name,
+                     "query", question, "documents", documents,
+                     "top_n", (json_int_t) json_array_size(documents));
+}
+
+
+static void
+tf_openai_reranked(tf_llm_numbers_t *numbers, const json_t *root)
+{
+    size_t         i;
+    double         score;
+    json_int_t     at;
+    const json_t  *list, *one, *value;
+
+    list = json_object_get(root, "results");
+
+    if (!json_is_array(list)) {
+        numbers->broken = "no array \"results\"";
+        return;
+    }
+
+    for (i = 0; i < json_array_size(list); i++) {
+        one = json_array_get(list, i);
+        at = json_is_integer(json_object_get(one, "index"))
+             ? json_integer_value(json_object_get(one, "index")) : -1;
+        value = json_object_get(one, "relevance_score");
+        score = json_number_value(value);
+
+        if (at < 0 || (size_t) at >= numbers->width || numbers->seen[at]) {
+            numbers->broken = "an index that is not in the request";
+            return;
+        }
+
+        if (!json_is_number(value) || !(fabs(score) < 1e30)) {
+            numbers->broken = "a score that is no number";
+            return;
+        }
+
+        numbers->of[at] = (float) score;
+        numbers->seen[at] = 1;
+        numbers->nseen++;
+    }
+}
+
+
 const tf_llm_wire_t  tf_llm_wire_openai = {
-    "/chat/completions", TF_SSE_EVENTS, tf_openai_request, tf_openai_read
+    "/chat/completions", TF_SSE_EVENTS, tf_openai_request, tf_openai_read,
+    "/embeddings", tf_openai_embed, tf_openai_embedded,
+    "/rerank", tf_openai_rerank, tf_openai_reranked
 };

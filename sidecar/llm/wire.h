@@ -14,7 +14,10 @@
  * What a model server speaks: how a request is written, and how the pieces of
  * its answer are read.  Adding a protocol is one file and one tf_llm_wire_t.
  *
- * The reader is pure: it is fed with what came, and gathers text, calls of
+ * A protocol is a row of columns: chat, embeddings, and the order of passages
+ * by a reranker.  A column that it does not have is NULL.
+ *
+ * The readers are pure.  That of chat is fed with what came, and gathers text, calls of
  * tools, usage and how it ended.  Nothing that a server sends is trusted:
  * unknown members are skipped, wrong types are a broken answer, the text is
  * bounded.
@@ -39,6 +42,22 @@ typedef struct {
 
 struct tf_llm_model_s;
 
+/*
+ * What came instead of text: numbers in rows.  A row is a text's vector, or
+ * all of the scores.  Whoever reads one has made room for as many as it may
+ * have, and finds out afterwards whether all of them came.
+ */
+
+typedef struct {
+    float           *of;        /* rows * width */
+    size_t           rows;
+    size_t           width;
+    unsigned char   *seen;      /* a row; of scores, each of them */
+    size_t           nseen;
+    long long        tokens;    /* that the server counted; 0: it did not */
+    const char      *broken;    /* what is wrong with it, or NULL */
+} tf_llm_numbers_t;
+
 typedef struct {
     const char      *path;      /* behind base_url */
     tf_sse_kind_t    kind;      /* of its streams */
@@ -50,6 +69,20 @@ typedef struct {
     /* one event of a stream, or a whole answer: 0 to go on */
     int            (*read)(tf_llm_reading_t *reading, const char *data,
                       size_t len);
+
+    /* vectors for an array of texts */
+    const char      *embed_path;
+    json_t        *(*embed)(const struct tf_llm_model_s *model,
+                      json_t *texts);
+    void           (*embedded)(tf_llm_numbers_t *numbers,
+                      const json_t *root);
+
+    /* how well each of an array of documents answers a question */
+    const char      *rerank_path;
+    json_t        *(*rerank)(const struct tf_llm_model_s *model,
+                      const char *question, json_t *documents);
+    void           (*reranked)(tf_llm_numbers_t *numbers,
+                      const json_t *root);
 } tf_llm_wire_t;
 
 extern const tf_llm_wire_t  tf_llm_wire_openai;
@@ -72,6 +105,14 @@ void tf_llm_read_error(tf_llm_reading_t *reading, const json_t *error);
  */
 void tf_llm_read_tool(tf_llm_reading_t *reading, size_t index,
     const json_t *id, const json_t *function);
+
+/*
+ * A row of numbers, from an array or from base64 (32 bits each, the least
+ * significant byte first).  Too few, too many, or one that is none makes it
+ * broken.
+ */
+void tf_llm_read_row(tf_llm_numbers_t *numbers, size_t row,
+    const json_t *data);
 
 /* Whatever a server said, as text for a log line. */
 void tf_llm_printable(char *out, size_t size, const char *text, size_t len);

@@ -1,5 +1,5 @@
-/* links: sidecar/net/sse.c sidecar/llm/wire.c sidecar/llm/openai.c
-   sidecar/llm/ollama.c sidecar/rag/cite.c sidecar/rag/safe.c
+/* links: sidecar/net/sse.c sidecar/llm/wire.c sidecar/llm/numbers.c
+   sidecar/llm/openai.c sidecar/llm/ollama.c sidecar/rag/cite.c sidecar/rag/safe.c
    sidecar/rag/units.c sidecar/extract/blocks.c sidecar/extract/text.c
    sidecar/base/buf.c */
 
