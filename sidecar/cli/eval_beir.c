@@ -309,9 +309,14 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
     int64_t          began;
     double          *more;
     tf_eval_t       *e;
+    tf_rag_query_t   query;
     tf_pg_status_t   rc;
 
     e = b->e;
+
+    memset(&query, 0, sizeof(query));
+    query.question = text;
+    query.k = TF_BEIR_CHUNKS;
 
     if (b->nasked == b->room) {
         b->room = b->room ? b->room * 2 : 1024;
@@ -326,7 +331,7 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
     rc = tf_pg_begin_as(&e->pg, e->tenant, "cli:eval", "[]");
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_search(&e->pg, text, TF_BEIR_CHUNKS, found);
+        rc = tf_rag_search(&e->pg, &query, found);
     }
 
     if (rc == TF_PG_OK) {

@@ -117,10 +117,15 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     size_t           i;
     double           c;
     tf_eval_t       *e;
+    tf_rag_query_t   query;
     tf_pg_status_t   rc;
     tf_rag_found_t   found;
 
     e = s->e;
+
+    memset(&query, 0, sizeof(query));
+    query.question = question;
+    query.k = TF_SQUAD_PASSAGES;
     *with = 0;
     *without = 0;
     memset(&found, 0, sizeof(found));
@@ -129,7 +134,7 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     rc = tf_pg_begin_as(&e->pg, e->tenant, "cli:eval", "[]");
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_search(&e->pg, question, TF_SQUAD_PASSAGES, &found);
+        rc = tf_rag_search(&e->pg, &query, &found);
     }
 
     if (rc == TF_PG_OK) {

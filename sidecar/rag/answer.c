@@ -115,13 +115,17 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answering_t *a, tf_answer_t *answer)
 {
     tf_pg_status_t      rc;
+    tf_rag_query_t      query;
     tf_answer_status_t  status;
+
+    memset(&query, 0, sizeof(query));
+    query.question = request->question;
+    query.k = TF_ANSWER_PASSAGES;
 
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_search(pg, request->question, TF_ANSWER_PASSAGES,
-                           &a->found);
+        rc = tf_rag_search(pg, &query, &a->found);
     }
 
     if (rc == TF_PG_OK) {

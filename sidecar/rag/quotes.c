@@ -56,13 +56,14 @@ static const char *tf_quotes_leaf(const tf_rag_hit_t *hit);
 static int tf_quotes_phrase(const char *question, const char *phrase,
     size_t len);
 static void tf_quotes_score(const tf_rag_found_t *found,
-    const char *question, tf_rag_unit_t *unit);
+    const char *question, double best, tf_rag_unit_t *unit);
 static int tf_quotes_order(const void *a, const void *b);
 
 
 tf_pg_status_t
 tf_rag_quotes(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
 {
+    double           best;
     size_t           i, n;
     tf_quotes_t      quotes;
     tf_pg_status_t   rc;
@@ -97,8 +98,14 @@ tf_rag_quotes(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
         found->hits[found->units[i].hit].terms |= found->units[i].terms;
     }
 
+    for (i = 0, best = 0; i < found->nhits; i++) {
+        if (found->hits[i].score > best) {
+            best = found->hits[i].score;
+        }
+    }
+
     for (i = 0, n = 0; i < found->nunits; i++) {
-        tf_quotes_score(found, question, &found->units[i]);
+        tf_quotes_score(found, question, best, &found->units[i]);
 
         if (found->units[i].score > 0) {
             found->units[n++] = found->units[i];
@@ -322,7 +329,7 @@ tf_quotes_phrase(const char *question, const char *phrase, size_t len)
 
 static void
 tf_quotes_score(const tf_rag_found_t *found, const char *question,
-    tf_rag_unit_t *unit)
+    double best, tf_rag_unit_t *unit)
 {
     double         own, around, len;
     size_t         n;
@@ -343,8 +350,11 @@ tf_quotes_score(const tf_rag_found_t *found, const char *question,
     }
 
     unit->score = own + TF_QUOTE_AROUND * around
-                  + TF_QUOTE_SUBJECT * tf_rag_coverage(found, hit->subject)
-                  + TF_QUOTE_RANK * hit->score / found->hits[0].score;
+                  + TF_QUOTE_SUBJECT * tf_rag_coverage(found, hit->subject);
+
+    if (best > 0) {
+        unit->score += TF_QUOTE_RANK * hit->score / best;
+    }
 
     colon = memchr(text, ':', n < TF_QUOTE_FIELD_MAX ? n : TF_QUOTE_FIELD_MAX);
 

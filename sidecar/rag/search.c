@@ -1,399 +1,109 @@
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rag/array.h"
-#include "rag/search.h"
-#include "rag/terms.h"
+#include "rag/rank.h"
 
 
-#define TF_SEARCH_MS  10000
+typedef struct {
+    const char           *name;
+    tf_rag_retriever_pt   rank;
+    size_t                weight;       /* where the tune has it */
+} tf_rag_retriever_t;
+
+static const tf_rag_retriever_t  tf_rag_retrievers[] = {
+    { "bm25", tf_rag_rank_bm25, offsetof(tf_rag_tune_t, bm25) }
+};
+
+#define TF_RAG_RETRIEVERS                                                     \
+    (sizeof(tf_rag_retrievers) / sizeof(tf_rag_retrievers[0]))
+
+static const tf_rag_tune_t  tf_rag_tune_default = { 1.0 };
 
 
-static tf_pg_status_t tf_rag_terms(tf_pg_t *pg, const char *question,
+static void tf_rag_search_scores(const tf_rag_list_t *list,
     tf_rag_found_t *found);
-static tf_pg_status_t tf_rag_terms_read(tf_pg_t *pg, PGresult *res,
-    tf_rag_found_t *found);
-static void tf_rag_terms_weigh(tf_rag_found_t *found);
-static int tf_rag_is_filler(const char *term);
-static tf_pg_status_t tf_rag_hits_read(tf_pg_t *pg, PGresult *res,
-    tf_rag_found_t *found);
-static tf_pg_status_t tf_rag_no_memory(tf_pg_t *pg);
 
 
 tf_pg_status_t
-tf_rag_search(tf_pg_t *pg, const char *question, unsigned k,
-    tf_rag_found_t *found)
+tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 {
-    char             numbers[2][32];
     size_t           i;
-    tf_buf_t         ids = TF_BUF_INIT, weights = TF_BUF_INIT;
-    tf_buf_t         bits = TF_BUF_INIT;
-    PGresult        *res;
-    const char      *params[5], *p;
+    tf_rag_list_t    lists[TF_RAG_RETRIEVERS], fused;
+    tf_rag_query_t   wide;
     tf_pg_status_t   rc;
-    tf_rag_term_t   *term;
 
     memset(found, 0, sizeof(tf_rag_found_t));
+    memset(lists, 0, sizeof(lists));
+    memset(&fused, 0, sizeof(fused));
 
-    rc = tf_rag_terms(pg, question, found);
-    if (rc != TF_PG_OK) {
+    wide = *query;
+
+    if (wide.k < TF_RAG_DEPTH) {
+        wide.k = TF_RAG_DEPTH;
+    }
+
+    if (wide.tune == NULL) {
+        wide.tune = &tf_rag_tune_default;
+    }
+
+    rc = tf_rag_search_terms(pg, &wide, found);
+
+    if (rc != TF_PG_OK || found->chunks < 1) {
         return rc;
     }
 
-    for (i = 0; i < found->nterms; i++) {
-        term = &found->terms[i];
+    for (i = 0; i < TF_RAG_RETRIEVERS && rc == TF_PG_OK; i++) {
+        lists[i].name = tf_rag_retrievers[i].name;
+        memcpy(&lists[i].weight, (const char *) wide.tune
+               + tf_rag_retrievers[i].weight, sizeof(double));
 
-        if (term->weight <= 0 || strlen(term->ids) <= 2) {
-            continue;
-        }
-
-        tf_array_add(&ids, term->ids);
-
-        for (p = term->ids; p != NULL; p = strchr(p + 1, ',')) {
-            tf_array_real(&weights, term->weight);
-            tf_array_int(&bits, (long long) (UINT64_C(1) << i));
+        if (lists[i].weight > 0) {
+            rc = tf_rag_retrievers[i].rank(pg, &wide, found, &lists[i]);
         }
     }
-
-    if (ids.len == 0) {
-        return TF_PG_OK;
-    }
-
-    tf_array_close(&ids);
-    tf_array_close(&weights);
-    tf_array_close(&bits);
-
-    if (ids.failed || weights.failed || bits.failed) {
-        rc = tf_rag_no_memory(pg);
-        goto done;
-    }
-
-    (void) snprintf(numbers[0], sizeof(numbers[0]), "%u", k);
-    (void) snprintf(numbers[1], sizeof(numbers[1]), "%.6f",
-                    found->length > 0 ? found->length : 1);
-
-    params[0] = ids.data;
-    params[1] = weights.data;
-    params[2] = bits.data;
-    params[3] = numbers[0];
-    params[4] = numbers[1];
-
-    /* 2.2 is k1 + 1, 0.3 is k1 * (1 - b), 0.9 is k1 * b */
-
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
-        "WITH s AS MATERIALIZED ("
-            "SELECT p.chunk, sum(w.weight * p.tf * 2.2 / (p.tf + 0.3 + "
-                "0.9 * p.len / $5::float8)) AS score, bit_or(w.bit) AS terms "
-            "FROM unnest($1::bigint[], $2::float8[], $3::bigint[]) "
-                "AS w(term, weight, bit) "
-            "JOIN trifecta.posting p ON p.term = w.term "
-            "GROUP BY p.chunk ORDER BY score DESC, p.chunk LIMIT $4::int"
-        ") SELECT c.id, c.document, d.source, d.title, c.heading, c.body, "
-            "l.language, c.start_byte, c.end_byte, s.score, s.terms "
-        "FROM s JOIN trifecta.chunk c ON c.id = s.chunk "
-        "JOIN trifecta.document d ON d.id = c.document "
-        "JOIN trifecta.collection l ON l.id = c.collection "
-        "ORDER BY s.score DESC, c.id",
-        5, params);
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_hits_read(pg, res, found);
-        PQclear(res);
+        rc = tf_rag_fuse(lists, TF_RAG_RETRIEVERS, query->k, &fused);
+
+        if (rc != TF_PG_OK) {
+            (void) tf_rag_no_memory(pg);
+        }
     }
 
-done:
+    if (rc == TF_PG_OK && fused.n) {
+        rc = tf_rag_search_load(pg, &fused, found);
+    }
 
-    tf_buf_free(&ids);
-    tf_buf_free(&weights);
-    tf_buf_free(&bits);
+    if (rc == TF_PG_OK) {
+        tf_rag_search_scores(&lists[0], found);
+    }
+
+    for (i = 0; i < TF_RAG_RETRIEVERS; i++) {
+        tf_rag_list_free(&lists[i]);
+    }
+
+    tf_rag_list_free(&fused);
 
     return rc;
 }
 
 
-/* The question's terms, and what the collections know of them. */
-
-static tf_pg_status_t
-tf_rag_terms(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
-{
-    size_t           n;
-    tf_buf_t         ids = TF_BUF_INIT, rest = TF_BUF_INIT;
-    tf_buf_t         parts = TF_BUF_INIT, idlist = TF_BUF_INIT;
-    tf_buf_t         partlist = TF_BUF_INIT;
-    PGresult        *res;
-    const char      *params[3], *s;
-    tf_pg_status_t   rc;
-
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
-                     "SELECT coalesce(sum(chunks), 0), "
-                     "coalesce(sum(total_len), 0) FROM trifecta.collection",
-                     0, NULL);
-    if (rc != TF_PG_OK) {
-        return rc;
-    }
-
-    found->chunks = strtod(PQgetvalue(res, 0, 0), NULL);
-    found->length = strtod(PQgetvalue(res, 0, 1), NULL);
-    PQclear(res);
-
-    if (found->chunks < 1) {
-        return TF_PG_OK;
-    }
-
-    found->length /= found->chunks;
-
-    tf_terms_split(question, strlen(question), &ids, &rest, &parts);
-
-    for (s = ids.len ? ids.data : ""; *s; s += n + 1) {
-        n = strcspn(s, " ");
-        tf_array_text(&idlist, s, n);
-    }
-
-    for (s = parts.len ? parts.data : ""; *s; s += n + 1) {
-        n = strcspn(s, "\n");
-        tf_array_text(&partlist, s, n);
-    }
-
-    tf_array_close(&idlist);
-    tf_array_close(&partlist);
-
-    if (ids.failed || rest.failed || parts.failed || idlist.failed
-        || partlist.failed)
-    {
-        rc = tf_rag_no_memory(pg);
-        goto done;
-    }
-
-    params[0] = rest.data;
-    params[1] = idlist.data;
-    params[2] = partlist.data;
-
-    /* kinds: 0 a word, 1 an identifier, 2 a part of the identifier "whole" */
-
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
-        "WITH c AS (SELECT id, language FROM trifecta.collection), "
-        "g AS (SELECT DISTINCT language FROM c), "
-        "q AS ("
-            "SELECT language, lexeme AS term, 0 AS kind, '' AS whole "
-            "FROM g, unnest(to_tsvector(language::regconfig, $1)) "
-            "UNION "
-            "SELECT language, u, 1, '' FROM g, unnest($2::text[]) u "
-            "UNION "
-            "SELECT language, lexeme, 2, w "
-            "FROM g, unnest($2::text[], $3::text[]) AS u(w, p), "
-                "unnest(to_tsvector(language::regconfig, p))"
-        ") SELECT q.term, q.kind, q.whole, coalesce(sum(t.df), 0) AS n, "
-            "array_remove(array_agg(t.id), NULL) "
-        "FROM q JOIN c USING (language) LEFT JOIN trifecta.term t "
-            "ON t.collection = c.id AND t.term = q.term "
-        "GROUP BY q.term, q.kind, q.whole "
-        "ORDER BY CASE q.kind WHEN 1 THEN 0 WHEN 0 THEN 1 ELSE 2 END, "
-            "n, q.term",
-        3, params);
-
-    if (rc == TF_PG_OK) {
-        rc = tf_rag_terms_read(pg, res, found);
-        PQclear(res);
-        tf_rag_terms_weigh(found);
-    }
-
-done:
-
-    tf_buf_free(&ids);
-    tf_buf_free(&rest);
-    tf_buf_free(&parts);
-    tf_buf_free(&idlist);
-    tf_buf_free(&partlist);
-
-    return rc;
-}
-
-
-static tf_pg_status_t
-tf_rag_terms_read(tf_pg_t *pg, PGresult *res, tf_rag_found_t *found)
-{
-    int             i;
-    size_t          k;
-    const char     *text, *whole;
-    tf_rag_term_t  *term;
-
-    for (i = 0; i < PQntuples(res) && found->nterms < TF_RAG_TERMS_MAX; i++) {
-        text = PQgetvalue(res, i, 0);
-        whole = PQgetvalue(res, i, 2);
-
-        /* a part that is a word of the question as well is a word */
-
-        for (k = 0; k < found->nterms; k++) {
-            if (strcmp(found->terms[k].text, text) == 0) {
-                break;
-            }
-        }
-
-        if (k < found->nterms) {
-            continue;
-        }
-
-        term = &found->terms[found->nterms];
-        term->text = strdup(text);
-        term->ids = strdup(PQgetvalue(res, i, 4));
-        term->df = strtod(PQgetvalue(res, i, 3), NULL);
-        term->whole = (strcmp(PQgetvalue(res, i, 1), "1") == 0);
-        term->name = term->whole && tf_terms_is_name(text, strlen(text));
-        term->part = 0;
-        found->nterms++;
-
-        if (term->text == NULL || term->ids == NULL) {
-            return tf_rag_no_memory(pg);
-        }
-
-        if (strcmp(PQgetvalue(res, i, 1), "2") != 0) {
-            continue;
-        }
-
-        for (k = 0; k < found->nterms; k++) {
-            if (found->terms[k].whole
-                && strcmp(found->terms[k].text, whole) == 0)
-            {
-                term->part = found->terms[k].df > 0 || found->terms[k].name;
-                break;
-            }
-        }
-    }
-
-    return TF_PG_OK;
-}
-
+/* What BM25 gave each hit. */
 
 static void
-tf_rag_terms_weigh(tf_rag_found_t *found)
+tf_rag_search_scores(const tf_rag_list_t *list, tf_rag_found_t *found)
 {
-    double          n, info_n;
-    size_t          i, kept;
-    tf_rag_term_t  *term, *rarest;
+    size_t  i, k;
 
-    n = found->chunks;
-    info_n = n > TF_RAG_INFO_MIN ? n : TF_RAG_INFO_MIN;
-    kept = 0;
-    rarest = NULL;
-
-    for (i = 0; i < found->nterms; i++) {
-        term = &found->terms[i];
-
-        if (term->df > n) {
-            term->df = n;
-        }
-
-        term->weight = term->df > 0
-                       ? log(1 + (n - term->df + 0.5) / (term->df + 0.5)) : 0;
-        term->info = log(1 + (info_n - term->df + 0.5) / (term->df + 0.5));
-
-        if (term->part) {
-            term->weight *= TF_RAG_PART;
-            term->info = 0;
-        }
-
-        /* joined words that nobody writes so: their parts tell it all */
-
-        if (term->whole && !term->name && term->df < 1) {
-            term->info = 0;
-        }
-
-        if (tf_rag_is_filler(term->text)) {
-            term->info = 0;
-        }
-
-        if (term->df > 0 && (rarest == NULL || term->df < rarest->df)) {
-            rarest = term;
+    for (i = 0; i < found->nhits; i++) {
+        for (k = 0; k < list->n; k++) {
+            if (list->of[k].chunk == found->hits[i].chunk) {
+                found->hits[i].score = list->of[k].score;
+                break;
+            }
         }
     }
-
-    for (i = 0; i < found->nterms && n >= TF_RAG_COMMON_MIN; i++) {
-        term = &found->terms[i];
-
-        if (term != rarest && term->df > TF_RAG_COMMON * n) {
-            term->weight = 0;
-        }
-    }
-
-    /* a question of fillers only is about those words */
-
-    for (i = 0; i < found->nterms; i++) {
-        kept += found->terms[i].info > 0;
-    }
-
-    for (i = 0; i < found->nterms && kept == 0; i++) {
-        term = &found->terms[i];
-        term->info = log(1 + (info_n - term->df + 0.5) / (term->df + 0.5));
-    }
-}
-
-
-/*
- * Words of asking, as the English stemmer leaves them; its stop words ("what",
- * "how", "is") are gone already.
- */
-
-static int
-tf_rag_is_filler(const char *term)
-{
-    size_t                     i;
-    static const char  *const  words[] = {
-        "answer", "anyth", "ask", "could", "describ", "detail", "exact",
-        "explain", "find", "give", "know", "let", "like", "look", "mani",
-        "may", "mean", "might", "much", "must", "need", "pleas", "question",
-        "say", "shall", "show", "someth", "tell", "thank", "understand",
-        "us", "want", "wonder", "would", NULL
-    };
-
-    for (i = 0; words[i] != NULL; i++) {
-        if (strcmp(words[i], term) == 0) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static tf_pg_status_t
-tf_rag_hits_read(tf_pg_t *pg, PGresult *res, tf_rag_found_t *found)
-{
-    int            i, n;
-    tf_rag_hit_t  *hit;
-
-    n = PQntuples(res);
-
-    found->hits = calloc((size_t) n + 1, sizeof(tf_rag_hit_t));
-    if (found->hits == NULL) {
-        return tf_rag_no_memory(pg);
-    }
-
-    for (i = 0; i < n; i++) {
-        hit = &found->hits[found->nhits++];
-
-        hit->chunk = atoll(PQgetvalue(res, i, 0));
-        hit->document = strdup(PQgetvalue(res, i, 1));
-        hit->source = strdup(PQgetvalue(res, i, 2));
-        hit->title = strdup(PQgetvalue(res, i, 3));
-        hit->heading = strdup(PQgetvalue(res, i, 4));
-        hit->body = strdup(PQgetvalue(res, i, 5));
-        hit->language = strdup(PQgetvalue(res, i, 6));
-        hit->start = strtoul(PQgetvalue(res, i, 7), NULL, 10);
-        hit->end = strtoul(PQgetvalue(res, i, 8), NULL, 10);
-        hit->score = strtod(PQgetvalue(res, i, 9), NULL);
-        hit->terms = (uint64_t) atoll(PQgetvalue(res, i, 10));
-
-        if (hit->document == NULL || hit->source == NULL || hit->title == NULL
-            || hit->heading == NULL || hit->body == NULL
-            || hit->language == NULL)
-        {
-            return tf_rag_no_memory(pg);
-        }
-    }
-
-    return TF_PG_OK;
 }
 
 
@@ -415,16 +125,6 @@ tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms)
     }
 
     return all > 0 ? have / all : 0;
-}
-
-
-static tf_pg_status_t
-tf_rag_no_memory(tf_pg_t *pg)
-{
-    pg->sqlstate[0] = '\0';
-    (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
-
-    return TF_PG_ERROR;
 }
 
 
@@ -453,4 +153,14 @@ tf_rag_found_free(tf_rag_found_t *found)
     free(found->units);
 
     memset(found, 0, sizeof(tf_rag_found_t));
+}
+
+
+tf_pg_status_t
+tf_rag_no_memory(tf_pg_t *pg)
+{
+    pg->sqlstate[0] = '\0';
+    (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
+
+    return TF_PG_ERROR;
 }

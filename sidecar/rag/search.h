@@ -8,10 +8,14 @@
 
 
 /*
- * Retrieval: lexical (no neural model), BM25 over all collections that the
- * transaction may see, as one corpus: their statistics are added up.  Run it
- * between tf_pg_begin_as() and the end of that transaction; row-level
- * security leaves the postings of others out before anything is ranked.
+ * Retrieval: lexical (no neural model).  Several retrievers (rank.h) each give
+ * a list of chunks; the lists are fused and the best chunks are loaded.  Run
+ * it between tf_pg_begin_as() and the end of that transaction; row-level
+ * security leaves what belongs to others out before anything is ranked.
+ *
+ * A question looks at its scope: all collections that the transaction may see,
+ * or some, or some documents.  The collections of the scope are one corpus:
+ * their statistics are added up.
  *
  * A question's terms are those of terms.h and of the store's text search.
  * Words that only make it a question ("how", "please") weigh nothing.  A
@@ -55,7 +59,8 @@ typedef struct {
     char       *language;
     size_t      start;
     size_t      end;
-    double      score;
+    double      score;      /* of BM25; 0: its terms did not find it */
+    double      fused;      /* what hits are ordered by */
     uint64_t    terms;      /* bit i: it has the question's term i */
     uint64_t    subject;    /* those of its last heading, if the question
                              * holds that heading word for word */
@@ -81,9 +86,29 @@ typedef struct {
 } tf_rag_found_t;
 
 
+/* What a question may look at: arrays as array.h writes them; NULL: all. */
+
+typedef struct {
+    const char           *collections;  /* int4[] */
+    const char           *documents;    /* uuid[], that filters allow */
+} tf_rag_scope_t;
+
+typedef struct {
+    double                bm25;         /* weight; 0: is not asked */
+} tf_rag_tune_t;
+
+typedef struct {
+    const char           *question;
+    unsigned              k;            /* chunks that are wanted */
+    tf_rag_scope_t        scope;
+    const tf_rag_tune_t  *tune;         /* NULL: the defaults */
+} tf_rag_query_t;
+
+
 /* The k best chunks. */
-tf_pg_status_t tf_rag_search(tf_pg_t *pg, const char *question, unsigned k,
+tf_pg_status_t tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_rag_found_t *found);
+
 
 /* What of them can be quoted, best first. */
 tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, const char *question,
@@ -93,6 +118,9 @@ tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, const char *question,
 double tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms);
 
 void tf_rag_found_free(tf_rag_found_t *found);
+
+/* Says so in pg->err. */
+tf_pg_status_t tf_rag_no_memory(tf_pg_t *pg);
 
 
 #endif /* TF_RAG_SEARCH_H */

@@ -1,0 +1,74 @@
+#ifndef TF_RAG_RANK_H
+#define TF_RAG_RANK_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "db/pg.h"
+#include "rag/search.h"
+
+
+/*
+ * Lists of chunks, best first, and how they become one.
+ *
+ * A retriever is a row of one table in search.c: a name, a function, and the
+ * weight that the tune has for it.  It is given the question, its terms (in
+ * found) and how many chunks are wanted, fills its list, and leaves out what
+ * is not in the scope or may not be seen; a list may be empty.
+ *
+ * Scores of different retrievers cannot be compared, ranks can: a chunk gets
+ * weight / (TF_RAG_FUSE_K + rank) of each list that it is in, rank from 1.  A
+ * chunk that one retriever ranks first and others do not know stands beside
+ * one that all of them find at moderate ranks, whatever their scores mean.
+ * To see those, a retriever is asked for TF_RAG_DEPTH chunks at least.
+ */
+
+#define TF_RAG_FUSE_K    60
+#define TF_RAG_DEPTH     100
+#define TF_RAG_RANK_MS   10000
+
+typedef struct {
+    long long           chunk;
+    double              score;
+    uint64_t            terms;      /* of the question, that it has */
+} tf_rag_ranked_t;
+
+typedef struct {
+    const char         *name;
+    double              weight;
+    tf_rag_ranked_t    *of;
+    size_t              n;
+} tf_rag_list_t;
+
+typedef tf_pg_status_t (*tf_rag_retriever_pt)(tf_pg_t *pg,
+    const tf_rag_query_t *query, const tf_rag_found_t *found,
+    tf_rag_list_t *list);
+
+
+/* The k best of all lists; only for want of memory it is TF_PG_ERROR. */
+tf_pg_status_t tf_rag_fuse(const tf_rag_list_t *lists, size_t n, unsigned k,
+    tf_rag_list_t *out);
+
+void tf_rag_list_free(tf_rag_list_t *list);
+
+/* A list from columns chunk, score, terms, in this order of rows. */
+tf_pg_status_t tf_rag_list_read(tf_pg_t *pg, PGresult *res,
+    tf_rag_list_t *list);
+
+
+/* Before: the question's terms.  After: the chunks of a list as hits. */
+
+tf_pg_status_t tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
+    tf_rag_found_t *found);
+tf_pg_status_t tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
+    tf_rag_found_t *found);
+
+
+/* The retrievers. */
+
+tf_pg_status_t tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, tf_rag_list_t *list);
+
+
+#endif /* TF_RAG_RANK_H */
