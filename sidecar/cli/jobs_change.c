@@ -3,18 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
-
-#include <trifecta/trace.h>
-
 #include "base/buf.h"
-#include "base/clock.h"
 #include "cli/jobs.h"
 #include "queue/job.h"
+#include "queue/submit.h"
 
-
-#define TF_JOBS_NO_BOUND  "10000000"    /* an operator is not held up by it */
 
 /* columns of the row that is repeated */
 enum {
@@ -25,164 +18,49 @@ enum {
 };
 
 
-/* An id for the owner of the row; 0 or -1. */
-
-static int
-tf_cli_jobs_new_id(tf_cli_jobs_t *jobs, PGresult *row,
-    char text[TF_ID_TEXT_LEN + 1])
-{
-    int            rc;
-    char          *data;
-    size_t         len;
-    tf_id_t        id;
-    const char    *err, *tenant, *owner, *file;
-    tf_id_keys_t   keys;
-    unsigned char  rnd[TF_ID_RND_LEN];
-
-    file = jobs->conf->id_key_file;
-
-    if (file[0] == '\0') {
-        (void) tf_cli_error(jobs->cli, "id_key_file is not set: it names the "
-                            "file with the key of job ids, the same that "
-                            "nginx reads (trifecta_id_key_file)");
-        return -1;
-    }
-
-    data = tf_read_file(file, 4096, &len);
-    if (data == NULL) {
-        (void) tf_cli_error(jobs->cli, "cannot read id_key_file \"%s\": %m",
-                            file);
-        return -1;
-    }
-
-    err = tf_id_keys_parse(&keys, data, len);
-    OPENSSL_cleanse(data, len);
-    free(data);
-
-    if (err != NULL) {
-        (void) tf_cli_error(jobs->cli, "id_key_file \"%s\": %s", file, err);
-        return -1;
-    }
-
-    tenant = PQgetvalue(row, 0, TF_JOBS_TENANT_COL);
-    owner = PQgetvalue(row, 0, TF_JOBS_OWNER_COL);
-    rc = -1;
-
-    if (tf_cli_jobs_at(jobs, tf_shard_of(tenant, strlen(tenant),
-                                         jobs->urls.n))
-        != 0)
-    {
-        OPENSSL_cleanse(&keys, sizeof(keys));
-        return -1;
-    }
-
-    if (RAND_bytes(rnd, sizeof(rnd)) == 1
-        && tf_id_make(&id, &keys, (uint64_t) tf_clock_wall_ms(),
-                      jobs->shard, rnd, tenant, strlen(tenant), owner,
-                      strlen(owner))
-           == 0)
-    {
-        tf_id_format(text, &id);
-        text[TF_ID_TEXT_LEN] = '\0';
-        rc = 0;
-
-    } else {
-        (void) tf_cli_error(jobs->cli, "cannot make an id");
-    }
-
-    OPENSSL_cleanse(&keys, sizeof(keys));
-
-    return rc;
-}
-
+/* The job of a row, to be made again; rows are kept by reference. */
 
 static void
-tf_cli_jobs_pair(tf_cmd_t *cmd, const char *name, const char *value)
+tf_cli_jobs_again(const tf_cli_jobs_t *jobs, PGresult *row, tf_submit_t *job)
 {
-    tf_cmd_str(cmd, name);
-    tf_cmd_str(cmd, value);
-}
-
-
-/* "submit" with what the row has; 0, or -1 when its kind is unknown. */
-
-static int
-tf_cli_jobs_submit(tf_cli_jobs_t *jobs, PGresult *row, const char *id,
-    tf_cmd_t *cmd)
-{
-    char           request_id[sizeof("req_") + 32];
-    char           trace[TF_TRACE_HEADER_LEN + 1];
-    size_t         i;
-    unsigned       limit;
-    tf_trace_t     t;
-    const char    *kind;
-    unsigned char  rnd[16 + TF_TRACE_RND_LEN];
-
-    static const struct {
-        const char  *word;
-        unsigned     limit;
-    } kinds[] = {
-#define TF_JOBS_KIND(name, word, prio, ms)  { word, ms },
-        TF_JOB_KINDS(TF_JOBS_KIND)
-#undef TF_JOBS_KIND
-    };
-
-    kind = PQgetvalue(row, 0, TF_JOBS_KIND_COL);
-    limit = 0;
-
-    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(kinds[i].word, kind) == 0) {
-            limit = kinds[i].limit;
-        }
-    }
-
-    if (limit == 0 || RAND_bytes(rnd, sizeof(rnd)) != 1) {
-        return -1;
-    }
-
-    memcpy(request_id, "req_", 4);
-    tf_trace_dump(request_id + 4, rnd, 16);
-    tf_trace_make(&t, NULL, rnd + 16);
-    tf_trace_format(trace, &t);
-    trace[TF_TRACE_HEADER_LEN] = '\0';
-
-    tf_cmd_fcall(cmd, TF_FN_SUBMIT, jobs->prefix);
-    tf_cli_jobs_pair(cmd, "id", id);
-    tf_cli_jobs_pair(cmd, "tenant", PQgetvalue(row, 0, TF_JOBS_TENANT_COL));
-    tf_cli_jobs_pair(cmd, "owner", PQgetvalue(row, 0, TF_JOBS_OWNER_COL));
-    tf_cli_jobs_pair(cmd, "groups", PQgetvalue(row, 0, TF_JOBS_GROUPS_COL));
-    tf_cli_jobs_pair(cmd, "scopes", PQgetvalue(row, 0, TF_JOBS_SCOPES_COL));
-    tf_cli_jobs_pair(cmd, "kind", kind);
-    tf_cli_jobs_pair(cmd, "model", PQgetvalue(row, 0, TF_JOBS_MODEL_COL));
-    tf_cli_jobs_pair(cmd, "prio", PQgetvalue(row, 0, TF_JOBS_PRIO_COL));
-    tf_cli_jobs_pair(cmd, "payload", PQgetvalue(row, 0, TF_JOBS_REQUEST_COL));
-    tf_cli_jobs_pair(cmd, "fp", PQgetvalue(row, 0, TF_JOBS_FP_COL));
-    tf_cli_jobs_pair(cmd, "request_id", request_id);
-    tf_cli_jobs_pair(cmd, "trace", trace);
-    tf_cli_jobs_pair(cmd, "retry_of", jobs->id);
-    tf_cli_jobs_pair(cmd, "max", TF_JOBS_NO_BOUND);
-    tf_cli_jobs_pair(cmd, "tmax", TF_JOBS_NO_BOUND);
-    tf_cmd_str(cmd, "limit");
-    tf_cmd_num(cmd, limit);
-
-    return 0;
+    job->tenant = PQgetvalue(row, 0, TF_JOBS_TENANT_COL);
+    job->owner = PQgetvalue(row, 0, TF_JOBS_OWNER_COL);
+    job->groups = PQgetvalue(row, 0, TF_JOBS_GROUPS_COL);
+    job->scopes = PQgetvalue(row, 0, TF_JOBS_SCOPES_COL);
+    job->kind = PQgetvalue(row, 0, TF_JOBS_KIND_COL);
+    job->model = PQgetvalue(row, 0, TF_JOBS_MODEL_COL);
+    job->prio = PQgetvalue(row, 0, TF_JOBS_PRIO_COL);
+    job->payload = PQgetvalue(row, 0, TF_JOBS_REQUEST_COL);
+    job->fp = PQgetvalue(row, 0, TF_JOBS_FP_COL);
+    job->retry_of = jobs->id;
 }
 
 
 static int
 tf_cli_jobs_repeat(tf_cli_jobs_t *jobs, PGresult *row)
 {
-    int          status;
-    char         id[TF_ID_TEXT_LEN + 1];
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    redisReply  *reply;
-    const char  *word;
+    int           status;
+    char          id[TF_ID_TEXT_LEN + 1], err[512];
+    unsigned      shard;
+    tf_cmd_t      cmd = TF_CMD_INIT;
+    redisReply   *reply;
+    const char   *word;
+    tf_submit_t   job;
 
-    if (tf_cli_jobs_new_id(jobs, row, id) != 0) {
+    tf_cli_jobs_again(jobs, row, &job);
+
+    if (tf_submit_id(jobs->conf, &job, jobs->urls.n, id, &shard, err,
+                     sizeof(err))
+        != 0)
+    {
+        return tf_cli_error(jobs->cli, "%s", err);
+    }
+
+    if (tf_cli_jobs_at(jobs, shard) != 0) {
         return TF_CLI_FAILED;
     }
 
-    if (tf_cli_jobs_submit(jobs, row, id, &cmd) != 0) {
+    if (tf_submit_cmd(&job, jobs->prefix, id, &cmd) != 0) {
         tf_cmd_free(&cmd);
         return tf_cli_error(jobs->cli, "this release knows no jobs of kind "
                             "\"%s\"", PQgetvalue(row, 0, TF_JOBS_KIND_COL));
