@@ -137,8 +137,9 @@ tf_cli_jobs_retry(tf_cli_jobs_t *jobs)
                               "%s\" stops it", jobs->id, state, jobs->id);
 
     } else if (PQgetisnull(row, 0, TF_JOBS_REQUEST_COL)) {
-        status = tf_cli_error(jobs->cli, "job %s was deleted: its request is "
-                              "gone and cannot be repeated", jobs->id);
+        status = tf_cli_error(jobs->cli, "job %s was deleted, or damaged in the "
+                              "queue: its request is gone and cannot be "
+                              "repeated", jobs->id);
 
     } else {
         status = tf_cli_jobs_repeat(jobs, row);

@@ -369,6 +369,7 @@ tf_begin_batch(tf_beginner_t *b, unsigned n)
             break;
 
         default: /* TF_BEGIN_REFUSED */
+            (void) atomic_fetch_add(&q->counters.failed, 1);
             job->state = TF_JOB_FAILED;
             tf_pool_finish(q, job);
             break;

@@ -261,6 +261,14 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
 
     tf_fault(ledger, gathered);
     rc = tf_store_ledger(&l->pg, rows);
+
+    if (rc == TF_PG_ERROR && n == 1) {
+        tf_log(TF_LOG_ERROR, "accepted job %s cannot be written to the "
+               "ledger: %s", tf_ledger_field(entries->element[from], "id"),
+               l->pg.err);
+        rc = tf_store_refused_entry(&l->pg, rows);
+    }
+
     free(rows);
 
     if (rc == TF_PG_OK) {
@@ -273,20 +281,13 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
         return -1;
     }
 
-    if (rc == TF_PG_ERROR) {
-
-        if (n > 1) {
-            for (i = 0; i < n; i++) {
-                if (tf_ledger_store(l, entries, from + i, 1) != 0) {
-                    return -1;
-                }
+    if (rc == TF_PG_ERROR && n > 1) {
+        for (i = 0; i < n; i++) {
+            if (tf_ledger_store(l, entries, from + i, 1) != 0) {
+                return -1;
             }
-            return 0;
         }
-
-        tf_log(TF_LOG_ERROR, "accepted job %s cannot be written to the "
-               "ledger: %s", tf_ledger_field(entries->element[from], "id"),
-               l->pg.err);
+        return 0;
     }
 
     tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->shard->prefix);

@@ -155,13 +155,7 @@ static const char *const  tf_store_ledger_sql[] = {
 };
 
 
-/*
- * Whether the server refused the data (classes 22 and 23), so that the same
- * batch without the one bad row would pass.  Anything else, such as a missing
- * right, is the store's trouble and no job's fault.
- */
-
-static int
+int
 tf_store_bad_data(const tf_pg_t *pg)
 {
     return pg->conn != NULL
@@ -365,7 +359,7 @@ tf_store_begin(tf_pg_t *pg, const char *worker, tf_job_t **jobs, unsigned n,
         tf_log(TF_LOG_ERROR, "job %s cannot be begun: %s", jobs[0]->id,
                rows ? pg->err : "what Redis has of it is not UTF-8");
         result[0].status = TF_BEGIN_REFUSED;
-        return TF_PG_OK;
+        return tf_store_refused_job(pg, jobs[0]);
     }
 
     for (i = 0; i < n; i++) {

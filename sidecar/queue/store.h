@@ -27,7 +27,7 @@ typedef enum {
     TF_BEGIN_OK,            /* job->attempt is set */
     TF_BEGIN_ENDED,         /* the row is terminal: job->state is its state */
     TF_BEGIN_RELET,         /* the row has seen a newer lease: see row_lease */
-    TF_BEGIN_REFUSED        /* the row cannot be written: job->error is set */
+    TF_BEGIN_REFUSED        /* the row cannot be written: the job failed */
 } tf_begin_status_t;
 
 typedef struct {
@@ -58,6 +58,22 @@ tf_pg_status_t tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
  * TF_PG_ERROR says that the server refuses the data of a row.
  */
 tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows);
+
+/*
+ * What the server refuses ends as failed, in a row without that (see
+ * store_refused.c): a job that was to begin, TF_PG_OK or TF_PG_DOWN; and the
+ * only row of a JSON array as the ledger has it, TF_PG_ERROR when there is
+ * not even a tenant and an owner to write.
+ */
+tf_pg_status_t tf_store_refused_job(tf_pg_t *pg, const tf_job_t *job);
+tf_pg_status_t tf_store_refused_entry(tf_pg_t *pg, const char *rows);
+
+/*
+ * Whether the server refused the data (classes 22 and 23), so that the same
+ * batch without the one bad row would pass.  Anything else, such as a missing
+ * right, is the store's trouble and no job's fault.
+ */
+int tf_store_bad_data(const tf_pg_t *pg);
 
 
 #endif /* TF_QUEUE_STORE_H */
