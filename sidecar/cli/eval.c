@@ -81,10 +81,9 @@ int
 tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
     const char *text)
 {
-    char               err[512], name[256];
-    tf_buf_t           all = TF_BUF_INIT;
-    tf_ingest_t        rc;
-    tf_ingest_count_t  count;
+    int       rc;
+    char      name[256];
+    tf_buf_t  all = TF_BUF_INIT;
 
     if (e->documents == TF_EVAL_DOCUMENTS_MAX) {
         return tf_cli_error(&e->cli, "more than %d documents",
@@ -103,31 +102,47 @@ tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
         return tf_cli_error(&e->cli, "out of memory");
     }
 
-    rc = tf_rag_ingest(&e->pg, &e->target, name, all.data, all.len, &count,
-                       err, sizeof(err));
+    rc = tf_rag_group_add(e->group, source, name, all.data, all.len);
     tf_buf_free(&all);
 
-    if (rc == TF_INGEST_FAILED) {
-        return tf_cli_error(&e->cli, "%s", err);
+    return rc;
+}
+
+
+/* What became of a document; its path is its name in the set. */
+
+static void
+tf_eval_outcome(void *ctx, const char *path, const char *source,
+    tf_ingest_t outcome, const tf_ingest_count_t *count, const char *err)
+{
+    tf_eval_t  *e = ctx;
+
+    (void) source;
+
+    if (outcome == TF_INGEST_FAILED) {
+        (void) tf_cli_error(&e->cli, "%s", err);
+        return;
     }
 
-    if (rc == TF_INGEST_REFUSED || rc == TF_INGEST_OTHER) {
+    if (outcome == TF_INGEST_REFUSED || outcome == TF_INGEST_OTHER) {
         (void) tf_cli_error(&e->cli, "document \"%.100s\" is left out: %s",
-                            source, err);
-        return 0;
+                            path, err);
+        return;
     }
 
     e->documents++;
-    e->chunks += count.written + count.kept;
+    e->chunks += count->written + count->kept;
     tf_eval_progress(e, "documents", e->documents, 0);
-
-    return 0;
 }
 
 
 int
 tf_eval_ingested(tf_eval_t *e, int64_t began)
 {
+    if (tf_rag_group_flush(e->group) != 0) {
+        return -1;
+    }
+
     if (tf_rag_target_flush(&e->pg, &e->target) != TF_PG_OK) {
         return tf_cli_error(&e->cli, "%s", e->pg.err);
     }
@@ -241,12 +256,22 @@ tf_eval_run(tf_eval_t *e, int answers)
     if (tf_rag_target_open(&e->pg, &e->target) != TF_PG_OK) {
         rc = tf_cli_error(&e->cli, "%s", e->pg.err);
 
+    } else if ((e->group = tf_rag_group_create(&e->pg, &e->target,
+                                               tf_eval_outcome, e))
+               == NULL)
+    {
+        rc = tf_cli_error(&e->cli, "out of memory");
+
     } else {
         rc = answers ? tf_eval_answers(e) : tf_eval_retrieval(e);
     }
 
     if (rc == 0) {
         tf_eval_print(e);
+    }
+
+    if (e->group != NULL) {
+        tf_rag_group_free(e->group);
     }
 
     if (!e->keep && tf_rag_prune(&e->pg, &e->target, "{}", 1,

@@ -34,6 +34,7 @@ typedef struct {
     tf_conf_t         conf;
     tf_pg_t           pg;
     tf_rag_target_t   target;
+    tf_rag_group_t   *group;
     char              tenant[TF_TENANT_MAX + 1];
     const char       *path;
     const char       *split;

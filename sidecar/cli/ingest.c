@@ -46,8 +46,9 @@ static const tf_cli_usage_t  tf_ingest_usage = {
     "pptx, xlsx, pdf, eml) into the store: files, folders and archives (zip,\n"
     "tar, tar.gz) with all that is in them but hidden files.  Unchanged\n"
     "documents are skipped; of changed ones only the passages that changed\n"
-    "are replaced, each document in one transaction.  What cannot be read is\n"
-    "named and skipped.  A document is known by its path in the folder, its\n"
+    "are replaced.  Whenever it is interrupted, each document is there as a\n"
+    "whole, old or new, and running it again reads the rest.  What cannot be\n"
+    "read is named and skipped.  A document is known by its path in the folder, its\n"
     "collection and its owner: folders of the same name that hold different\n"
     "things need --collection.\n",
     tf_ingest_options,

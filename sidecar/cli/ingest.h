@@ -29,6 +29,7 @@ typedef struct {
     tf_conf_t         conf;
     tf_pg_t           pg;
     tf_rag_target_t   target;
+    tf_rag_group_t   *group;        /* of this path */
     const char       *collection;   /* of --collection, or NULL */
     int               remove;
     int               text;
@@ -39,6 +40,8 @@ typedef struct {
     tf_buf_t          sources;      /* of this path: array of documents */
     size_t            nsources;
     int               partial;      /* something of it could not be listed */
+
+    int               alone;        /* one file was named */
 
     size_t            total;        /* files of all paths so far */
     size_t            done;

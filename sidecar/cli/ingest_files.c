@@ -15,14 +15,13 @@
 
 
 static int tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files);
-static int tf_ingest_file(tf_ingest_run_t *run, const tf_file_t *file,
-    int alone);
+static int tf_ingest_file(tf_ingest_run_t *run, const tf_file_t *file);
 static int tf_ingest_archive(tf_ingest_run_t *run, const tf_file_t *file);
 static int tf_ingest_member(void *ctx, const char *path, const char *data,
     size_t len);
 static void tf_ingest_member_skipped(void *ctx, const char *path,
     const char *why);
-static int tf_ingest_outcome(tf_ingest_run_t *run, const char *path,
+static void tf_ingest_outcome(void *ctx, const char *path,
     const char *source, tf_ingest_t outcome, const tf_ingest_count_t *count,
     const char *err);
 static int tf_ingest_vanished(tf_ingest_run_t *run, const tf_files_t *files,
@@ -141,40 +140,43 @@ tf_ingest_files(tf_ingest_run_t *run, const tf_files_t *files)
     const tf_file_t  *file;
 
     run->total += files->n;
+    run->alone = files->n == 1;
+
+    run->group = tf_rag_group_create(&run->pg, &run->target,
+                                     tf_ingest_outcome, run);
+    if (run->group == NULL) {
+        return tf_cli_error(&run->cli, "out of memory");
+    }
 
     for (i = 0, rc = TF_CLI_OK; i < files->n && rc == TF_CLI_OK; i++) {
         file = &files->list[i];
 
         rc = tf_archive_is(file->source)
              ? tf_ingest_archive(run, file)
-             : tf_ingest_file(run, file, files->n == 1);
+             : tf_ingest_file(run, file);
 
         run->done++;
     }
+
+    if (rc == TF_CLI_OK && tf_rag_group_flush(run->group) != 0) {
+        rc = TF_CLI_FAILED;
+    }
+
+    tf_rag_group_free(run->group);
+    run->group = NULL;
 
     return rc;
 }
 
 
 static int
-tf_ingest_file(tf_ingest_run_t *run, const tf_file_t *file, int alone)
+tf_ingest_file(tf_ingest_run_t *run, const tf_file_t *file)
 {
-    char               err[512];
-    tf_ingest_t        outcome;
-    tf_ingest_count_t  count;
-
     tf_ingest_source(run, file->source);
     tf_ingest_progress(run, file->source);
 
-    outcome = tf_rag_ingest_file(&run->pg, &run->target, file->path,
-                                 file->source, &count, err, sizeof(err));
-
-    if (outcome == TF_INGEST_OTHER && alone) {
-        outcome = TF_INGEST_REFUSED;
-    }
-
-    return tf_ingest_outcome(run, file->path, file->source, outcome, &count,
-                             err);
+    return tf_rag_group_add_file(run->group, file->path, file->source) == 0
+           ? TF_CLI_OK : TF_CLI_FAILED;
 }
 
 
@@ -230,10 +232,8 @@ tf_ingest_archive(tf_ingest_run_t *run, const tf_file_t *file)
 static int
 tf_ingest_member(void *ctx, const char *path, const char *data, size_t len)
 {
-    char               err[512], name[PATH_MAX], source[PATH_MAX];
-    tf_ingest_t        outcome;
-    tf_ingest_run_t   *run = ctx;
-    tf_ingest_count_t  count;
+    char              name[PATH_MAX], source[PATH_MAX];
+    tf_ingest_run_t  *run = ctx;
 
     if (snprintf(source, sizeof(source), "%s/%s", run->archive->source, path)
         >= (int) sizeof(source)
@@ -257,11 +257,7 @@ tf_ingest_member(void *ctx, const char *path, const char *data, size_t len)
 
     tf_ingest_progress(run, source);
 
-    outcome = tf_rag_ingest(&run->pg, &run->target, source, data, len, &count,
-                            err, sizeof(err));
-
-    return tf_ingest_outcome(run, name, source, outcome, &count, err)
-           == TF_CLI_OK ? 0 : -1;
+    return tf_rag_group_add(run->group, name, source, data, len);
 }
 
 
@@ -276,10 +272,16 @@ tf_ingest_member_skipped(void *ctx, const char *path, const char *why)
 }
 
 
-static int
-tf_ingest_outcome(tf_ingest_run_t *run, const char *path, const char *source,
+static void
+tf_ingest_outcome(void *ctx, const char *path, const char *source,
     tf_ingest_t outcome, const tf_ingest_count_t *count, const char *err)
 {
+    tf_ingest_run_t  *run = ctx;
+
+    if (outcome == TF_INGEST_OTHER && run->alone) {
+        outcome = TF_INGEST_REFUSED;
+    }
+
     run->count[outcome]++;
 
     switch (outcome) {
@@ -293,7 +295,8 @@ tf_ingest_outcome(tf_ingest_run_t *run, const char *path, const char *source,
 
     case TF_INGEST_FAILED:
         tf_ingest_line(run);
-        return tf_cli_error(&run->cli, "%s: %s", source, err);
+        (void) tf_cli_error(&run->cli, "%s: %s", source, err);
+        break;
 
     case TF_INGEST_SAME:
         run->kept += count->kept;
@@ -306,8 +309,6 @@ tf_ingest_outcome(tf_ingest_run_t *run, const char *path, const char *source,
         tf_ingest_tell(run, source, outcome, count, err);
         break;
     }
-
-    return TF_CLI_OK;
 }
 
 

@@ -3,25 +3,30 @@
 
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "db/pg.h"
 #include "rag/chunk.h"
+#include "rag/lexicon.h"
 
 
 /*
- * The index of one document: its chunks, and under which terms they are.
+ * The index of some documents: their chunks, and under which terms they are.
  *
  * A chunk is indexed under the terms of its body, of the headings above it
  * and of the document's title.  The last heading counts TF_RAG_HEADING times:
  * it names what the chunk is about.
  *
- * The calls belong into one transaction: drop (of what was there before),
- * put, count.  Of a document that changed only what differs is dropped and
- * put: diff finds chunks that are there already, word for word and under the
- * same heading, wherever they stand now.  Changes of statistics are gathered
- * in lists, exactly as the server printed them, and written by count, at the
- * end.
+ * First, without any lock: diff finds what there is to do.  Of a document
+ * that changed only what differs is dropped and put; chunks that are there
+ * already, word for word and under the same heading, are moved, wherever they
+ * stand now.  analyse has the server make terms of the text of what is put,
+ * and tf_lexicon_resolve() finds their numbers.
+ *
+ * Then, in one transaction with the documents' rows locked: move, drop, put,
+ * count.  Changes of statistics are gathered and written by count, at the
+ * end, each row once.
  */
 
 #define TF_RAG_HEADING   3
@@ -29,48 +34,75 @@
 #define TF_RAG_STORE_MS  60000
 
 typedef struct {
-    char                 *terms;    /* array of numbers of terms */
-    char                 *counts;   /* array: in how many chunks */
-    int                   sign;     /* +1: they came, -1: they went */
+    tf_text_t             text;
+    tf_chunk_t           *chunks;
+    size_t                nchunks;
+    size_t                nput;     /* those of them that are new */
+    char                  id[40];   /* of the store, or "" */
+    int                   alike;    /* it is there with this title and acl */
+} tf_rag_doc_t;
+
+typedef struct {
+    size_t                lexeme;   /* in the lexicon */
+    unsigned              tf;
+} tf_rag_place_t;
+
+typedef struct {                    /* a chunk to be put */
+    const tf_rag_doc_t   *doc;
+    size_t                chunk;
+    size_t                hit;      /* its first */
+    size_t                nhits;
+    size_t                len;
+    long long             id;
+} tf_rag_put_t;
+
+typedef struct {
+    long long             term;
+    long long             n;        /* so many chunks more have it */
 } tf_rag_delta_t;
 
 typedef struct {
-    tf_chunk_t           *chunks;
-    size_t                nchunks;
-    size_t               *put;      /* which of them are to be put */
+    tf_lexicon_t          lexicon;
+
+    tf_rag_put_t         *put;
     size_t                nput;
+    tf_rag_place_t         *hits;
+    size_t                nhits;
+    size_t                hit_room;
+    tf_buf_t              moved[4]; /* arrays: chunk, seq, start, end */
+    tf_buf_t              gone;     /* array of chunks */
 
     tf_rag_delta_t       *deltas;
     size_t                ndeltas;
+    size_t                delta_room;
     long long             more_chunks;
     long long             more_len;
 } tf_rag_index_t;
 
 
-tf_rag_index_t *tf_rag_index_make(const tf_text_t *text);
+/* Forgets everything but the lexicon; free forgets that, too. */
+void tf_rag_index_reset(tf_rag_index_t *index);
 void tf_rag_index_free(tf_rag_index_t *index);
 
-/* Forgets the gathered changes. */
-void tf_rag_index_reset(tf_rag_index_t *index);
-
-/* SHA-256 of a chunk's body, as bytea is written: "\\x" and digits. */
+/* SHA-256 as bytea is written: "\\x" and digits. */
 #define TF_RAG_HASH  (2 + 64 + 1)
-void tf_rag_index_hash(const tf_text_t *text, const tf_chunk_t *chunk,
-    char *hex);
+void tf_rag_hash(const char *data, size_t len, char *hex);
 
-/*
- * Finds what stays of a document and moves it to its new place; the rest of
- * the chunks are to be put.  gone is an array of those to be dropped.
- */
+/* Fills put, moved and gone, and nput of each document. */
 tf_pg_status_t tf_rag_index_diff(tf_pg_t *pg, tf_rag_index_t *index,
-    const char *document, const tf_text_t *text, tf_buf_t *gone);
+    tf_rag_doc_t **docs, size_t ndocs);
 
-/* gone NULL: all of the document. */
+/* Fills hits; language is a text search configuration. */
+tf_pg_status_t tf_rag_index_analyse(tf_pg_t *pg, tf_rag_index_t *index,
+    const char *language);
+
+tf_pg_status_t tf_rag_index_move(tf_pg_t *pg, tf_rag_index_t *index);
+
+/* Of these documents (an array) these chunks (an array; NULL: all). */
 tf_pg_status_t tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index,
-    const char *document, const char *gone);
+    const char *documents, const char *chunks);
 tf_pg_status_t tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index,
-    const char *document, int collection, int acl, const char *language,
-    const tf_text_t *text);
+    int collection, int acl);
 tf_pg_status_t tf_rag_index_count(tf_pg_t *pg, tf_rag_index_t *index,
     int collection);
 

@@ -2,10 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/sha.h>
-
 #include "rag/array.h"
 #include "rag/index.h"
+#include "rag/search.h"
 
 
 /*
@@ -27,164 +26,214 @@ typedef struct {
 static int tf_rag_old_compare(const void *a, const void *b);
 static tf_rag_old_t *tf_rag_old_take(tf_rag_old_t *list, size_t n,
     const tf_rag_old_t *key);
-static tf_pg_status_t tf_rag_move(tf_pg_t *pg, tf_buf_t *moved);
+static tf_pg_status_t tf_rag_diff_one(tf_pg_t *pg, tf_rag_index_t *index,
+    tf_rag_doc_t *doc, const PGresult *res, int from, int to);
+static int tf_rag_rows(const PGresult *res, int n, const char *document);
 
 
-void
-tf_rag_index_hash(const tf_text_t *text, const tf_chunk_t *chunk, char *hex)
+/*
+ * Without a lock: if a document changes before it is locked, the transaction
+ * is given up, and this is done again.
+ */
+
+tf_pg_status_t
+tf_rag_index_diff(tf_pg_t *pg, tf_rag_index_t *index, tf_rag_doc_t **docs,
+    size_t ndocs)
 {
-    size_t         i;
-    unsigned char  md[SHA256_DIGEST_LENGTH];
+    int              row, from, n;
+    size_t           i;
+    tf_buf_t         ids = TF_BUF_INIT;
+    PGresult        *res;
+    const char      *params[1];
+    tf_pg_status_t   rc;
 
-    (void) SHA256((const unsigned char *) text->data + chunk->start,
-                  chunk->end - chunk->start, md);
+    for (i = 0, row = 0; i < ndocs; i++) {
+        row += (int) docs[i]->nchunks;
 
-    (void) strcpy(hex, "\\x");
-
-    for (i = 0; i < SHA256_DIGEST_LENGTH; i++) {
-        (void) snprintf(hex + 2 + 2 * i, 3, "%02x", md[i]);
+        if (docs[i]->id[0]) {
+            tf_array_text(&ids, docs[i]->id, strlen(docs[i]->id));
+        }
     }
+
+    index->put = calloc((size_t) row + 1, sizeof(tf_rag_put_t));
+    if (index->put == NULL || ids.failed) {
+        tf_buf_free(&ids);
+        return tf_rag_no_memory(pg);
+    }
+
+    res = NULL;
+    n = 0;
+
+    if (ids.len) {
+        tf_array_close(&ids);
+        params[0] = ids.data;
+
+        rc = ids.failed ? tf_rag_no_memory(pg)
+             : tf_pg_query(pg, &res, TF_RAG_STORE_MS,
+                           "SELECT document, id, '\\x' || encode(hash, 'hex'),"
+                           " heading, seq, start_byte, end_byte "
+                           "FROM trifecta.chunk WHERE document = "
+                           "ANY ($1::uuid[]) ORDER BY document, seq",
+                           1, params);
+        tf_buf_free(&ids);
+
+        if (rc != TF_PG_OK) {
+            return rc;
+        }
+
+        n = PQntuples(res);
+    }
+
+    rc = TF_PG_OK;
+
+    for (i = 0; i < ndocs && rc == TF_PG_OK; i++) {
+        from = row = 0;
+
+        if (docs[i]->id[0]) {
+            from = tf_rag_rows(res, n, docs[i]->id);
+
+            for (row = from;
+                 row < n && strcmp(PQgetvalue(res, row, 0), docs[i]->id) == 0;
+                 row++)
+            {
+                /* void */
+            }
+        }
+
+        rc = tf_rag_diff_one(pg, index, docs[i], res, from, row);
+    }
+
+    PQclear(res);
+
+    for (i = 0; i < 4; i++) {
+        tf_array_close(&index->moved[i]);
+    }
+
+    tf_array_close(&index->gone);
+
+    return rc;
 }
 
 
-tf_pg_status_t
-tf_rag_index_diff(tf_pg_t *pg, tf_rag_index_t *index, const char *document,
-    const tf_text_t *text, tf_buf_t *gone)
+/* The first row of a document; they are sorted, as uuids are printed. */
+
+static int
+tf_rag_rows(const PGresult *res, int n, const char *document)
 {
-    char             hex[TF_RAG_HASH];
-    size_t           i, n;
-    tf_buf_t         moved[4] = { TF_BUF_INIT, TF_BUF_INIT, TF_BUF_INIT,
-                                  TF_BUF_INIT };
-    PGresult        *res;
-    const char      *params[1];
-    tf_chunk_t      *chunk;
-    tf_rag_old_t    *old, *row, key;
-    tf_pg_status_t   rc;
+    int  low, high, mid;
 
-    params[0] = document;
+    for (low = 0, high = n; low < high; /* void */) {
+        mid = low + (high - low) / 2;
 
-    rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-                     "SELECT id, '\\x' || encode(hash, 'hex'), heading, seq, "
-                     "start_byte, end_byte FROM trifecta.chunk "
-                     "WHERE document = $1 ORDER BY seq", 1, params);
-    if (rc != TF_PG_OK) {
-        return rc;
+        if (strcmp(PQgetvalue(res, mid, 0), document) < 0) {
+            low = mid + 1;
+
+        } else {
+            high = mid;
+        }
     }
 
-    n = (size_t) PQntuples(res);
+    return low;
+}
+
+
+static tf_pg_status_t
+tf_rag_diff_one(tf_pg_t *pg, tf_rag_index_t *index, tf_rag_doc_t *doc,
+    const PGresult *res, int from, int to)
+{
+    int            row;
+    char           hex[TF_RAG_HASH];
+    size_t         i, n;
+    tf_chunk_t    *chunk;
+    tf_rag_old_t  *old, *o, key;
+
+    n = (size_t) (to - from);
 
     old = calloc(n + 1, sizeof(tf_rag_old_t));
     if (old == NULL) {
-        goto failed;
+        return tf_rag_no_memory(pg);
     }
 
-    for (i = 0; i < n; i++) {
-        old[i].id = PQgetvalue(res, (int) i, 0);
-        old[i].hash = PQgetvalue(res, (int) i, 1);
-        old[i].heading = PQgetvalue(res, (int) i, 2);
-        old[i].seq = atoll(PQgetvalue(res, (int) i, 3));
-        old[i].start = atoll(PQgetvalue(res, (int) i, 4));
-        old[i].end = atoll(PQgetvalue(res, (int) i, 5));
+    for (i = 0, row = from; row < to; i++, row++) {
+        old[i].id = PQgetvalue(res, row, 1);
+        old[i].hash = PQgetvalue(res, row, 2);
+        old[i].heading = PQgetvalue(res, row, 3);
+        old[i].seq = atoll(PQgetvalue(res, row, 4));
+        old[i].start = atoll(PQgetvalue(res, row, 5));
+        old[i].end = atoll(PQgetvalue(res, row, 6));
     }
 
     qsort(old, n, sizeof(tf_rag_old_t), tf_rag_old_compare);
 
-    index->nput = 0;
+    doc->nput = 0;
 
-    for (i = 0; i < index->nchunks; i++) {
-        chunk = &index->chunks[i];
-        tf_rag_index_hash(text, chunk, hex);
+    for (i = 0; i < doc->nchunks; i++) {
+        chunk = &doc->chunks[i];
+        o = NULL;
 
-        key.hash = hex;
-        key.heading = text->sections[chunk->section];
-        row = tf_rag_old_take(old, n, &key);
+        if (n && doc->alike) {
+            tf_rag_hash(doc->text.data + chunk->start,
+                        chunk->end - chunk->start, hex);
+            key.hash = hex;
+            key.heading = doc->text.sections[chunk->section];
+            o = tf_rag_old_take(old, n, &key);
+        }
 
-        if (row == NULL) {
-            index->put[index->nput++] = i;
+        if (o == NULL) {
+            index->put[index->nput].doc = doc;
+            index->put[index->nput].chunk = i;
+            index->nput++;
+            doc->nput++;
 
-        } else if (row->seq != (long long) i
-                   || row->start != (long long) chunk->start
-                   || row->end != (long long) chunk->end)
+        } else if (o->seq != (long long) i
+                   || o->start != (long long) chunk->start
+                   || o->end != (long long) chunk->end)
         {
-            tf_array_int(&moved[0], atoll(row->id));
-            tf_array_int(&moved[1], (long long) i);
-            tf_array_int(&moved[2], (long long) chunk->start);
-            tf_array_int(&moved[3], (long long) chunk->end);
+            tf_array_int(&index->moved[0], atoll(o->id));
+            tf_array_int(&index->moved[1], (long long) i);
+            tf_array_int(&index->moved[2], (long long) chunk->start);
+            tf_array_int(&index->moved[3], (long long) chunk->end);
         }
     }
 
     for (i = 0; i < n; i++) {
         if (!old[i].taken) {
-            tf_array_int(gone, atoll(old[i].id));
+            tf_array_int(&index->gone, atoll(old[i].id));
         }
     }
 
-    tf_array_close(gone);
-
-    if (gone->failed) {
-        goto failed;
-    }
-
     free(old);
-    PQclear(res);
 
-    return tf_rag_move(pg, moved);
-
-failed:
-
-    free(old);
-    PQclear(res);
-
-    for (i = 0; i < 4; i++) {
-        tf_buf_free(&moved[i]);
-    }
-
-    pg->sqlstate[0] = '\0';
-    (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
-
-    return TF_PG_ERROR;
+    return TF_PG_OK;
 }
 
 
-/* The same words at another place.  Frees the arrays. */
+/* The same words at another place. */
 
-static tf_pg_status_t
-tf_rag_move(tf_pg_t *pg, tf_buf_t *moved)
+tf_pg_status_t
+tf_rag_index_move(tf_pg_t *pg, tf_rag_index_t *index)
 {
-    int              i, failed, any;
-    const char      *params[4];
-    tf_pg_status_t   rc;
-
-    any = moved[0].len > 0;
-    failed = 0;
+    int          i;
+    const char  *params[4];
 
     for (i = 0; i < 4; i++) {
-        tf_array_close(&moved[i]);
-        params[i] = moved[i].data;
-        failed |= moved[i].failed;
+        if (index->moved[i].failed) {
+            return tf_rag_no_memory(pg);
+        }
+
+        params[i] = index->moved[i].data;
     }
 
-    rc = TF_PG_OK;
-
-    if (failed) {
-        pg->sqlstate[0] = '\0';
-        (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
-        rc = TF_PG_ERROR;
-
-    } else if (any) {
-        rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                         "UPDATE trifecta.chunk c SET seq = m.seq, "
-                         "start_byte = m.s, end_byte = m.e "
-                         "FROM unnest($1::bigint[], $2::int[], $3::int[], "
-                         "$4::int[]) AS m(id, seq, s, e) WHERE c.id = m.id",
-                         4, params);
+    if (strcmp(params[0], "{}") == 0) {
+        return TF_PG_OK;
     }
 
-    for (i = 0; i < 4; i++) {
-        tf_buf_free(&moved[i]);
-    }
-
-    return rc;
+    return tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
+                       "UPDATE trifecta.chunk c SET seq = m.seq, "
+                       "start_byte = m.s, end_byte = m.e "
+                       "FROM unnest($1::bigint[], $2::int[], $3::int[], "
+                       "$4::int[]) AS m(id, seq, s, e) WHERE c.id = m.id",
+                       4, params);
 }
 
 

@@ -9,19 +9,30 @@
 
 
 /*
- * Documents into the store, one transaction each.
+ * Documents into the store, small ones several in a transaction.
  *
  * A document is named by collection, owner and source.  The same bytes under
  * the same name change nothing; other bytes replace it: the chunks that are
  * not in it any more go with their postings and the new ones come, and the
- * statistics with them, in that transaction.  Chunks that are in both stay
- * the rows that they are.
+ * statistics with them, in one transaction.  Chunks that are in both stay the
+ * rows that they are.
  *
- * Several ingests may run at once.  Locks are taken in one order: the
- * document, new terms (sorted, in one statement), the collection's row, the
- * counts of terms.  Whoever holds the collection's row waits for nobody, so
- * the counts are exact and nothing can deadlock; the row is taken last, when
- * only the counts remain to be written.
+ * A group gathers documents, up to some hundreds or some megabytes, and
+ * writes them in one transaction, or several: what it costs to ask, to plan,
+ * to commit and to count is paid once for all of them.  Each document is
+ * there as a whole or not at all, whenever anything dies; those that were not
+ * written yet are found missing by the next ingest.  When the server refuses
+ * a group, its documents are written one by one, so that the message names
+ * the one that is to blame and the others are there.
+ *
+ * Several ingests may run at once.  What is to be done is found without a
+ * lock; then locks are taken in one order: the documents that are there,
+ * those that are new (each sorted by source), the collection's row, the
+ * counts of terms.  If a document has changed since it was looked at, the
+ * transaction is given up and everything is looked at again.  Whoever holds
+ * the collection's row waits for nobody, so the counts are exact and nothing
+ * can deadlock; the row is taken last, when only the counts remain to be
+ * written.
  */
 
 typedef struct {
@@ -68,17 +79,42 @@ tf_pg_status_t tf_rag_target_flush(tf_pg_t *pg,
     const tf_rag_target_t *target);
 
 /*
- * A document from memory.  After success err has what was left out of it, or
- * is empty.
+ * What became of a document, in the order in which they were added.  err is
+ * what was left out of it, or why it was not read.
+ */
+typedef void (*tf_rag_done_pt)(void *ctx, const char *path,
+    const char *source, tf_ingest_t outcome, const tf_ingest_count_t *count,
+    const char *err);
+
+typedef struct tf_rag_group_s  tf_rag_group_t;
+
+/* For an opened target.  NULL: out of memory. */
+tf_rag_group_t *tf_rag_group_create(tf_pg_t *pg,
+    const tf_rag_target_t *target, tf_rag_done_pt done, void *ctx);
+
+/*
+ * Adds a document from memory, or a file (a regular one; others are refused);
+ * path is for done().  Writes what is there when that is enough.  0, or -1
+ * after done() was told TF_INGEST_FAILED of a document: stop then.
+ */
+int tf_rag_group_add(tf_rag_group_t *group, const char *path,
+    const char *source, const char *data, size_t len);
+int tf_rag_group_add_file(tf_rag_group_t *group, const char *path,
+    const char *source);
+
+/* Writes what is left; 0 or -1, as above. */
+int tf_rag_group_flush(tf_rag_group_t *group);
+
+/* What was not written is forgotten. */
+void tf_rag_group_free(tf_rag_group_t *group);
+
+/*
+ * A single document from memory.  After success err has what was left out of
+ * it, or is empty.
  */
 tf_ingest_t tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target,
     const char *source, const char *data, size_t len,
     tf_ingest_count_t *count, char *err, size_t errlen);
-
-/* The same from a file (a regular one; others are refused). */
-tf_ingest_t tf_rag_ingest_file(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *path, const char *source, tf_ingest_count_t *count,
-    char *err, size_t errlen);
 
 /*
  * The owner's documents of the collection whose source is not in the array
@@ -89,7 +125,10 @@ typedef void (*tf_rag_gone_pt)(void *ctx, const char *source);
 tf_pg_status_t tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target,
     const char *sources, int remove, tf_rag_gone_pt gone, void *ctx);
 
-/* Whether a transaction that failed is worth another try. */
+/*
+ * Whether a transaction that failed is worth another try; waits a little
+ * before it says so.
+ */
 int tf_rag_again(const tf_pg_t *pg, tf_pg_status_t rc, int *tries);
 
 

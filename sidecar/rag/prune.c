@@ -1,20 +1,30 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "rag/index.h"
-#include "rag/ingest.h"
+#include "rag/array.h"
+#include "rag/group.h"
+#include "rag/search.h"
 
 
-static tf_pg_status_t tf_rag_prune_one(tf_pg_t *pg,
-    const tf_rag_target_t *target, const char *id);
+static tf_pg_status_t tf_rag_prune_some(tf_pg_t *pg,
+    const tf_rag_target_t *target, const char *ids);
 
+
+/*
+ * As many documents in a transaction as have together no more chunks than a
+ * group that is written: what is locked is bounded, and a row of statistics
+ * is written once for all of them.
+ */
 
 tf_pg_status_t
 tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
     int remove, tf_rag_gone_pt gone, void *ctx)
 {
-    int              i, tries;
+    int              i, k, last, tries;
     char             collection[16];
+    size_t           n, chunks;
+    tf_buf_t         ids = TF_BUF_INIT;
     PGresult        *res;
     const char      *params[3];
     tf_pg_status_t   rc;
@@ -31,9 +41,12 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
     }
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-                     "SELECT id, source FROM trifecta.document "
-                     "WHERE collection = $1 AND owner = $2 AND source <> ALL ($3::text[]) "
-                     "ORDER BY source", 3, params);
+                     "SELECT id, source, (SELECT count(*) FROM trifecta.chunk "
+                     "c WHERE c.document = d.id) FROM trifecta.document d "
+                     "WHERE collection = $1 AND owner = $2 "
+                     "AND NOT EXISTS (SELECT FROM unnest($3::text[]) AS s "
+                     "WHERE s = d.source) ORDER BY source COLLATE \"C\"",
+                     3, params);
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);
         return rc;
@@ -41,21 +54,46 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
 
     rc = tf_pg_commit(pg);
 
-    for (i = 0; i < PQntuples(res) && rc == TF_PG_OK; i++) {
+    for (i = 0; i < PQntuples(res) && rc == TF_PG_OK; i = last) {
+        tf_buf_reset(&ids);
+        chunks = 0;
+
+        for (last = i; last < PQntuples(res); last++) {
+            n = strtoul(PQgetvalue(res, last, 2), NULL, 10);
+
+            if (last - i == TF_GROUP_DOCUMENTS
+                || (last > i && chunks + n > TF_GROUP_CHUNKS))
+            {
+                break;
+            }
+
+            chunks += n;
+            tf_array_text(&ids, PQgetvalue(res, last, 0),
+                          strlen(PQgetvalue(res, last, 0)));
+        }
+
+        tf_array_close(&ids);
+
+        if (ids.failed) {
+            rc = tf_rag_no_memory(pg);
+            break;
+        }
+
         tries = 0;
 
         while (remove) {
-            rc = tf_rag_prune_one(pg, target, PQgetvalue(res, i, 0));
+            rc = tf_rag_prune_some(pg, target, ids.data);
             if (!tf_rag_again(pg, rc, &tries)) {
                 break;
             }
         }
 
-        if (rc == TF_PG_OK) {
-            gone(ctx, PQgetvalue(res, i, 1));
+        for (k = i; k < last && rc == TF_PG_OK; k++) {
+            gone(ctx, PQgetvalue(res, k, 1));
         }
     }
 
+    tf_buf_free(&ids);
     PQclear(res);
 
     return rc;
@@ -63,7 +101,7 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
 
 
 static tf_pg_status_t
-tf_rag_prune_one(tf_pg_t *pg, const tf_rag_target_t *target, const char *id)
+tf_rag_prune_some(tf_pg_t *pg, const tf_rag_target_t *target, const char *ids)
 {
     const char      *params[1];
     tf_pg_status_t   rc;
@@ -76,29 +114,37 @@ tf_rag_prune_one(tf_pg_t *pg, const tf_rag_target_t *target, const char *id)
         return rc;
     }
 
-    params[0] = id;
+    if (target->lazy) {
+        rc = tf_pg_exec(pg, 0, "SET LOCAL synchronous_commit = off");
+    }
 
-    /* the lock first: an ingest of the same document has to wait */
+    params[0] = ids;
 
-    rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                     "SELECT FROM trifecta.document WHERE id = $1 FOR UPDATE",
-                     1, params);
+    /* the locks first: an ingest of the same documents has to wait */
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_index_drop(pg, &index, id, NULL);
+        rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
+                         "SELECT FROM trifecta.document "
+                         "WHERE id = ANY ($1::uuid[]) "
+                         "ORDER BY source COLLATE \"C\" FOR UPDATE",
+                         1, params);
+    }
+
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_index_drop(pg, &index, ids, NULL);
     }
 
     if (rc == TF_PG_OK) {
         rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                         "DELETE FROM trifecta.document WHERE id = $1", 1,
-                         params);
+                         "DELETE FROM trifecta.document "
+                         "WHERE id = ANY ($1::uuid[])", 1, params);
     }
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_index_count(pg, &index, target->collection_id);
     }
 
-    tf_rag_index_reset(&index);
+    tf_rag_index_free(&index);
 
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);
