@@ -177,6 +177,8 @@ typedef struct {
 } ngx_http_trifecta_sum_t;
 
 
+#define NGX_HTTP_TRIFECTA_TOLD  1024
+
 struct ngx_http_trifecta_metrics_s {
     ngx_atomic_t                    counters[NGX_HTTP_TRIFECTA_M_COUNT];
     ngx_atomic_t                    errors[TF_E_COUNT];
@@ -191,6 +193,9 @@ struct ngx_http_trifecta_metrics_s {
 
     /* ngx_current_msec when a worker was connected last */
     ngx_atomic_t                    pg_ready_at;
+
+    /* by hash of a job: when its end was told without Redis; read.c */
+    ngx_atomic_t                    told[NGX_HTTP_TRIFECTA_TOLD];
 
     ngx_http_trifecta_shard_counts_t  shards[TF_SHARDS_MAX];
 };

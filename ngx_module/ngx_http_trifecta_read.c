@@ -1,3 +1,4 @@
+#include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_read.h"
 #include "ngx_http_trifecta_worker.h"
 
@@ -117,7 +118,48 @@ ngx_http_trifecta_read_no_end(ngx_http_trifecta_read_t *read)
     case ngx_http_trifecta_queue_absent:
         read->seen = ngx_http_trifecta_seen_gone;
         return;
+
+    case ngx_http_trifecta_queue_doubted:
+        read->seen = ngx_http_trifecta_seen_open;
+        return;
     }
+}
+
+
+/*
+ * When the end of this job, or of another one with the same hash, was told
+ * without Redis; 0: never.  Jobs that are not one only cost a query.
+ */
+
+static ngx_atomic_t *
+ngx_http_trifecta_read_told(ngx_http_trifecta_read_t *read)
+{
+    tf_id_t                         id;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    ctx = ngx_http_trifecta_get_ctx(read->op.request);
+    mcf = ngx_http_get_module_main_conf(read->op.request,
+                                        ngx_http_trifecta_module);
+
+    if (tf_id_parse(&id, (char *) ctx->job_id.data, ctx->job_id.len) != 0) {
+        ngx_memzero(&id, sizeof(tf_id_t));
+    }
+
+    return &ngx_http_trifecta_metrics(mcf)->told
+               [(id.octets[14] << 8 | id.octets[15]) % NGX_HTTP_TRIFECTA_TOLD];
+}
+
+
+static ngx_uint_t
+ngx_http_trifecta_read_doubts(ngx_http_trifecta_read_t *read)
+{
+    ngx_msec_t  told;
+
+    told = *ngx_http_trifecta_read_told(read);
+
+    return told != 0
+           && ngx_current_msec - told < NGX_HTTP_TRIFECTA_READ_DOUBT;
 }
 
 
@@ -173,6 +215,10 @@ ngx_http_trifecta_read_row(ngx_http_trifecta_read_t *read, PGresult *res)
             read->seen = ngx_http_trifecta_seen_no_queue;
             return;
         }
+    }
+
+    if (ends && read->queue == ngx_http_trifecta_queue_away) {
+        *ngx_http_trifecta_read_told(read) = ngx_max(ngx_current_msec, 1);
     }
 
     read->seen = ends ? ngx_http_trifecta_seen_ended
@@ -288,9 +334,15 @@ ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_read_model(read, e[3]->str, e[3]->len);
 
     if (!ngx_http_trifecta_state_ends(state)) {
-        read->seen = ngx_http_trifecta_seen_open;
         read->stopping = (reply->elements > 7
                           && ngx_http_trifecta_resp_int(e[7]) == 1);
+
+        if (ngx_http_trifecta_read_doubts(read)) {
+            read->queue = ngx_http_trifecta_queue_doubted;
+            return ngx_http_trifecta_read_store(read);
+        }
+
+        read->seen = ngx_http_trifecta_seen_open;
         return NGX_OK;
     }
 

@@ -31,12 +31,22 @@
  * know and that is open in PostgreSQL is "no queue", since nobody could tell
  * it, and one that Redis calls cancelled does not need PostgreSQL.
  *
+ * Where an end was told while Redis was away, Redis may still call that job
+ * open when it is back: the sidecar tells it after the commit, and its own
+ * connection need not be back.  All workers of this nginx remember such a job
+ * for ten minutes, by a hash; if Redis calls it open then, PostgreSQL is
+ * asked, too, and an end that is there counts:
+ *
+ *   doubted    the row        Redis' word        Redis' word      no store
+ *
  * What the cache has is an end that was read like this, and nobody is asked
  * then; a reading after a cancel does not use it.
  *
  * A reading may be repeated as often as one likes: it takes nothing from the
  * request's pool, but for what comes from the cache.
  */
+
+#define NGX_HTTP_TRIFECTA_READ_DOUBT  600000    /* ms */
 
 typedef struct ngx_http_trifecta_read_s  ngx_http_trifecta_read_t;
 
@@ -55,6 +65,7 @@ typedef enum {
 typedef enum {
     ngx_http_trifecta_queue_away = 0,
     ngx_http_trifecta_queue_absent,
+    ngx_http_trifecta_queue_doubted,        /* it says open */
     ngx_http_trifecta_queue_ended
 } ngx_http_trifecta_queue_e;
 
