@@ -153,8 +153,8 @@ sub cell {
         load => $step eq 'retry' || $step eq 'pump' ? { flaky => 0.3 }
               : $step eq 'reclaim' ? { long => 0.4, clients => 12 }
               : $leaves ? { long => 0.4 }
-              : $step eq 'cancel' ? { clients => 12, cancel => 16,
-                                      slow => 0.4 } : {},
+              : $step eq 'cancel' ? { clients => 8, cancel => 20,
+                                      long => 0.7 } : {},
     };
 }
 
