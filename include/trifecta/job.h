@@ -57,7 +57,8 @@ typedef enum {
  * hard deadline over all attempts, counted from the acceptance.
  */
 #define TF_JOB_KINDS(X)                                                      \
-    X(QUERY,  "query",  1,  600000)
+    X(QUERY,  "query",  1,  600000)                                          \
+    X(EMBED,  "embed",  2,  86400000)
 
 
 /* Bounds that both programs and the function library share. */

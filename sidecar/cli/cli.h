@@ -96,6 +96,7 @@ int tf_cli_jobs(int argc, char **argv);
 int tf_cli_models(int argc, char **argv);
 int tf_cli_prune(int argc, char **argv);
 int tf_cli_eval(int argc, char **argv);
+int tf_cli_embed(int argc, char **argv);
 
 
 #endif /* TF_CLI_CLI_H */

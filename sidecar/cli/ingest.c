@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "extract/extract.h"
+#include "jobs/embed.h"
 
 
 #define TF_INGEST_OWNER  "cli:operator"
@@ -68,6 +69,33 @@ static int tf_ingest_options_check(tf_ingest_run_t *run);
 static int tf_ingest_text(tf_ingest_run_t *run);
 
 
+/* A path, and jobs that embed what is new of it. */
+
+static int
+tf_ingest_embedded(tf_ingest_run_t *run, const char *path)
+{
+    int            rc;
+    char           err[512];
+    unsigned long  before;
+
+    before = run->count[TF_INGEST_NEW] + run->count[TF_INGEST_CHANGED];
+
+    rc = tf_ingest_path(run, path);
+
+    if (run->count[TF_INGEST_NEW] + run->count[TF_INGEST_CHANGED] > before
+        && tf_embed_after(&run->pg, run->target.tenant, run->target.owner,
+                          run->target.collection_id, err, sizeof(err))
+           < 0)
+    {
+        tf_ingest_line(run);
+        (void) fprintf(stderr, "no job embeds what is new (%s): \"trifecta "
+                       "embed run SET\" submits one\n", err);
+    }
+
+    return rc;
+}
+
+
 int
 tf_cli_ingest(int argc, char **argv)
 {
@@ -101,7 +129,7 @@ tf_cli_ingest(int argc, char **argv)
     rc = TF_CLI_OK;
 
     for (i = 0; i < run->cli.argc && rc == TF_CLI_OK; i++) {
-        rc = tf_ingest_path(run, run->cli.argv[i]);
+        rc = tf_ingest_embedded(run, run->cli.argv[i]);
     }
 
     tf_ingest_line(run);

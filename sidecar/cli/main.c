@@ -26,6 +26,7 @@ static const tf_command_t  tf_commands[] = {
     { "ask",     "ask a question through nginx",             tf_cli_ask },
     { "token",   "make a bearer token",                      tf_cli_token },
     { "jobs",    "list, show, repeat, stop, purge jobs",     tf_cli_jobs },
+    { "embed",   "make vectors of the passages",             tf_cli_embed },
     { "eval",    "measure retrieval and answers",            tf_cli_eval },
     { "prune",   "remove jobs that ended long ago",          tf_cli_prune },
     { "doctor",  "say what is wrong and what mends it",      tf_cli_doctor },
