@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_ask.h"
+#include "ngx_http_trifecta_filters.h"
 #include "ngx_http_trifecta_json.h"
 
 
@@ -36,7 +37,8 @@ static const ngx_http_trifecta_member_t  ngx_http_trifecta_members[] = {
     { "model",             0, ngx_http_trifecta_member_model },
     { "stream",            0, ngx_http_trifecta_member_stream },
     { "conversation_id",   0, ngx_http_trifecta_member_not_yet },
-    { "collections",       0, ngx_http_trifecta_member_not_yet },
+    { "collections",       0, ngx_http_trifecta_member_collections },
+    { "filters",           0, ngx_http_trifecta_member_filters },
     { "metadata",          0, ngx_http_trifecta_member_not_yet },
     { "webhook_url",       0, ngx_http_trifecta_member_not_yet },
     { "max_output_tokens", 0, ngx_http_trifecta_member_not_yet },

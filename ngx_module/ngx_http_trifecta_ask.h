@@ -9,7 +9,7 @@
  * What the body of POST /api/v1/query asks for, checked against a table of
  * members.  Every mistake is an error of its own that names the member.
  *
- * The strings belong to root, which the caller releases, also after an
+ * Strings and values belong to root, which the caller releases, also after an
  * error; model is empty when the body names none.
  */
 
@@ -17,6 +17,8 @@ typedef struct {
     json_t                  *root;
     ngx_str_t                query;
     ngx_str_t                model;
+    json_t                  *collections;   /* or NULL, and so on */
+    json_t                  *filters;
 } ngx_http_trifecta_ask_t;
 
 

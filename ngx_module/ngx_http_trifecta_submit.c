@@ -307,6 +307,31 @@ ngx_http_trifecta_new_job_id(ngx_http_request_t *r,
 }
 
 
+/* A checked value of the body as a member of the payload, if it is there. */
+
+static void
+ngx_http_trifecta_submit_value(ngx_http_trifecta_json_t *payload,
+    const char *head, json_t *value)
+{
+    char  *text;
+
+    if (value == NULL) {
+        return;
+    }
+
+    text = json_dumps(value, JSON_COMPACT);
+
+    if (text == NULL) {
+        payload->failed = 1;
+        return;
+    }
+
+    ngx_http_trifecta_json_raw(payload, head, ngx_strlen(head));
+    ngx_http_trifecta_json_raw(payload, text, ngx_strlen(text));
+    free(text);
+}
+
+
 /* Makes the job of a checked body and gives it to Redis. */
 
 static ngx_int_t
@@ -358,6 +383,9 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_json_str(&payload, &ask->query);
     ngx_http_trifecta_json_lit(&payload, ",\"model\":");
     ngx_http_trifecta_json_str(&payload, &ask->model);
+    ngx_http_trifecta_submit_value(&payload, ",\"collections\":",
+                                   ask->collections);
+    ngx_http_trifecta_submit_value(&payload, ",\"filters\":", ask->filters);
     ngx_http_trifecta_json_lit(&payload, "}");
 
     if (payload.failed) {

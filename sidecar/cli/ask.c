@@ -33,6 +33,10 @@
 
 static const tf_cli_option_t  tf_ask_options[] = {
     { "model", 'm', "NAME", "which model answers (see \"trifecta models\")" },
+    { "collection", 'c', "NAME", "look only there; any number of times up "
+      "to 16" },
+    { "filter", 'f', "TEST", "only documents with this metadata, such as "
+      "author=Ada, year>=2020 or date<2026-01-01; all filters must pass" },
     { "timeout", 't', "TIME", "how long to wait for the answer (default 60s)" },
     { "json", 'j', NULL, "print the answer as nginx sent it" },
     { NULL, 0, NULL, NULL }
@@ -49,6 +53,7 @@ static const tf_cli_usage_t  tf_ask_usage = {
     "  2  wrong use\n"
     "  3  no answer in time; the job goes on, its URL is printed\n",
     "  trifecta ask \"How do I rotate the key of job ids?\"\n"
+    "  trifecta ask --collection handbook --filter 'year>=2020' \"...\"\n"
     "  trifecta ask --json \"What is a lease?\" | jq .citations\n"
 };
 
@@ -57,6 +62,7 @@ typedef struct {
     const tf_conf_t  *conf;
     const char       *question;
     const char       *model;
+    json_t           *scope;        /* the body's members that say where */
     int               json;
     int64_t           timeout;
     int64_t           begun;
@@ -208,6 +214,11 @@ tf_ask_body(const tf_ask_t *ask)
     json_t  *root;
 
     root = json_pack("{s:s}", "query", ask->question);
+
+    if (root != NULL && json_object_update(root, ask->scope) != 0) {
+        json_decref(root);
+        return NULL;
+    }
 
     if (root != NULL && ask->model != NULL
         && json_object_set_new(root, "model", json_string(ask->model)) != 0)
@@ -447,12 +458,14 @@ int
 tf_cli_ask(int argc, char **argv)
 {
     int        c, status;
+    char       err[256];
     tf_ask_t   ask;
     tf_cli_t   cli;
     tf_conf_t  conf;
 
     memset(&ask, 0, sizeof(tf_ask_t));
     ask.timeout = 60000;
+    ask.scope = json_object();
 
     tf_cli_begin(&cli, &tf_ask_usage, argc, argv);
 
@@ -463,11 +476,26 @@ tf_cli_ask(int argc, char **argv)
             ask.model = cli.value;
             break;
 
+        case 'c':
+            if (tf_ask_collection(ask.scope, cli.value) != 0) {
+                status = tf_cli_misuse(&cli, "--collection: not UTF-8");
+                goto done;
+            }
+            break;
+
+        case 'f':
+            if (tf_ask_filter(ask.scope, cli.value, err, sizeof(err)) != 0) {
+                status = tf_cli_misuse(&cli, "--filter: %s", err);
+                goto done;
+            }
+            break;
+
         case 't':
             ask.timeout = tf_key_parse_ms(cli.value);
             if (ask.timeout < 1) {
-                return tf_cli_misuse(&cli, "--timeout %s: a time such as 60s "
-                                     "is expected", cli.value);
+                status = tf_cli_misuse(&cli, "--timeout %s: a time such as "
+                                       "60s is expected", cli.value);
+                goto done;
             }
             break;
 
@@ -478,17 +506,20 @@ tf_cli_ask(int argc, char **argv)
     }
 
     if (c < 0) {
-        return cli.status;
+        status = cli.status;
+        goto done;
     }
 
     if (cli.argc != 1 || cli.argv[0][0] == '\0') {
-        return tf_cli_misuse(&cli, cli.argc > 1
-                             ? "one question is expected: put it in quotes"
-                             : "a question is expected");
+        status = tf_cli_misuse(&cli, cli.argc > 1
+                               ? "one question is expected: put it in quotes"
+                               : "a question is expected");
+        goto done;
     }
 
     if (tf_cli_conf(&cli, &conf) != 0) {
-        return cli.status;
+        status = cli.status;
+        goto done;
     }
 
     ask.cli = &cli;
@@ -503,6 +534,10 @@ tf_cli_ask(int argc, char **argv)
     }
 
     tf_conf_free(&conf);
+
+done:
+
+    json_decref(ask.scope);
 
     return status;
 }

@@ -22,4 +22,11 @@ int tf_ask_print_failure(json_t *root);
 int tf_ask_print_refusal(long status, const char *body, size_t len);
 
 
+/* The body of a question gets a collection more: 0, or -1: it is no UTF-8. */
+int tf_ask_collection(json_t *body, const char *name);
+
+/* ... a filter "NAME=VALUE", "NAME>=VALUE" more: 0, or -1 with err. */
+int tf_ask_filter(json_t *body, const char *filter, char *err, size_t errlen);
+
+
 #endif /* TF_CLI_ASK_H */

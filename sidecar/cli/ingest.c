@@ -10,13 +10,14 @@
 #include "base/clock.h"
 #include "extract/extract.h"
 #include "jobs/embed.h"
+#include "rag/meta.h"
 
 
 #define TF_INGEST_OWNER  "cli:operator"
 
 enum {
     OPT_TENANT = 1, OPT_OWNER, OPT_VISIBILITY, OPT_GROUPS, OPT_COLLECTION,
-    OPT_DELETE, OPT_AGAIN, OPT_LIMIT, OPT_TEXT, OPT_QUIET
+    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_LIMIT, OPT_TEXT, OPT_QUIET
 };
 
 static const tf_cli_option_t  tf_ingest_options[] = {
@@ -32,6 +33,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "--collection that are not in the folder" },
     { "prune", OPT_DELETE, NULL, "the same as --delete" },
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
+    { "meta", OPT_META, "PAIR", "NAME=VALUE: what the documents are said to "
+      "be, for filters; any number of times" },
     { "limit", OPT_LIMIT, "LIMITS", "change limits, such as "
       "pages=5000,text=32m (configuration: ingest_limits)" },
     { "text", OPT_TEXT, NULL, "print the text that a file is made into, and "
@@ -109,6 +112,7 @@ tf_cli_ingest(int argc, char **argv)
 
     if (tf_ingest_options_read(run, argc, argv) != 0) {
         rc = run->cli.status;
+        tf_buf_free(&run->given);
         free(run);
         return rc;
     }
@@ -116,6 +120,7 @@ tf_cli_ingest(int argc, char **argv)
     if (run->text) {
         rc = tf_ingest_text(run);
         tf_conf_free(&run->conf);
+        tf_buf_free(&run->given);
         free(run);
         return rc;
     }
@@ -148,6 +153,7 @@ tf_cli_ingest(int argc, char **argv)
 
     tf_pg_close(&run->pg);
     tf_conf_free(&run->conf);
+    tf_buf_free(&run->given);
     free(run);
 
     return rc;
@@ -166,7 +172,9 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
     run->target.owner = TF_INGEST_OWNER;
     run->target.visibility = "tenant";
 
-    while ((c = tf_cli_next(&run->cli)) > 0) {
+    c = 0;
+
+    while (c >= 0 && (c = tf_cli_next(&run->cli)) > 0) {
         switch (c) {
 
         case OPT_TENANT:
@@ -191,6 +199,17 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 
         case OPT_DELETE:
             run->remove = 1;
+            break;
+
+        case OPT_META:
+            if (tf_rag_meta_given(&run->given, run->nmeta++, run->cli.value,
+                                  err, sizeof(err))
+                != 0)
+            {
+                run->cli.status = tf_cli_misuse(&run->cli, "--meta: %s", err);
+                c = -1;
+            }
+
             break;
 
         case OPT_LIMIT:
@@ -236,6 +255,7 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
         run->target.tenant = run->conf.tenant;
     }
 
+    run->target.given = run->given.data;
     run->target.language = run->conf.language;
     run->target.lazy = 1;
 

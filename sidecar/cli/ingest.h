@@ -30,6 +30,8 @@ typedef struct {
     tf_pg_t           pg;
     tf_rag_target_t   target;
     tf_rag_group_t   *group;        /* of this path */
+    tf_buf_t          given;        /* metadata of --meta */
+    size_t            nmeta;
     const char       *collection;   /* of --collection, or NULL */
     int               remove;
     int               text;

@@ -101,7 +101,7 @@ tf_extract_docx(tf_extract_t *ex, const char *data, size_t len,
     }
 
     if (rc >= 0) {
-        rc = tf_office_title(zip, "docProps/core.xml", text);
+        rc = tf_office_properties(zip, "docProps/core.xml", text);
     }
 
     text->failed |= docx.styles.failed;

@@ -76,6 +76,43 @@ tf_extract_eml(tf_extract_t *ex, const char *data, size_t len,
 }
 
 
+/* The author is the sender's name, or the address if there is none. */
+
+static void
+tf_eml_meta(tf_text_t *text, const char *header, const char *s, size_t len)
+{
+    size_t       n;
+    const char  *open;
+
+    if (strcmp(header, "Subject") == 0) {
+        tf_text_title(text, s, len);
+
+    } else if (strcmp(header, "Date") == 0) {
+        tf_text_meta_mail_date(text, "date", s, len);
+
+    } else if (strcmp(header, "From") == 0) {
+        open = memchr(s, '<', len);
+        n = open == NULL ? len : (size_t) (open - s);
+
+        while (n > 0 && strchr(" \t\"'", s[n - 1]) != NULL) {
+            n--;
+        }
+
+        while (n > 0 && strchr(" \t\"'", s[0]) != NULL) {
+            s++;
+            n--;
+        }
+
+        if (n == 0 && open != NULL) {
+            s = open + 1;
+            n = strcspn(s, ">");
+        }
+
+        tf_text_meta(text, "author", 6, s, n);
+    }
+}
+
+
 static void
 tf_eml_headers(tf_eml_t *eml, const char *data, size_t len)
 {
@@ -108,9 +145,7 @@ tf_eml_headers(tf_eml_t *eml, const char *data, size_t len)
             }
         }
 
-        if (i == 0) {
-            tf_text_title(eml->out.text, words.data, words.len);
-        }
+        tf_eml_meta(eml->out.text, names[i], words.data, words.len);
 
         if (eml->out.out.len) {
             tf_buf_puts(&eml->out.out, "\n");

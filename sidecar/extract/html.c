@@ -92,6 +92,7 @@ static const tf_html_element_t  tf_html_elements[] = {
 
 static void tf_html_start(void *ctx, const xmlChar *name,
     const xmlChar **attrs);
+static void tf_html_meta(tf_html_t *html, const xmlChar **attrs);
 static void tf_html_open(tf_html_t *html, tf_html_level_t *level);
 static void tf_html_end(void *ctx, const xmlChar *name);
 static void tf_html_text(void *ctx, const xmlChar *text, int len);
@@ -199,6 +200,10 @@ tf_html_start(void *ctx, const xmlChar *name, const xmlChar **attrs)
         }
     }
 
+    if (strcasecmp((const char *) name, "meta") == 0) {
+        tf_html_meta(html, attrs);
+    }
+
     level = &html->levels[html->depth++];
     memset(level, 0, sizeof(tf_html_level_t));
     level->kind = element->kind;
@@ -216,6 +221,49 @@ tf_html_start(void *ctx, const xmlChar *name, const xmlChar **attrs)
     if (html->out.skip == 0) {
         level->counted = 1;
         tf_html_open(html, level);
+    }
+}
+
+
+/* <meta name="author" content="...">: who wrote the page, and when. */
+
+static void
+tf_html_meta(tf_html_t *html, const xmlChar **attrs)
+{
+    size_t       i;
+    const char  *name, *content, *as;
+
+    static const char *const  names[][2] = {
+        { "author", "author" },         { "dc.creator", "author" },
+        { "date", "date" },             { "dc.date", "date" },
+        { "dcterms.created", "date" },  { "article:published_time", "date" },
+        { NULL, NULL }
+    };
+
+    name = NULL;
+    content = NULL;
+    as = NULL;
+
+    for (i = 0; attrs != NULL && attrs[i] != NULL; i += 2) {
+        if (strcasecmp((const char *) attrs[i], "name") == 0
+            || strcasecmp((const char *) attrs[i], "property") == 0)
+        {
+            name = (const char *) attrs[i + 1];
+
+        } else if (strcasecmp((const char *) attrs[i], "content") == 0) {
+            content = (const char *) attrs[i + 1];
+        }
+    }
+
+    for (i = 0; name != NULL && names[i][0] != NULL; i++) {
+        if (strcasecmp(name, names[i][0]) == 0) {
+            as = names[i][1];
+        }
+    }
+
+    if (as != NULL && content != NULL) {
+        tf_text_meta(html->out.text, as, strlen(as), content,
+                     strlen(content));
     }
 }
 

@@ -8,9 +8,9 @@
 
 /*
  * Markdown: the text is the file itself.  Front matter ("---" or "+++" in
- * the first line) gives the title and is no part of any section; without a
- * title there the first heading of level 1 is it, and then that heading is
- * left out of the paths.
+ * the first line) gives the title and what else is said about the document,
+ * and is no part of any section; without a title there the first heading of
+ * level 1 is it, and then that heading is left out of the paths.
  */
 
 typedef struct {
@@ -64,7 +64,7 @@ tf_extract_md(tf_extract_t *ex, const char *data, size_t len,
 static size_t
 tf_md_front_matter(tf_text_t *text, size_t start)
 {
-    char         mark;
+    char         mark, name[TF_META_NAME_MAX + 1];
     size_t       pos, n, len;
     const char  *s, *nl, *value;
 
@@ -80,6 +80,7 @@ tf_md_front_matter(tf_text_t *text, size_t start)
     mark = s[0];
     value = NULL;
     n = 0;
+    name[0] = '\0';
 
     for (pos = 0; pos < len; pos = nl - s + 1) {
         nl = memchr(s + pos, '\n', len - pos);
@@ -92,6 +93,11 @@ tf_md_front_matter(tf_text_t *text, size_t start)
             && s[pos + 2] == mark)
         {
             break;
+        }
+
+        if (pos > 0) {
+            tf_text_meta_line(text, mark, s + pos, (size_t) (nl - s) - pos,
+                              name);
         }
 
         if (value == NULL && len - pos > 6
@@ -112,6 +118,7 @@ tf_md_front_matter(tf_text_t *text, size_t start)
 
     if (pos >= len) {
         /* never closed: it was a rule and text */
+        tf_text_meta_free(text);
         return start;
     }
 

@@ -66,7 +66,7 @@ tf_extract_odt(tf_extract_t *ex, const char *data, size_t len,
     }
 
     if (rc == 0) {
-        rc = tf_office_title(zip, "meta.xml", text);
+        rc = tf_office_properties(zip, "meta.xml", text);
     }
 
     text->failed |= odt.styles.failed;

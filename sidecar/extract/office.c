@@ -7,9 +7,10 @@
 
 
 typedef struct {
-    int        inside;
-    tf_buf_t   words;
-} tf_office_title_t;
+    tf_text_t   *text;
+    const char  *inside;            /* "title", or what metadata; or NULL */
+    tf_buf_t     words;
+} tf_office_properties_t;
 
 typedef struct {
     tf_relations_t  *relations;
@@ -17,74 +18,101 @@ typedef struct {
 } tf_office_relations_t;
 
 
-static void tf_title_start(void *ctx, const char *name,
+static void tf_property_start(void *ctx, const char *name,
     const tf_sax_attrs_t *attrs);
-static void tf_title_end(void *ctx, const char *name);
-static void tf_title_text(void *ctx, const char *s, size_t len);
+static void tf_property_end(void *ctx, const char *name);
+static void tf_property_text(void *ctx, const char *s, size_t len);
 static void tf_relation_start(void *ctx, const char *name,
     const tf_sax_attrs_t *attrs);
 static void tf_relation_end(void *ctx, const char *name);
 
 
 int
-tf_office_title(tf_zip_t *zip, const char *member, tf_text_t *text)
+tf_office_properties(tf_zip_t *zip, const char *member, tf_text_t *text)
 {
-    int                 rc;
-    tf_sax_handlers_t   handlers;
-    tf_office_title_t   title;
+    int                     rc;
+    tf_sax_handlers_t       handlers;
+    tf_office_properties_t  properties;
 
-    memset(&title, 0, sizeof(tf_office_title_t));
+    memset(&properties, 0, sizeof(tf_office_properties_t));
+    properties.text = text;
+
     memset(&handlers, 0, sizeof(tf_sax_handlers_t));
-    handlers.start = tf_title_start;
-    handlers.end = tf_title_end;
-    handlers.text = tf_title_text;
-    handlers.ctx = &title;
+    handlers.start = tf_property_start;
+    handlers.end = tf_property_end;
+    handlers.text = tf_property_text;
+    handlers.ctx = &properties;
 
     rc = tf_zip_parse(zip, member, &handlers);
 
-    if (title.words.len) {
-        tf_charset_clean(title.words.data, title.words.len);
-        tf_text_title(text, title.words.data, title.words.len);
-    }
-
-    text->failed |= title.words.failed;
-    tf_buf_free(&title.words);
+    text->failed |= properties.words.failed;
+    tf_buf_free(&properties.words);
 
     return rc < 0 ? -1 : 0;
 }
 
 
 static void
-tf_title_start(void *ctx, const char *name, const tf_sax_attrs_t *attrs)
+tf_property_start(void *ctx, const char *name, const tf_sax_attrs_t *attrs)
 {
-    tf_office_title_t  *title = ctx;
+    size_t                   i;
+    tf_office_properties_t  *properties = ctx;
+
+    static const char *const  names[][2] = {
+        { "title", "title" },               { "creator", "author" },
+        { "initial-creator", "author" },    { "created", "date" },
+        { "creation-date", "date" },        { NULL, NULL }
+    };
 
     (void) attrs;
 
-    if (strcmp(name, "title") == 0) {
-        title->inside = 1;
+    for (i = 0; names[i][0] != NULL; i++) {
+        if (strcmp(name, names[i][0]) == 0) {
+            properties->inside = names[i][1];
+            tf_buf_reset(&properties->words);
+        }
     }
 }
 
 
 static void
-tf_title_end(void *ctx, const char *name)
+tf_property_end(void *ctx, const char *name)
 {
-    tf_office_title_t  *title = ctx;
+    tf_buf_t                *words;
+    const char              *inside;
+    tf_office_properties_t  *properties = ctx;
 
     (void) name;
 
-    title->inside = 0;
+    inside = properties->inside;
+    words = &properties->words;
+    properties->inside = NULL;
+
+    if (inside == NULL || words->len == 0 || words->failed) {
+        return;
+    }
+
+    tf_charset_clean(words->data, words->len);
+
+    if (strcmp(inside, "title") == 0) {
+        tf_text_title(properties->text, words->data, words->len);
+
+    } else {
+        tf_text_meta(properties->text, inside, strlen(inside), words->data,
+                     words->len);
+    }
 }
 
 
 static void
-tf_title_text(void *ctx, const char *s, size_t len)
+tf_property_text(void *ctx, const char *s, size_t len)
 {
-    tf_office_title_t  *title = ctx;
+    tf_office_properties_t  *properties = ctx;
 
-    if (title->inside && title->words.len < 4 * TF_TEXT_HEADING_MAX) {
-        tf_buf_append(&title->words, s, len);
+    if (properties->inside != NULL
+        && properties->words.len < 4 * TF_TEXT_HEADING_MAX)
+    {
+        tf_buf_append(&properties->words, s, len);
     }
 }
 

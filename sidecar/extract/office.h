@@ -8,8 +8,8 @@
 
 
 /*
- * What the office formats share: the title among a file's properties, and
- * relations, by which one member of the ZIP names others.
+ * What the office formats share: title, authors and date among a file's
+ * properties, and relations, by which one member of the ZIP names others.
  */
 
 typedef struct {
@@ -28,8 +28,8 @@ typedef struct {
 } tf_relations_t;
 
 
-/* The element title of a member, if there is one: 0, or -1. */
-int tf_office_title(tf_zip_t *zip, const char *member, tf_text_t *text);
+/* The properties in a member, if there is one: 0, or -1. */
+int tf_office_properties(tf_zip_t *zip, const char *member, tf_text_t *text);
 
 /* The relations of a member ("ppt/presentation.xml"): 0, or -1. */
 int tf_relations_read(tf_zip_t *zip, const char *member,

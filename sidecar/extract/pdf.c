@@ -87,7 +87,7 @@ tf_extract_pdf(tf_extract_t *ex, const char *data, size_t len,
 }
 
 
-/* How many pages, before one is made into text; and the title. */
+/* How many pages, before one is made into text; title, author and date. */
 
 static int
 tf_pdf_info(tf_extract_t *ex, const char *data, size_t len, tf_text_t *text)
@@ -95,8 +95,8 @@ tf_pdf_info(tf_extract_t *ex, const char *data, size_t len, tf_text_t *text)
     long                      pages;
     tf_buf_t                  info = TF_BUF_INIT;
     const char               *s, *next;
-    static const char *const  argv[] = { "pdfinfo", "-enc", "UTF-8", "-",
-                                         NULL };
+    static const char *const  argv[] = { "pdfinfo", "-enc", "UTF-8",
+                                         "-isodates", "-", NULL };
 
     if (ex->limits->v[TF_LIMIT_pages] == 0) {
         return tf_extract_limit(ex, TF_LIMIT_pages, "is a PDF");
@@ -117,6 +117,12 @@ tf_pdf_info(tf_extract_t *ex, const char *data, size_t len, tf_text_t *text)
 
         if (strncmp(s, "Title:", 6) == 0) {
             tf_text_title(text, s + 6, (size_t) (next - s) - 6);
+
+        } else if (strncmp(s, "Author:", 7) == 0) {
+            tf_text_meta(text, "author", 6, s + 7, (size_t) (next - s) - 7);
+
+        } else if (strncmp(s, "CreationDate:", 13) == 0) {
+            tf_text_meta(text, "date", 4, s + 13, (size_t) (next - s) - 13);
 
         } else if (strncmp(s, "Pages:", 6) == 0) {
             pages = strtol(s + 6, NULL, 10);

@@ -159,6 +159,7 @@ tf_text_free(tf_text_t *text)
     free(text->title);
     free(text->note);
     free(text->data);
+    tf_text_meta_free(text);
 
     memset(text, 0, sizeof(tf_text_t));
 }

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include <trifecta/meta.h>
+
 
 /*
  * What the inside of a document looks like to everything that follows.
@@ -36,12 +38,22 @@ typedef struct {
     size_t            end;
 } tf_block_t;
 
+/* What a document says about itself (trifecta/meta.h): author, date. */
+
+typedef struct {
+    char             *name;         /* in small letters */
+    char             *value;
+} tf_text_meta_t;
+
 typedef struct {
     const char       *format;       /* "txt", "docx" */
     char             *data;
     size_t            len;
     char             *title;
     char             *note;         /* for people: what was left out */
+
+    tf_text_meta_t   *meta;
+    size_t            nmeta;
 
     char            **sections;     /* their paths of headings, "" at first */
     size_t            nsections;
@@ -65,6 +77,23 @@ void tf_text_block(tf_text_t *text, tf_block_kind_t kind, size_t start,
 
 /* The title, with single spaces and cut; the first one that is not empty. */
 void tf_text_title(tf_text_t *text, const char *s, size_t len);
+
+/*
+ * One more value of a name, with single spaces and cut.  What is no name or
+ * empty is left out, and so is what is there already or one too many.
+ */
+void tf_text_meta(tf_text_t *text, const char *name, size_t nlen,
+    const char *value, size_t len);
+
+/* The same for a date as mails write it: "Tue, 1 Jul 2003 10:52:37 +0200". */
+void tf_text_meta_mail_date(tf_text_t *text, const char *name, const char *s,
+    size_t len);
+
+/* Front matter: a line "key: value" or "key = value", "- item" of a list. */
+void tf_text_meta_line(tf_text_t *text, char mark, const char *line,
+    size_t len, char name[TF_META_NAME_MAX + 1]);
+
+void tf_text_meta_free(tf_text_t *text);
 
 /* Adds to the note, which is a sentence or more; "" changes nothing. */
 void tf_text_note(tf_text_t *text, const char *fmt, ...)

@@ -10,7 +10,8 @@
 
 /*
  * A question: retrieve, generate, cite.  The payload is what the module made
- * of the request: {"query": "...", ...}; the model is the job's.
+ * of the request: {"query": "...", "collections"?, "filters"?}; the model is
+ * the job's.
  */
 
 
@@ -34,7 +35,7 @@ tf_query_take(tf_buf_t *b)
 
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
-    const char *question)
+    const json_t *payload, const char *question)
 {
     tf_run_t              rc;
     tf_answer_t           answer;
@@ -45,6 +46,8 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     request.owner = job->owner;
     request.groups = job->groups;
     request.question = question;
+    request.collections = json_object_get(payload, "collections");
+    request.filters = json_object_get(payload, "filters");
     request.model = job->model;
     request.models = jobs->models;
     request.attempt = (unsigned) job->attempt;
@@ -112,7 +115,7 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_RELEASE;
     }
 
-    rc = tf_query_answer(jobs, pg, job, question);
+    rc = tf_query_answer(jobs, pg, job, payload, question);
 
     tf_pg_pool_put(jobs->rag, pg);
     json_decref(payload);

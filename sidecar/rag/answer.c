@@ -12,6 +12,7 @@
 #include "rag/cite.h"
 #include "rag/index.h"
 #include "rag/safe.h"
+#include "rag/scope.h"
 #include "rag/search.h"
 
 
@@ -116,13 +117,36 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 {
     tf_pg_status_t      rc;
     tf_rag_query_t      query;
+    tf_rag_scope_of_t   scope;
     tf_answer_status_t  status;
 
     memset(&query, 0, sizeof(query));
     query.question = request->question;
     query.k = TF_ANSWER_PASSAGES;
 
+    memset(&scope, 0, sizeof(scope));
+
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
+
+    if (rc == TF_PG_OK) {
+        switch (tf_rag_scope_find(pg, request->collections, request->filters,
+                                  &scope))
+        {
+
+        case TF_SCOPE_OK:
+            query.scope.collections = scope.collections.data;
+            query.scope.documents = scope.documents.data;
+            break;
+
+        case TF_SCOPE_REFUSED:
+            status = tf_answer_failed(answer, scope.code, scope.message, 0);
+            goto failed;
+
+        default: /* TF_SCOPE_STORE */
+            rc = scope.rc;
+            break;
+        }
+    }
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_search(pg, &query, &a->found);
@@ -137,12 +161,16 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     if (rc == TF_PG_OK) {
+        tf_rag_scope_free(&scope);
         return TF_ANSWER_OK;
     }
 
     status = tf_answer_store(pg, rc, answer);
 
+failed:
+
     tf_pg_rollback(pg);
+    tf_rag_scope_free(&scope);
 
     return status;
 }

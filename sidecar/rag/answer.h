@@ -4,6 +4,8 @@
 
 #include <stdatomic.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "db/pg.h"
 #include "llm/models.h"
@@ -35,6 +37,8 @@ typedef struct {
     const char        *owner;
     const char        *groups;      /* JSON array */
     const char        *question;
+    const json_t      *collections; /* what it may look at (scope.h); NULL: */
+    const json_t      *filters;     /* all that the asker may see */
     const char        *model;
     const tf_llm_models_t  *models;
     unsigned           attempt;

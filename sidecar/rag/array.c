@@ -65,6 +65,14 @@ tf_array_real(tf_buf_t *b, double x)
 
 
 void
+tf_array_null(tf_buf_t *b)
+{
+    tf_array_next(b);
+    tf_buf_puts(b, "NULL");
+}
+
+
+void
 tf_array_add(tf_buf_t *b, const char *array)
 {
     size_t  len;

@@ -15,6 +15,7 @@
 void tf_array_text(tf_buf_t *b, const char *s, size_t len);
 void tf_array_int(tf_buf_t *b, long long n);
 void tf_array_real(tf_buf_t *b, double x);
+void tf_array_null(tf_buf_t *b);
 
 /* Adds all elements of another array, as the server printed it. */
 void tf_array_add(tf_buf_t *b, const char *array);

@@ -351,7 +351,7 @@ tf_rag_group_known(tf_rag_group_t *group, size_t first, size_t last)
     tf_buf_t         places = TF_BUF_INIT;
     tf_pg_t         *pg;
     PGresult        *res;
-    const char      *params[7];
+    const char      *params[8];
     tf_rag_item_t   *item;
     tf_pg_status_t   rc;
 
@@ -393,6 +393,7 @@ tf_rag_group_known(tf_rag_group_t *group, size_t first, size_t last)
     params[4] = group->target->owner;
     params[5] = group->target->tenant;
     params[6] = numbers[1];
+    params[7] = group->target->given == NULL ? "" : group->target->given;
 
     rc = sources.failed || hashes.failed || places.failed
          ? tf_rag_no_memory(pg)
@@ -405,13 +406,14 @@ tf_rag_group_known(tf_rag_group_t *group, size_t first, size_t last)
     /* OFFSET 0: one look-up a source, whatever the statistics say */
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
-        "SELECT u.place, d.id, d.xmin, d.title, d.acl = $7, d.hash = u.hash, "
-            "(SELECT count(*) FROM trifecta.chunk c WHERE c.document = d.id) "
+        "SELECT u.place, d.id, d.xmin, d.title, d.acl = $7, "
+            "d.hash = u.hash AND d.given = $8, (SELECT count(*) "
+            "FROM trifecta.chunk c WHERE c.document = d.id) "
         "FROM unnest($1::text[], $2::bytea[], $3::int[]) "
             "AS u(source, hash, place), LATERAL ("
             "SELECT xmin, * FROM trifecta.document WHERE collection = $4 "
             "AND owner = $5 AND source = u.source AND tenant = $6 OFFSET 0"
-        ") AS d", 7, params);
+        ") AS d", 8, params);
 
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);

@@ -42,6 +42,7 @@ typedef struct {
     const char   *language;         /* of a collection that is made */
     const char   *visibility;       /* "private", "groups", "tenant" */
     const char   *groups;           /* "a,b"; only with "groups" */
+    const char   *given;            /* metadata, see meta.h; NULL: none */
     int           again;            /* index unchanged documents too */
     int           lazy;             /* commit without waiting for the disk */
     tf_limits_t   limits;

@@ -4,6 +4,7 @@
 
 #include "rag/array.h"
 #include "rag/group.h"
+#include "rag/meta.h"
 #include "rag/search.h"
 
 
@@ -25,6 +26,8 @@ static tf_pg_status_t tf_rag_lock(tf_rag_group_t *group,
     tf_rag_batch_t *batch, tf_buf_t *ids);
 static tf_pg_status_t tf_rag_documents(tf_rag_group_t *group,
     tf_rag_batch_t *batch, int stored);
+static tf_pg_status_t tf_rag_metadata(tf_rag_group_t *group,
+    tf_rag_batch_t *batch, const char *stored);
 static void tf_rag_document_id(tf_rag_batch_t *batch, const char *source,
     const char *id);
 
@@ -201,6 +204,10 @@ tf_rag_write(tf_rag_group_t *group, tf_rag_batch_t *batch)
     }
 
     if (rc == TF_PG_OK) {
+        rc = tf_rag_metadata(group, batch, ids.data);
+    }
+
+    if (rc == TF_PG_OK) {
         rc = tf_rag_index_move(pg, &group->index);
     }
 
@@ -304,7 +311,7 @@ tf_rag_documents(tf_rag_group_t *group, tf_rag_batch_t *batch, int stored)
     size_t           i;
     tf_buf_t         a[5];
     PGresult        *res;
-    const char      *params[9];
+    const char      *params[10], *given;
     tf_rag_item_t   *item;
     tf_pg_status_t   rc;
 
@@ -346,10 +353,13 @@ tf_rag_documents(tf_rag_group_t *group, tf_rag_batch_t *batch, int stored)
         failed |= a[i].failed;
     }
 
+    given = group->target->given == NULL ? "" : group->target->given;
+
     params[5] = numbers[0];
-    params[6] = numbers[1];
-    params[7] = group->target->owner;
-    params[8] = group->target->tenant;
+    params[6] = given;
+    params[7] = numbers[1];
+    params[8] = group->target->owner;
+    params[9] = group->target->tenant;
     res = NULL;
 
     if (failed) {
@@ -359,18 +369,18 @@ tf_rag_documents(tf_rag_group_t *group, tf_rag_batch_t *batch, int stored)
         rc = tf_pg_query(group->pg, NULL, TF_RAG_STORE_MS,
             "UPDATE trifecta.document d SET title = u.title, "
             "format = u.format, hash = u.hash, bytes = u.bytes, acl = $6, "
-            "ingested = now() FROM unnest($1::uuid[], $2::text[], "
+            "given = $7, ingested = now() FROM unnest($1::uuid[], $2::text[], "
             "$3::text[], $4::bytea[], $5::bigint[]) AS u(id, title, format, "
-            "hash, bytes) WHERE d.id = u.id", 6, params);
+            "hash, bytes) WHERE d.id = u.id", 7, params);
 
     } else {
         rc = tf_pg_query(group->pg, &res, TF_RAG_STORE_MS,
             "INSERT INTO trifecta.document (source, title, format, hash, "
-            "bytes, acl, collection, owner, tenant) "
-            "SELECT source, title, format, hash, bytes, $6, $7, $8, $9 "
+            "bytes, acl, given, collection, owner, tenant) "
+            "SELECT source, title, format, hash, bytes, $6, $7, $8, $9, $10 "
             "FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], "
             "$5::bigint[]) AS u(source, title, format, hash, bytes) "
-            "ORDER BY source COLLATE \"C\" RETURNING source, id", 9, params);
+            "ORDER BY source COLLATE \"C\" RETURNING source, id", 10, params);
 
         if (rc == TF_PG_OK) {
             for (row = 0; row < PQntuples(res); row++) {
@@ -385,6 +395,30 @@ tf_rag_documents(tf_rag_group_t *group, tf_rag_batch_t *batch, int stored)
     for (i = 0; i < 5; i++) {
         tf_buf_free(&a[i]);
     }
+
+    return rc;
+}
+
+
+/* What is said about the documents; "stored" are those that were there. */
+
+static tf_pg_status_t
+tf_rag_metadata(tf_rag_group_t *group, tf_rag_batch_t *batch,
+    const char *stored)
+{
+    size_t           i;
+    tf_rag_meta_t    meta;
+    tf_pg_status_t   rc;
+
+    memset(&meta, 0, sizeof(tf_rag_meta_t));
+
+    for (i = 0; i < batch->n; i++) {
+        tf_rag_meta_add(&meta, group->target, batch->items[i]->doc.id,
+                        &batch->items[i]->doc.text);
+    }
+
+    rc = tf_rag_meta_put(group->pg, group->target, stored, &meta);
+    tf_rag_meta_free(&meta);
 
     return rc;
 }

@@ -1,7 +1,7 @@
 /* links: sidecar/net/sse.c sidecar/llm/wire.c sidecar/llm/numbers.c
    sidecar/llm/openai.c sidecar/llm/ollama.c sidecar/rag/cite.c sidecar/rag/safe.c
    sidecar/rag/units.c sidecar/extract/blocks.c sidecar/extract/text.c
-   sidecar/base/buf.c */
+   sidecar/extract/meta.c sidecar/base/buf.c */
 
 /*
  * What a model server may send: a stream of either kind, cut anywhere, and

@@ -1,5 +1,6 @@
 /* links: sidecar/rag/cite.c sidecar/rag/safe.c sidecar/rag/units.c
-   sidecar/extract/blocks.c sidecar/extract/text.c sidecar/base/buf.c */
+   sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
+   sidecar/base/buf.c */
 
 #define _GNU_SOURCE     /* memmem() */
 

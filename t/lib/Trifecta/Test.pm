@@ -75,7 +75,8 @@ stderr; C<< {conf => ..., env => {}} >> may come first), C<migrate>.
 HTTP (see Trifecta::Test::HTTP): C<get(path, %o)>, C<post(path, body|{}, %o)>,
 C<request(method, path, %o)> with token => undef|..., json, body, headers,
 timeout, keep_alive; each returns { status, headers, content, json, code (of
-the error), time }.  C<raw(bytes, %o)>, C<socket(%o)>.  C<ask(query, %o)>,
+the error), time }.  C<raw(bytes, %o)>, C<socket(%o)>.  C<ask(query, %o)>
+(body => {} for more members),
 C<result(id)>, C<wait_for_answer(id)>, C<ask_and_wait(query, %o)>,
 C<admin(path)>, C<sidecar_get(n, path)>, C<metrics([n])>.
 C<token(%claims)> (issuer "test", HS256: iss https://test.example, aud

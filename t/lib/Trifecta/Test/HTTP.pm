@@ -149,7 +149,7 @@ sub _complete {
 
 sub ask {
     my ($self, $query, %opt) = @_;
-    my %body = (query => $query,
+    my %body = (query => $query, %{ $opt{body} || {} },
                 $opt{model} ? (model => $opt{model}) : ());
 
     my $res = $self->post('/api/v1/query', \%body,
