@@ -30,6 +30,9 @@
  *   P:wk                zset worker -> ms  last sign of life of each worker
  *   P:meta              hash               epoch, schema, paused, reclaim,
  *                                          install, server, store, rebuild
+ *   P:aside             list               keys of another type that were
+ *                                          moved, which nobody has said yet
+ *   P:aside:<ms>:<key>  any, for a week    such a key
  *
  * and the sharded channels
  *
@@ -70,6 +73,7 @@
 #define TF_FN_RECLAIM       TF_FN("reclaim")
 #define TF_FN_LEDGERED      TF_FN("ledgered")
 #define TF_FN_STATS         TF_FN("stats")
+#define TF_FN_MEND          TF_FN("mend")
 #define TF_FN_INSTALL       TF_FN("install")
 #define TF_FN_REBUILD       TF_FN("rebuild")
 #define TF_FN_ADOPT         TF_FN("adopt")

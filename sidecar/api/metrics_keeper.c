@@ -16,6 +16,7 @@ enum {
     TF_METRICS_WEAK,
     TF_METRICS_OTHER,
     TF_METRICS_REBUILDS,
+    TF_METRICS_MENDED,
     TF_METRICS_ROUNDS,
     TF_METRICS_NKEPT
 };
@@ -30,6 +31,8 @@ static const tf_metrics_kept_t  tf_metrics_kept[TF_METRICS_NKEPT] = {
       "Whether Redis has a function library that is not of this release" },
     { "trifecta_rebuilds_total", "counter",
       "Epochs that this process has started" },
+    { "trifecta_queue_mended_total", "counter",
+      "Keys of the queue that something else had spoilt" },
     { "trifecta_reconcile_rounds_total", "counter",
       "Comparisons of all single jobs by this process" }
 };
@@ -51,6 +54,9 @@ tf_metrics_kept_value(const tf_keeper_stats_t *stats, int which)
 
     case TF_METRICS_REBUILDS:
         return atomic_load(&stats->rebuilds);
+
+    case TF_METRICS_MENDED:
+        return atomic_load(&stats->mended);
 
     default: /* TF_METRICS_ROUNDS */
         return atomic_load(&stats->rounds);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "queue/durability.h"
 #include "queue/follow.h"
+#include "queue/mend.h"
 #include "queue/rebuild.h"
 #include "queue/reconcile.h"
 
@@ -109,6 +110,11 @@ tf_keeper_rebuild(tf_keeper_t *k)
         return TF_KEEPER_WAITS;
     }
 
+    if (tf_mend(k) != 0) {
+        (void) tf_keeper_fail(k, "%s", k->redis.err);
+        return TF_KEEPER_WAITS;
+    }
+
     rc = tf_keeper_durable(k);
 
     if (rc != 1) {
@@ -141,6 +147,8 @@ tf_keeper_whole(tf_keeper_t *k)
         return TF_KEEPER_WAITS;
     }
 
+    (void) tf_mend(k);
+
     if (k->checked == 0 || tf_clock_ms() >= k->checked + TF_KEEPER_CHECK) {
         rc = tf_keeper_durable(k);
 
@@ -164,15 +172,37 @@ tf_keeper_whole(tf_keeper_t *k)
 }
 
 
+/*
+ * P:meta says whose Redis it is.  When it is no hash any more, nobody can say
+ * so, and a queue is rebuilt in its place.
+ */
+
+static int
+tf_keeper_look_redis(tf_keeper_t *k)
+{
+    if (tf_look_redis(&k->look, &k->redis, k->prefix) == 0) {
+        return 0;
+    }
+
+    if (strstr(k->redis.err, "WRONGTYPE") != NULL && tf_mend(k) == 0
+        && tf_look_redis(&k->look, &k->redis, k->prefix) == 0)
+    {
+        return 0;
+    }
+
+    tf_redis_close(&k->redis);
+
+    return tf_keeper_fail(k, "%s", k->redis.err);
+}
+
+
 static tf_keeper_state_t
 tf_keeper_decide(tf_keeper_t *k)
 {
     const char         *why;
     tf_look_verdict_t   verdict;
 
-    if (tf_look_redis(&k->look, &k->redis, k->prefix) != 0) {
-        tf_redis_close(&k->redis);
-        (void) tf_keeper_fail(k, "%s", k->redis.err);
+    if (tf_keeper_look_redis(k) != 0) {
         return TF_KEEPER_WAITS;
     }
 
@@ -182,6 +212,7 @@ tf_keeper_decide(tf_keeper_t *k)
 
         if (tf_look_adopted(&k->look)) {
             tf_reconcile_stop(k);
+            (void) tf_mend(k);
             return TF_KEEPER_ADOPTED;
         }
 

@@ -38,6 +38,7 @@ typedef struct tf_keeper_stats_s {
     tf_compare_counters_t  reconciled;
     atomic_ulong           rebuilds;
     atomic_ulong           rounds;          /* of the reconciler */
+    atomic_ulong           mended;          /* keys, by mend.c */
     atomic_int             adopted;
     atomic_int             weak;            /* settings that keep too little */
     atomic_int             library_other;   /* not of this release */

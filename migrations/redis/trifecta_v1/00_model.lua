@@ -54,10 +54,12 @@ local ENDED_TTL   = 3600      -- TF_ENDED_TTL, s
 local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
+local ASIDE_TTL   = 604800000 -- ms, a key of another type that was moved
 local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
 local LEDGER_MAX  = 100000    -- entries of P:acc, then nothing is accepted
 local DEAD_MAX    = 1000      -- entries of P:dead
 local DROPS_MAX   = 500       -- entries that one claim drops
+local SKIPPED_MAX = 100       -- entries that one mend looks at
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true,
                    dead = true }

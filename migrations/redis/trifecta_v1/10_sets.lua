@@ -9,6 +9,42 @@ local function job_key(P, id)
 end
 
 
+-- A key of ours that has another type was written by a stranger.  It is moved
+-- aside, and mend says so to a sidecar.
+
+local function aside(key)
+    local P = key:match('^{[^}]*}')
+    local name, kind = key:sub(#P + 2), redis.call('TYPE', key).ok
+    local to = P .. ':aside:' .. now_ms() .. ':' .. name
+
+    redis.call('RENAME', key, to)
+    redis.call('PEXPIRE', to, ASIDE_TTL)
+
+    if redis.call('TYPE', P .. ':aside').ok ~= 'list' then
+        redis.call('DEL', P .. ':aside')
+    end
+
+    redis.call('RPUSH', P .. ':aside', name .. ' ' .. kind .. ' ' .. to)
+end
+
+
+-- A command to a key of ours, which works also when that had to be moved.
+
+local function own(cmd, key, ...)
+    local reply = redis.pcall(cmd, key, ...)
+
+    if type(reply) ~= 'table' or not reply.err then
+        return reply
+    end
+
+    if reply.err:find('WRONGTYPE', 1, true) then
+        aside(key)
+    end
+
+    return redis.call(cmd, key, ...)
+end
+
+
 -- Fields of a hash as a table; nil when there is no such hash, or another
 -- thing of that name.
 
@@ -37,8 +73,8 @@ end
 local function enqueue(P, id, tenant, prio, acc)
     local T = P .. ':t:' .. tenant
 
-    if redis.call('ZCARD', T .. ':ready') >= READY_MAX then
-        redis.call('ZADD', T .. ':park', prio * 2^42 + acc, id)
+    if own('ZCARD', T .. ':ready') >= READY_MAX then
+        own('ZADD', T .. ':park', prio * 2^42 + acc, id)
         redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'parked')
         redis.call('HDEL', job_key(P, id), 'sid')
         return
@@ -46,7 +82,7 @@ local function enqueue(P, id, tenant, prio, acc)
 
     local sid = redis.call('XADD', P .. ':r:' .. prio, '*', 'id', id)
 
-    redis.call('ZADD', T .. ':ready', acc, id)
+    own('ZADD', T .. ':ready', acc, id)
     redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'ready',
                'sid', sid)
 end
@@ -55,8 +91,8 @@ end
 local function promote(P, tenant)
     local T = P .. ':t:' .. tenant
 
-    while redis.call('ZCARD', T .. ':ready') < READY_MAX do
-        local id = redis.call('ZPOPMIN', T .. ':park')[1]
+    while own('ZCARD', T .. ':ready') < READY_MAX do
+        local id = own('ZPOPMIN', T .. ':park')[1]
 
         if not id then
             return
@@ -74,7 +110,7 @@ end
 -- Not before its time: pump puts it into the stream then.
 
 local function put_off(P, id, due)
-    redis.call('ZADD', P .. ':dly', due, id)
+    own('ZADD', P .. ':dly', due, id)
     redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'delayed',
                'run_at', due)
     redis.call('HDEL', job_key(P, id), 'worker', 'sid')
@@ -93,7 +129,7 @@ local function leave(P, id, tenant, prio, sid, sub)
         redis.call('XDEL', stream, sid)
     end
 
-    redis.call('ZREM', T .. ':' .. sub, id)
+    own('ZREM', T .. ':' .. sub, id)
     promote(P, tenant)
 end
 
@@ -109,8 +145,8 @@ end
 -- The end of an open job, as far as Redis is concerned.
 
 local function ended(P, id, tenant, state)
-    redis.call('ZREM', P .. ':live', id)
-    redis.call('ZREM', P .. ':t:' .. tenant .. ':live', id)
+    own('ZREM', P .. ':live', id)
+    own('ZREM', P .. ':t:' .. tenant .. ':live', id)
     redis.call('HSET', job_key(P, id), 'state', state)
     redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
     ring(P, id, state)
@@ -148,13 +184,13 @@ local function damaged(P, id, job, prio, sid)
     local tenant = job.tenant or ''
 
     leave(P, id, tenant, prio, sid, 'ready')
-    redis.call('ZREM', P .. ':t:' .. tenant .. ':run', id)
+    own('ZREM', P .. ':t:' .. tenant .. ':run', id)
     ended(P, id, tenant, 'failed')
     redis.call('XADD', P .. ':acc', '*', 'op', 'damaged', 'id', id)
 end
 
 
--- Fields and their values as a table.
+-- Fields, or names, and their values as a table.
 
 local function options(args)
     local o = {}

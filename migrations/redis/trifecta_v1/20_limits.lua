@@ -15,7 +15,7 @@ local function limits_check(P, o, now)
         l.key = P .. ':lim:' .. l.name .. ':' .. o['lim' .. i .. 'k']
         l.step = l.window / l.quota
 
-        local tat = tonumber(redis.call('GET', l.key) or 0)
+        local tat = tonumber(own('GET', l.key) or 0)
 
         -- a clock that went back, or a policy that has other numbers now,
         -- must not lock anybody out

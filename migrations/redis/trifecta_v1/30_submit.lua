@@ -37,7 +37,7 @@ local function submit(keys, args)
     local idem_key = o.idem and P .. ':idem:' .. o.tenant .. ':' .. o.idem
 
     if idem_key then
-        local old = redis.call('GET', idem_key)
+        local old = own('GET', idem_key)
 
         if old then
             local id, fp = old:match('^(%S+) (.*)$')
@@ -57,15 +57,15 @@ local function submit(keys, args)
     local old = redis.call('HGET', job_key(P, o.id), 'acc')
 
     if old then
-        return { 'DUP', o.id, tonumber(old), redis.call('ZCARD', live_key),
-                 redis.call('ZCARD', tlive_key) }
+        return { 'DUP', o.id, tonumber(old), own('ZCARD', live_key),
+                 own('ZCARD', tlive_key) }
     end
 
     if meta[2] or meta[3] or not meta[4] then
         return { 'PAUSED' }
     end
 
-    local live = redis.call('ZCARD', live_key)
+    local live = own('ZCARD', live_key)
 
     -- jobs that were cancelled are not open any more, but the ledger still
     -- has to write them down
@@ -75,7 +75,7 @@ local function submit(keys, args)
         return { 'QFULL', live, tonumber(o.max) }
     end
 
-    local tlive = redis.call('ZCARD', tlive_key)
+    local tlive = own('ZCARD', tlive_key)
 
     if tlive >= tonumber(o.tmax) then
         return { 'TFULL', tlive, tonumber(o.tmax) }
@@ -116,8 +116,8 @@ local function submit(keys, args)
         redis.call('HSET', job_key(P, o.id), 'durable', 1)
     end
 
-    redis.call('ZADD', live_key, now, o.id)
-    redis.call('ZADD', tlive_key, now, o.id)
+    own('ZADD', live_key, now, o.id)
+    own('ZADD', tlive_key, now, o.id)
 
     if delay > 0 then
         put_off(P, o.id, now + delay)

@@ -54,7 +54,7 @@ local function claim(keys, args)
     local from, to, step = 0, PRIORITIES - 1, 1
     local dropped = 0
 
-    redis.call('ZADD', P .. ':wk', now, w)
+    own('ZADD', P .. ':wk', now, w)
 
     if args[3] == '1' then
         from, to, step = PRIORITIES - 1, 0, -1
@@ -98,8 +98,8 @@ local function claim(keys, args)
 
                     dropped = dropped - 1
                     out[#out + 1] = hand_over(P, w, id, sid, prio, now, 'RUN')
-                    redis.call('ZADD', T .. ':run', now, id)
-                    redis.call('ZREM', T .. ':ready', id)
+                    own('ZADD', T .. ':run', now, id)
+                    own('ZREM', T .. ':ready', id)
                     promote(P, job.tenant)
                     ring(P, id, 'running')
                 end
@@ -164,7 +164,7 @@ local function heartbeat(keys, args)
     local P, w = keys[1], args[1]
     local out = {}
 
-    redis.call('ZADD', P .. ':wk', now_ms(), w)
+    own('ZADD', P .. ':wk', now_ms(), w)
 
     for i = 2, #args, 2 do
         local job = held(P, w, args[i], args[i + 1])

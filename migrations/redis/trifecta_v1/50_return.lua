@@ -48,13 +48,13 @@ end
 
 local function pump(keys, args)
     local P = keys[1]
-    local due = redis.call('ZRANGEBYSCORE', P .. ':dly', '-inf', now_ms(),
+    local due = own('ZRANGEBYSCORE', P .. ':dly', '-inf', now_ms(),
                            'LIMIT', 0, args[1])
 
     for _, id in ipairs(due) do
         local job = job_get(P, id, 'sub', 'tenant', 'prio', 'acc')
 
-        redis.call('ZREM', P .. ':dly', id)
+        own('ZREM', P .. ':dly', id)
 
         if job and job.state == 'queued' and job.sub == 'delayed' then
             redis.call('HDEL', job_key(P, id), 'run_at')

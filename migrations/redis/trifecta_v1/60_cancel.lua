@@ -12,9 +12,9 @@ local function stop(P, id, job)
     end
 
     if job.sub == 'delayed' then
-        redis.call('ZREM', P .. ':dly', id)
+        own('ZREM', P .. ':dly', id)
     elseif job.sub == 'parked' then
-        redis.call('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
+        own('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
     else
         leave(P, id, job.tenant, job.prio, nil, 'ready')
     end

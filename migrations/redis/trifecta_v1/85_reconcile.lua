@@ -1,30 +1,41 @@
+-- Whether a set of ours has it; a key of another type has nothing.
+
+local function has(key, id)
+    return type(redis.pcall('ZSCORE', key, id)) == 'string'
+end
+
+
 --[[
 Whether an open job is where its hash says, so that somebody comes for it: a
-key of the queue that was deleted or renamed leaves its hash behind.
+key of the queue that was deleted or renamed leaves its hash behind, and a
+group that was set to a later entry never hands it out.
 --]]
 
-local function placed(P, id, job)
-    if not job.tenant or not job.prio
-       or not redis.call('ZSCORE', P .. ':live', id)
-    then
+local function placed(P, id, job, seen)
+    if not job.tenant or not job.prio or not has(P .. ':live', id) then
         return false
     end
 
     if job.sub == 'delayed' then
-        return redis.call('ZSCORE', P .. ':dly', id) and true
+        return has(P .. ':dly', id)
     end
 
     if job.sub == 'parked' then
-        return redis.call('ZSCORE', P .. ':t:' .. job.tenant .. ':park', id)
-               and true
+        return has(P .. ':t:' .. job.tenant .. ':park', id)
     end
 
     local stream, sid = P .. ':r:' .. job.prio, job.sid or ''
-    local found = job.sub == 'run'
-                  and redis.pcall('XPENDING', stream, 'w', sid, sid, 1)
-                  or redis.pcall('XRANGE', stream, sid, sid)
+
+    if job.sub == 'run' then
+        local found = redis.pcall('XPENDING', stream, 'w', sid, sid, 1)
+
+        return not found.err and #found > 0
+    end
+
+    local found = redis.pcall('XRANGE', stream, sid, sid)
 
     return not found.err and #found > 0
+           and later(sid, handed_out(stream, seen or {}))
 end
 
 
@@ -62,10 +73,10 @@ local function restore(keys, args)
     end
 
     redis.call('DEL', key)
-    redis.call('ZREM', P .. ':dly', o.id)
+    own('ZREM', P .. ':dly', o.id)
 
     for _, set in ipairs({ 'ready', 'run', 'park' }) do
-        redis.call('ZREM', T .. ':' .. set, o.id)
+        own('ZREM', T .. ':' .. set, o.id)
     end
 
     for _, name in ipairs(RESTORED) do
@@ -76,8 +87,8 @@ local function restore(keys, args)
 
     redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'fails', 0,
                'crashes', 0, 'lost', 0)
-    redis.call('ZADD', P .. ':live', o.acc, o.id)
-    redis.call('ZADD', T .. ':live', o.acc, o.id)
+    own('ZADD', P .. ':live', o.acc, o.id)
+    own('ZADD', T .. ':live', o.acc, o.id)
 
     if tonumber(o.run_at or 0) > now_ms() then
         put_off(P, o.id, tonumber(o.run_at))
@@ -118,7 +129,7 @@ check P id...              (no-writes)
 --]]
 
 local function check(keys, args)
-    local out = {}
+    local out, seen = {}, {}
 
     for i, id in ipairs(args) do
         local job = job_get(keys[1], id, 'sub', 'deleted', unpack(SOUND))
@@ -127,7 +138,8 @@ local function check(keys, args)
             out[i] = { 'absent', '', 0, '', 0 }
         else
             local whole = sound(job) and (TERMINAL[job.state]
-                                          or placed(keys[1], id, job))
+                                          or placed(keys[1], id, job,
+                                                 seen))
 
             out[i] = { job.state, job.sub or '', whole and 1 or 0,
                        job.tenant or '', job.deleted and 1 or 0 }
@@ -163,9 +175,9 @@ local function settle(keys, args)
         if job.state == 'running' then
             leave(P, id, job.tenant, job.prio, job.sid, 'run')
         elseif job.sub == 'delayed' then
-            redis.call('ZREM', P .. ':dly', id)
+            own('ZREM', P .. ':dly', id)
         elseif job.sub == 'parked' then
-            redis.call('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
+            own('ZREM', P .. ':t:' .. job.tenant .. ':park', id)
         else
             leave(P, id, job.tenant, job.prio, nil, 'ready')
         end
@@ -250,12 +262,12 @@ local function drop(keys, args)
     local P, id = keys[1], args[1]
 
     redis.call('DEL', job_key(P, id))
-    redis.call('ZREM', P .. ':live', id)
-    redis.call('ZREM', P .. ':dly', id)
+    own('ZREM', P .. ':live', id)
+    own('ZREM', P .. ':dly', id)
 
     for i = 2, #args do
         for _, set in ipairs({ 'live', 'ready', 'run', 'park' }) do
-            redis.call('ZREM', P .. ':t:' .. args[i] .. ':' .. set, id)
+            own('ZREM', P .. ':t:' .. args[i] .. ':' .. set, id)
         end
 
         promote(P, args[i])
