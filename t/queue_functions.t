@@ -288,6 +288,27 @@ sleep 0.2;
 is($taken->{what}, 'EXPIRED',
     'a_reclaimed_job_past_its_deadline_is_handed_over_to_be_failed');
 
+for my $limit (600000, 150) {
+    fresh();
+    submit(limit => $limit);
+    ($job) = claim('w1', 1);
+    is_deeply(fcall('cancel', 't', 'o', $job->{id}), ['SIGNALLED'],
+        'one that runs is cancelled');
+    no_outage();
+    sleep 0.2;
+    ($taken) = reclaim('w2', 1, 100);
+    is($taken->{what}, 'CANCELLED',
+        'a_reclaimed_job_that_was_cancelled_is_handed_over_to_be_ended');
+}
+
+fresh();
+submit();
+($job) = claim('w1', 1);
+fcall('cancel', 't', 'o', $job->{id});
+fcall('release', 'w1', $job->{id}, $job->{lease});
+is((claim('w2', 1))[0]{what}, 'CANCELLED',
+    'and_so_is_one_that_was_released_before_it_stopped');
+
 fresh();
 submit();
 claim('w1', 1);

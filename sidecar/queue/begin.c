@@ -178,6 +178,11 @@ tf_begin_go_on(tf_beginner_t *b, tf_job_t *job, const char *answer)
                     "The job did not end before its deadline.");
         tf_pool_put(b->q, &b->q->complete, job);
 
+    } else if (job->handed == TF_HANDED_CANCELLED) {
+        tf_job_fail(job, TF_JOB_CANCELLED, "cancelled",
+                    "The job was cancelled.");
+        tf_pool_put(b->q, &b->q->complete, job);
+
     } else if (job->handed == TF_HANDED_DEAD) {
         tf_job_fail(job, TF_JOB_DEAD, "too_many_crashes",
                     "The workers that ran the job were lost too often.");

@@ -71,6 +71,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     what = tf_reply_str(reply, 0);
     job->handed = strcmp(what, "DEAD") == 0 ? TF_HANDED_DEAD
                   : strcmp(what, "EXPIRED") == 0 ? TF_HANDED_EXPIRED
+                  : strcmp(what, "CANCELLED") == 0 ? TF_HANDED_CANCELLED
                   : TF_HANDED_RUN;
 
     memcpy(job->id, tf_reply_str(reply, 1), TF_ID_TEXT_LEN);

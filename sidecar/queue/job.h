@@ -33,7 +33,8 @@ typedef enum {
 typedef enum {
     TF_HANDED_RUN,
     TF_HANDED_EXPIRED,          /* complete as failed */
-    TF_HANDED_DEAD              /* complete as dead */
+    TF_HANDED_DEAD,             /* complete as dead */
+    TF_HANDED_CANCELLED         /* complete as cancelled */
 } tf_handed_t;
 
 /* What running it came to. */

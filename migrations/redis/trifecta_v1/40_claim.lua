@@ -1,4 +1,5 @@
--- What a worker needs to know of a job that was handed to it.
+-- What a worker needs to know of a job that was handed to it.  One that its
+-- owner has stopped, while somebody had it who did not come to that, only ends.
 
 local function hand_over(P, w, id, sid, prio, now, what)
     local lease = redis.call('HINCRBY', job_key(P, id), 'lease', 1)
@@ -9,7 +10,12 @@ local function hand_over(P, w, id, sid, prio, now, what)
 
     local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
                          'scopes', 'kind', 'model', 'payload', 'request_id',
-                         'fp', 'acc', 'dl', 'fails', 'trace', 'idem')
+                         'fp', 'acc', 'dl', 'fails', 'trace', 'idem',
+                         'cancel')
+
+    if v[15] then
+        what = 'CANCELLED'
+    end
 
     return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
              v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
@@ -43,7 +49,7 @@ claim P worker n lowest_first(0|1)
    no job, or because the hash of theirs was damaged.
    The last ids are there only when fewer than n came and there is no more:
    what XREAD BLOCK may wait behind without missing anything.
-   job = RUN id sid lease prio tenant owner groups scopes kind model payload
+   job = RUN (or CANCELLED: complete as that, then finish) id sid lease prio tenant owner groups scopes kind model payload
          request_id fp acc dl now fails trace idem
 --]]
 

@@ -102,7 +102,7 @@ reclaim P worker n lease_ms
   lost, else as a crash.  An entry of the caller itself is taken over too:
   the answer to its claim may have got lost on the way.
 -> {{epoch, strange, damaged}, job...} as of claim, the first word being RUN,
-   EXPIRED (past its deadline: complete as failed, then finish) or
+   CANCELLED, EXPIRED (past its deadline: complete as failed, then finish) or
    DEAD (too many crashes or lost leases: complete as dead, then finish)
 --]]
 
