@@ -3,6 +3,7 @@
 
 
 #include "ngx_http_trifecta.h"
+#include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_json.h"
 
 
@@ -198,6 +199,8 @@ struct ngx_http_trifecta_metrics_s {
     ngx_atomic_t                    told[NGX_HTTP_TRIFECTA_TOLD];
 
     ngx_http_trifecta_shard_counts_t  shards[TF_SHARDS_MAX];
+
+    ngx_http_trifecta_install_t     install;    /* under the pool's mutex */
 };
 
 

@@ -131,6 +131,15 @@ ngx_http_trifecta_pg_read_handler(ngx_event_t *rev)
         return;
     }
 
+    if (pg->state == ngx_http_trifecta_pg_checking) {
+
+        /* the answer to one question may have been the next question */
+
+        ngx_http_trifecta_pg_rearm(pg);
+        ngx_http_trifecta_pg_flush(pg);
+        return;
+    }
+
     if (pg->state == ngx_http_trifecta_pg_ready
         && !ngx_queue_empty(&pg->waiting))
     {
@@ -176,40 +185,6 @@ ngx_http_trifecta_pg_write_handler(ngx_event_t *wev)
 }
 
 
-/* The answer to the connection's own first query. */
-
-static void
-ngx_http_trifecta_pg_checked(void *data, PGresult *res)
-{
-    ngx_http_trifecta_pg_t *pg = data;
-
-    const char  *wrong;
-    u_char       buf[128];
-
-    if (pg->state != ngx_http_trifecta_pg_checking) {
-        return;     /* the connection has failed meanwhile */
-    }
-
-    wrong = ngx_http_trifecta_pg_check(res, buf, sizeof(buf));
-
-    if (wrong) {
-        ngx_cpystrn(pg->reason, (u_char *) wrong, sizeof(pg->reason));
-        pg->refused = 1;
-        return;
-    }
-
-    pg->state = ngx_http_trifecta_pg_ready;
-    pg->ready_at = ngx_current_msec;
-
-    ngx_log_error(NGX_LOG_NOTICE, pg->log, 0,
-                  "trifecta: connected to PostgreSQL");
-
-    ngx_http_trifecta_count(pg->mcf, NGX_HTTP_TRIFECTA_M_PG_CONNECTS);
-    ngx_http_trifecta_slot(pg->mcf)->pg_ready = 1;
-    ngx_http_trifecta_metrics(pg->mcf)->pg_ready_at = ngx_current_msec;
-}
-
-
 /* One step of the login; see the header for why it lets go of the socket. */
 
 static void
@@ -250,8 +225,7 @@ ngx_http_trifecta_pg_poll(ngx_http_trifecta_pg_t *pg)
 
     if (PQsetnonblocking(pg->conn, 1) == -1
         || PQenterPipelineMode(pg->conn) == 0
-        || ngx_http_trifecta_pg_ask(pg, ngx_http_trifecta_pg_checked)
-           != NGX_OK)
+        || ngx_http_trifecta_pg_introduce(pg) != NGX_OK)
     {
         ngx_http_trifecta_pg_fail(pg, PQerrorMessage(pg->conn));
         return;
@@ -403,6 +377,9 @@ ngx_http_trifecta_pg_fail(ngx_http_trifecta_pg_t *pg, const char *reason)
     ngx_http_trifecta_pg_close(pg);
 
     pg->failed_at = ngx_current_msec;
+    pg->tried = 1;
+
+    ngx_http_trifecta_shards_hurry(pg->mcf->worker);
 
     ngx_queue_init(&doomed);
 
@@ -546,6 +523,13 @@ ngx_http_trifecta_pg_destroy(ngx_http_trifecta_pg_t *pg)
     }
 
     ngx_http_trifecta_pg_doom(pg, &all);
+}
+
+
+ngx_uint_t
+ngx_http_trifecta_pg_tries_first(ngx_http_trifecta_pg_t *pg)
+{
+    return !pg->tried && pg->state != ngx_http_trifecta_pg_down;
 }
 
 

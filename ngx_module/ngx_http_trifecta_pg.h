@@ -15,7 +15,8 @@
  *     └──────────┴─── wait ────┴───────────┘
  *
  * "Checking" asks the migrations' history for the schema version: another
- * one than ours closes the connection again.
+ * one than ours closes the connection again.  Then it asks for the id of the
+ * installation (install.h), which an older schema would not let it read.
  *
  * libpq owns the socket and may replace it while it connects, often by one
  * of the same number, so nginx lets go of it before every PQconnectPoll() and
@@ -81,6 +82,15 @@ void ngx_http_trifecta_pg_charge(ngx_http_trifecta_pg_query_t *query,
     uint64_t *spent);
 
 void ngx_http_trifecta_pg_orphan(ngx_http_trifecta_pg_query_t *query);
+
+/* The first attempt since the worker's start has not ended yet. */
+ngx_uint_t ngx_http_trifecta_pg_tries_first(ngx_http_trifecta_pg_t *pg);
+
+/*
+ * Asks for the installation's id anew, if the connection is ready; the answer
+ * goes to install.h.
+ */
+void ngx_http_trifecta_pg_ask_again(ngx_http_trifecta_pg_t *pg);
 
 /* Why there is no connection, or NULL when it is ready. */
 const char *ngx_http_trifecta_pg_reason(ngx_http_trifecta_pg_t *pg);

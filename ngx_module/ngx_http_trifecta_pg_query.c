@@ -2,15 +2,6 @@
 #include "ngx_http_trifecta_metrics.h"
 
 
-static const ngx_http_trifecta_pg_statement_t
-    ngx_http_trifecta_pg_version_query[] =
-{
-    { "SELECT max(version::int) FROM trifecta.flyway_schema_history"
-      " WHERE success", 0 },
-    { NULL, 0 }
-};
-
-
 static ngx_http_trifecta_pg_query_t *
 ngx_http_trifecta_pg_query_of(ngx_queue_t *q)
 {
@@ -279,14 +270,14 @@ ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg)
 
 
 ngx_int_t
-ngx_http_trifecta_pg_ask(ngx_http_trifecta_pg_t *pg,
+ngx_http_trifecta_pg_own(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements,
     ngx_http_trifecta_pg_handler_pt handler)
 {
     ngx_http_trifecta_pg_query_t  *query;
 
-    query = ngx_http_trifecta_pg_create_query(pg,
-                                           ngx_http_trifecta_pg_version_query,
-                                           NULL, 0, handler, pg);
+    query = ngx_http_trifecta_pg_create_query(pg, statements, NULL, 0,
+                                              handler, pg);
     if (query == NULL) {
         return NGX_ERROR;
     }
@@ -385,45 +376,6 @@ ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_rearm(pg);
 
     return query;
-}
-
-
-ngx_http_trifecta_pg_query_t *
-ngx_http_trifecta_pg_version(ngx_http_trifecta_pg_t *pg,
-    ngx_http_trifecta_pg_handler_pt handler, void *data)
-{
-    return ngx_http_trifecta_pg_query(pg, ngx_http_trifecta_pg_version_query,
-                                      NULL, 0, handler, data);
-}
-
-
-const char *
-ngx_http_trifecta_pg_check(PGresult *res, u_char *buf, size_t size)
-{
-    u_char     *last;
-    ngx_int_t   version;
-
-    if (res == NULL) {
-        return "the migrations' history can not be read: run \"trifecta "
-               "migrate\"";
-    }
-
-    if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0)) {
-        return "PostgreSQL has no schema: run \"trifecta migrate\"";
-    }
-
-    version = ngx_atoi((u_char *) PQgetvalue(res, 0, 0),
-                       PQgetlength(res, 0, 0));
-
-    if (version == TF_PG_SCHEMA) {
-        return NULL;
-    }
-
-    last = ngx_snprintf(buf, size - 1, "PostgreSQL has schema %i, this module "
-                        "needs %d", version, TF_PG_SCHEMA);
-    *last = '\0';
-
-    return (char *) buf;
 }
 
 

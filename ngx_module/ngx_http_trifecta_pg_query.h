@@ -6,9 +6,9 @@
 
 
 /*
- * What the two files of the PostgreSQL connection share: pg.c moves the
- * connection from state to state, pg_query.c moves queries through the two
- * queues.
+ * What the files of the PostgreSQL connection share: pg.c moves the connection
+ * from state to state, pg_greet.c asks whom it has reached, pg_query.c moves
+ * queries through the two queues.
  */
 
 typedef enum {
@@ -59,6 +59,8 @@ struct ngx_http_trifecta_pg_s {
     ngx_event_t                              login;
 
     unsigned                                 refused:1; /* by the check */
+    unsigned                                 tried:1;   /* once, to its end */
+    unsigned                                 asking:1;  /* for the id again */
     u_char                                   reason[256];
 };
 
@@ -75,9 +77,13 @@ ngx_int_t ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
 /* Takes every result that is there; NGX_ERROR when libpq is out of step. */
 ngx_int_t ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg);
 
-/* Asks for the schema version as the connection's own first query. */
-ngx_int_t ngx_http_trifecta_pg_ask(ngx_http_trifecta_pg_t *pg,
+/* Asks something as the connection's own query, while nothing waits. */
+ngx_int_t ngx_http_trifecta_pg_own(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements,
     ngx_http_trifecta_pg_handler_pt handler);
+
+/* pg_greet.c: what a new connection asks first. */
+ngx_int_t ngx_http_trifecta_pg_introduce(ngx_http_trifecta_pg_t *pg);
 
 /* Moves the queries whose time is over, or all, and answers those moved. */
 void ngx_http_trifecta_pg_expire(ngx_http_trifecta_pg_t *pg,

@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_redis_cmd.h"
+#include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_worker.h"
 
@@ -219,6 +220,7 @@ ngx_http_trifecta_redis_connect(ngx_http_trifecta_redis_t *redis)
 {
     redis->readonly = 0;
     redis->refused = 0;
+    redis->held = 0;
     redis->doubt = ngx_http_trifecta_doubt_none;
 
     if (redis->sentinel) {
@@ -498,9 +500,37 @@ ngx_http_trifecta_redis_create(ngx_cycle_t *cycle,
     ngx_cpystrn(redis->reason, (u_char *) "connecting",
                 sizeof(redis->reason));
 
+    if (ngx_http_trifecta_install_awaited(mcf)) {
+        redis->held = 1;
+        ngx_add_timer(&redis->reconnect, NGX_HTTP_TRIFECTA_INSTALL_WAIT);
+        return redis;
+    }
+
     ngx_http_trifecta_redis_connect(redis);
 
     return redis;
+}
+
+
+void
+ngx_http_trifecta_redis_hurry(ngx_http_trifecta_redis_t *redis)
+{
+    if (redis->held) {
+
+        /* nginx would keep a timer that is as near as that */
+
+        ngx_del_timer(&redis->reconnect);
+
+        redis->held = 0;
+        ngx_add_timer(&redis->reconnect, 1);
+    }
+}
+
+
+void
+ngx_http_trifecta_redis_look(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_http_trifecta_redis_doubt(redis, ngx_http_trifecta_doubt_alive);
 }
 
 

@@ -21,12 +21,13 @@
  * master by then.
  *
  * "Greeting" is AUTH, if a password is configured, INFO server replication
- * and HMGET P:meta epoch schema server rebuild, in one write.  The connection
- * is closed again, and tried again within a second, when the server is a
- * replica, has no epoch or another schema than ours, is being rebuilt, or is
- * not the one for which a sidecar has adopted the queue: a Redis that was
- * restarted or replaced may have lost jobs, so nothing is accepted until a
- * sidecar has compared it with PostgreSQL.  Every five seconds the connection
+ * and HMGET P:meta epoch schema server rebuild install, in one write.  The
+ * connection is closed again, and tried again within a second, when the server
+ * is a replica, has no epoch or another schema than ours, is being rebuilt, is
+ * of another installation (install.h), or is not the one for which a sidecar
+ * has adopted the queue: a Redis that was restarted or replaced may have lost
+ * jobs, so nothing is accepted until a sidecar has compared it with
+ * PostgreSQL.  Every five seconds the connection
  * of requests asks the same again; that of messages, where only PING may be
  * sent, does so after five seconds without any message, and at once when the
  * other has ended.
@@ -126,8 +127,15 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_command(
     ngx_http_trifecta_redis_handler_pt handler, void *data);
 
 /*
- * HMGET P:meta epoch schema server rebuild, and what is wrong with the answer
- * of this connection's server, or NULL.
+ * For the shards (shard.h): one that waits before its first attempt makes it,
+ * one that is ready looks soon whether it may stay.
+ */
+void ngx_http_trifecta_redis_hurry(ngx_http_trifecta_redis_t *redis);
+void ngx_http_trifecta_redis_look(ngx_http_trifecta_redis_t *redis);
+
+/*
+ * HMGET P:meta epoch schema server rebuild install, and what is wrong with
+ * the answer of this connection's server, or NULL.
  */
 const char *ngx_http_trifecta_redis_check(ngx_http_trifecta_redis_t *redis,
     redisReply *reply, u_char *buf, size_t size);

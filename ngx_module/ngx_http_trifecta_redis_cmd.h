@@ -89,6 +89,7 @@ struct ngx_http_trifecta_redis_s {
 
     unsigned                             readonly:1;
     unsigned                             refused:1; /* it said so */
+    unsigned                             held:1;    /* for PostgreSQL */
     u_char                               reason[256];
 };
 

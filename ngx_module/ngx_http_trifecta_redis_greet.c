@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_redis_cmd.h"
+#include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_shard.h"
 
@@ -118,6 +119,16 @@ const char *
 ngx_http_trifecta_redis_check(ngx_http_trifecta_redis_t *redis,
     redisReply *reply, u_char *buf, size_t size)
 {
+    const char  *wrong;
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 5) {
+        wrong = ngx_http_trifecta_install_check(redis->mcf, reply->element[4],
+                                                buf, size);
+        if (wrong) {
+            return wrong;
+        }
+    }
+
     return ngx_http_trifecta_resp_check(reply, &redis->identity, buf, size);
 }
 
@@ -201,7 +212,7 @@ ngx_http_trifecta_redis_meta(ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_handler_pt handler, void *data)
 {
     char         key[TF_KEY_PREFIX_MAX + sizeof(":meta")];
-    const char  *argv[6];
+    const char  *argv[7];
 
     (void) snprintf(key, sizeof(key), "%s:meta", redis->shard->prefix);
 
@@ -211,11 +222,12 @@ ngx_http_trifecta_redis_meta(ngx_http_trifecta_redis_t *redis,
     argv[3] = "schema";
     argv[4] = "server";
     argv[5] = "rebuild";
+    argv[6] = "install";
 
     if (data == redis) {
-        return ngx_http_trifecta_redis_own(redis, 6, argv, handler);
+        return ngx_http_trifecta_redis_own(redis, 7, argv, handler);
     }
 
-    return ngx_http_trifecta_redis_command(redis, 6, argv, NULL, 0, handler,
+    return ngx_http_trifecta_redis_command(redis, 7, argv, NULL, 0, handler,
                                            data);
 }

@@ -216,7 +216,7 @@ ngx_http_trifecta_resp_check(const redisReply *reply,
         return ngx_http_trifecta_resp_says(reply, buf, size);
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 4) {
         return "an unexpected reply to HMGET";
     }
 

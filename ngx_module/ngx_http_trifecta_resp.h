@@ -69,7 +69,7 @@ const char *ngx_http_trifecta_resp_identity(const redisReply *info,
 
 /*
  * What is wrong with an answer of this server to HMGET P:meta epoch schema
- * server rebuild, or NULL.
+ * server rebuild ..., or NULL; what follows is not looked at.
  */
 const char *ngx_http_trifecta_resp_check(const redisReply *reply,
     ngx_http_trifecta_identity_t *id, u_char *buf, size_t size);

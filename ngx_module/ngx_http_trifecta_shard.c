@@ -1,5 +1,6 @@
-#include "ngx_http_trifecta_shard.h"
+#include "ngx_http_trifecta_confirm_batch.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_shard.h"
 #include "ngx_http_trifecta_worker.h"
 
 
@@ -84,6 +85,40 @@ ngx_http_trifecta_shards_destroy(ngx_http_trifecta_worker_t *worker)
         ngx_http_trifecta_confirm_destroy(shard->confirm);
         ngx_http_trifecta_redis_destroy(shard->redis);
     }
+}
+
+
+static void
+ngx_http_trifecta_shards_each(ngx_http_trifecta_worker_t *worker,
+    void (*call)(ngx_http_trifecta_redis_t *redis))
+{
+    ngx_uint_t                  i;
+    ngx_http_trifecta_shard_t  *shard;
+
+    for (i = 0; i < worker->nshards; i++) {
+        shard = &worker->shards[i];
+
+        call(shard->redis);
+        call(ngx_http_trifecta_subscriber_redis(shard->subscriber));
+
+        if (shard->confirm) {
+            call(shard->confirm->redis);
+        }
+    }
+}
+
+
+void
+ngx_http_trifecta_shards_hurry(ngx_http_trifecta_worker_t *worker)
+{
+    ngx_http_trifecta_shards_each(worker, ngx_http_trifecta_redis_hurry);
+}
+
+
+void
+ngx_http_trifecta_shards_look(ngx_http_trifecta_worker_t *worker)
+{
+    ngx_http_trifecta_shards_each(worker, ngx_http_trifecta_redis_look);
 }
 
 

@@ -39,6 +39,14 @@ ngx_int_t ngx_http_trifecta_shards_create(ngx_cycle_t *cycle,
     ngx_http_trifecta_main_conf_t *mcf, ngx_http_trifecta_worker_t *worker);
 void ngx_http_trifecta_shards_destroy(ngx_http_trifecta_worker_t *worker);
 
+/*
+ * Those connections that wait for PostgreSQL's first word wait no longer;
+ * those that are ready look at once whether they may stay.  Nothing is called
+ * from within either.
+ */
+void ngx_http_trifecta_shards_hurry(ngx_http_trifecta_worker_t *worker);
+void ngx_http_trifecta_shards_look(ngx_http_trifecta_worker_t *worker);
+
 /* Where the caller's new jobs go, and where its requests are counted. */
 ngx_http_trifecta_shard_t *ngx_http_trifecta_tenant_shard(
     ngx_http_request_t *r);

@@ -40,6 +40,7 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     slot->pid = ngx_pid;
     slot->started = ngx_time();
 
+    mcf->worker = worker;
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
 
     if (worker->pg == NULL
@@ -47,8 +48,6 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     {
         return NGX_ERROR;
     }
-
-    mcf->worker = worker;
 
     return NGX_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_cache.h"
+#include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_pg.h"
 #include "ngx_http_trifecta_shard.h"
 
@@ -19,6 +20,7 @@ struct ngx_http_trifecta_worker_s {
     ngx_http_trifecta_shard_t         *shards;
     ngx_uint_t                         nshards;     /* 1 at least */
     ngx_uint_t                         nwaiters;    /* of all shards */
+    ngx_http_trifecta_install_t        install;     /* PostgreSQL's */
 };
 
 
