@@ -202,6 +202,35 @@ tf_doctor_migrations(tf_doctor_t *d, tf_pg_t *pg)
 }
 
 
+/* Before its table is there, the missing migrations have been said. */
+
+static void
+tf_doctor_installation(tf_doctor_t *d, tf_pg_t *pg)
+{
+    PGresult  *res;
+
+    if (tf_pg_query(pg, &res, 0, "SELECT id FROM trifecta.install", 0, NULL)
+        != TF_PG_OK)
+    {
+        return;
+    }
+
+    if (PQntuples(res) == 0) {
+        tf_doctor_add(d, TF_DOCTOR_FAIL, "installation",
+                      TF_DOCTOR_MIGRATE ", which fills it with the id that "
+                      "Redis has",
+                      "trifecta.install is empty: after the next restart of "
+                      "Redis nothing is accepted");
+
+    } else {
+        tf_doctor_add(d, TF_DOCTOR_OK, "installation", NULL, "%s",
+                      PQgetvalue(res, 0, 0));
+    }
+
+    PQclear(res);
+}
+
+
 static void
 tf_doctor_pg_keeps(tf_doctor_t *d, tf_pg_t *pg)
 {
@@ -257,6 +286,7 @@ tf_doctor_pg(tf_doctor_t *d)
         tf_doctor_versions(d, &login.pg);
         tf_doctor_roles(d, &login.pg);
         tf_doctor_migrations(d, &login.pg);
+        tf_doctor_installation(d, &login.pg);
 
         for (k = 0; k < TF_DOCTOR_NRULES; k++) {
             tf_doctor_rule(d, &login.pg, &tf_doctor_rules[k]);

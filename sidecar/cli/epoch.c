@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/installation.h"
 #include "queue/keeper.h"
 #include "queue/library.h"
 #include "queue/redis_url.h"
@@ -201,7 +202,8 @@ tf_epoch_shard(tf_epoch_shard_t *s)
 
 
 int
-tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf)
+tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf,
+    tf_pg_t *admin)
 {
     int                rc;
     char               err[512];
@@ -221,10 +223,11 @@ tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli, const tf_conf_t *conf)
         return tf_cli_error(cli, "%s", err), -1;
     }
 
-    rc = 0;
+    rc = tf_installation_mend(e, cli, conf, admin, &urls);
 
-    k = malloc(sizeof(tf_keeper_t));
-    if (k == NULL) {
+    k = (rc == 0) ? malloc(sizeof(tf_keeper_t)) : NULL;
+
+    if (rc == 0 && k == NULL) {
         (void) tf_cli_error(cli, "out of memory");
         rc = -1;
     }

@@ -3,6 +3,7 @@
 
 
 #include "cli/cli.h"
+#include "db/pg.h"
 
 
 /*
@@ -19,9 +20,12 @@ typedef struct {
     int64_t  wait;              /* ms, for another process that does it */
 } tf_epoch_t;
 
-/* The schema is there; 0, or -1 (it has said why). */
+/*
+ * The schema is there, and admin has the rights of its owner; 0, or -1 (it
+ * has said why).
+ */
 int tf_epoch_migrate(tf_epoch_t *e, const tf_cli_t *cli,
-    const tf_conf_t *conf);
+    const tf_conf_t *conf, tf_pg_t *admin);
 
 
 #endif /* TF_CLI_EPOCH_H */

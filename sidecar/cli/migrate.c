@@ -273,7 +273,7 @@ tf_migrate_run(tf_migrate_t *m)
     if (tf_migrate_connect(m) == 0
         && tf_migrate_prepare(m) == 0
         && tf_migrate_files(m, &files) == 0
-        && tf_epoch_migrate(&m->epoch, m->cli, m->conf) == 0)
+        && tf_epoch_migrate(&m->epoch, m->cli, m->conf, &m->pg) == 0)
     {
         status = TF_CLI_OK;
 

@@ -218,8 +218,8 @@ tf_keeper_decide(tf_keeper_t *k)
 
         (void) tf_keeper_fail(k, "Redis is not what it was, and has to be "
                               "compared with PostgreSQL before anything is "
-                              "accepted, but PostgreSQL is away: %s",
-                              k->pg.err);
+                              "accepted, but %s%s", k->pg.conn == NULL
+                              ? "PostgreSQL is away: " : "", k->pg.err);
         return TF_KEEPER_WAITS;
     }
 

@@ -196,10 +196,16 @@ tf_look_pg(tf_look_t *look, tf_pg_t *pg, unsigned shard)
     look->pg_epoch = strtoll(PQgetvalue(res, 0, 4), NULL, 10);
     PQclear(res);
 
-    if (look->pg_install[0] == '\0' || look->pg_store[0] == '\0') {
-        (void) snprintf(pg->err, sizeof(pg->err), "trifecta.install is empty "
-                        "or this PostgreSQL has no name: run \"trifecta "
-                        "migrate\"");
+    if (look->pg_install[0] == '\0') {
+        (void) snprintf(pg->err, sizeof(pg->err), "trifecta.install is empty: "
+                        "run \"trifecta migrate\", which fills it with the id "
+                        "that Redis has");
+        return -1;
+    }
+
+    if (look->pg_store[0] == '\0') {
+        (void) snprintf(pg->err, sizeof(pg->err), "trifecta.store_identity() "
+                        "says nothing: run \"trifecta doctor\"");
         return -1;
     }
 
