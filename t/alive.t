@@ -157,6 +157,13 @@ submit('say=hang');
 becomes_stuck('ledger', 'nor_is_a_ledger_that_hangs');
 $t->kill('sidecar', 0);
 
+with_fault('reconcile.begun=sleep1000000');
+ok($t->wait_for(sub { livez()->{status} == 503 }, 5 * ($LIMIT + 20)),
+    'nor_is_a_keeper_that_hangs_in_a_comparison');
+is(livez()->{json}{stage}, 'keep', 'and it says so');
+is(livez()->{json}{shard}, 0, 'of which shard');
+$t->kill('sidecar', 0);
+
 with_fault('run.after=sleep1000000');
 submit('say=hang', limit => 4000);
 becomes_stuck('run', 'nor_is_a_job_that_does_not_stop_when_it_is_told');

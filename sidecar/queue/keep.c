@@ -85,6 +85,7 @@ tf_pool_keep(void *data)
     keep->keeper.over = tf_keep_over;
     keep->keeper.ticked = tf_keep_ticked;
     keep->keeper.data = keep;
+    keep->keeper.pulse = &shard->pulses[TF_POOL_STEP_keep];
 
     tf_keeper_run(&keep->keeper);
     tf_keeper_free(&keep->keeper);

@@ -296,7 +296,9 @@ tf_keeper_run(tf_keeper_t *k)
 
     while (!tf_keeper_over(k)) {
 
+        tf_keeper_beat(k);
         (void) tf_keeper_tick(k);
+        tf_keeper_beat(k);
 
         if (k->ticked != NULL) {
             k->ticked(k);
@@ -317,6 +319,7 @@ tf_keeper_run(tf_keeper_t *k)
                 break;
             }
 
+            tf_keeper_beat(k);
             ms = tf_reconcile_step(k, ms);
 
             if (ms == -1) {
@@ -327,5 +330,9 @@ tf_keeper_run(tf_keeper_t *k)
 
             tf_keeper_sleep(k, ms);
         }
+    }
+
+    if (k->pulse != NULL) {
+        tf_pulse_rest(k->pulse);
     }
 }

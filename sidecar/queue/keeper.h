@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "queue/compare.h"
 #include "queue/look.h"
+#include "queue/pulse.h"
 #include "queue/redis_url.h"
 
 
@@ -91,6 +92,7 @@ struct tf_keeper_s {
                               const char *text);
     void               (*ticked)(tf_keeper_t *k);
     void                *data;
+    tf_pulse_t          *pulse;             /* if set: its progress */
 };
 
 
@@ -154,6 +156,9 @@ int tf_keeper_order(tf_keeper_t *k);
 
 /* Returns early when it is over. */
 void tf_keeper_sleep(tf_keeper_t *k, int ms);
+
+/* A step is done, and the next one begins. */
+void tf_keeper_beat(tf_keeper_t *k);
 
 static inline int
 tf_keeper_over(tf_keeper_t *k)

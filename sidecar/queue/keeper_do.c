@@ -83,6 +83,16 @@ tf_keeper_fail(tf_keeper_t *k, const char *fmt, ...)
 
 
 void
+tf_keeper_beat(tf_keeper_t *k)
+{
+    if (k->pulse != NULL) {
+        tf_pulse_done(k->pulse);
+        tf_pulse_try(k->pulse);
+    }
+}
+
+
+void
 tf_keeper_sleep(tf_keeper_t *k, int ms)
 {
     int      slice;
@@ -93,6 +103,7 @@ tf_keeper_sleep(tf_keeper_t *k, int ms)
     while (!tf_keeper_over(k) && (left = end - tf_clock_ms()) > 0) {
         slice = left < 100 ? (int) left : 100;
         (void) poll(NULL, 0, slice);
+        tf_keeper_beat(k);
     }
 }
 

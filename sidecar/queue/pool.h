@@ -38,22 +38,25 @@ typedef struct {
 
 /*
  * The steps whose progress is watched (pulse.h): X(stage, needs Redis, needs
- * PostgreSQL).  "reclaim" stands for the claimer as a whole: it is due at any
- * time, so a claimer that hangs anywhere is found.
+ * PostgreSQL, ms that it has besides stuck_after).  "reclaim" stands for the
+ * claimer as a whole: it is due at any time, so a claimer that hangs anywhere
+ * is found.  A step of the keeper is several calls, each with seconds of its
+ * own.
  */
 
 #define TF_POOL_STEPS(X)                                                      \
-    X(claim,    1, 0)                                                         \
-    X(reclaim,  1, 0)                                                         \
-    X(begin,    0, 1)                                                         \
-    X(complete, 0, 1)                                                         \
-    X(return,   1, 0)                                                         \
-    X(heart,    1, 0)                                                         \
-    X(control,  1, 0)                                                         \
-    X(ledger,   1, 1)
+    X(claim,    1, 0, 0)                                                      \
+    X(reclaim,  1, 0, 0)                                                      \
+    X(begin,    0, 1, 0)                                                      \
+    X(complete, 0, 1, 0)                                                      \
+    X(return,   1, 0, 0)                                                      \
+    X(heart,    1, 0, 0)                                                      \
+    X(control,  1, 0, 0)                                                      \
+    X(ledger,   1, 1, 0)                                                      \
+    X(keep,     1, 1, 20000)
 
 enum {
-#define TF_POOL_STEP_ENUM(name, redis, pg)  TF_POOL_STEP_##name,
+#define TF_POOL_STEP_ENUM(name, redis, pg, more)  TF_POOL_STEP_##name,
     TF_POOL_STEPS(TF_POOL_STEP_ENUM)
 #undef TF_POOL_STEP_ENUM
     TF_POOL_NSTEPS

@@ -105,8 +105,9 @@ static const struct {
     const char  *stage;
     int          redis;
     int          pg;
+    int64_t      more;
 } tf_pool_steps[] = {
-#define TF_POOL_STEP_ROW(name, redis, pg)  { #name, redis, pg },
+#define TF_POOL_STEP_ROW(name, redis, pg, more)  { #name, redis, pg, more },
     TF_POOL_STEPS(TF_POOL_STEP_ROW)
 #undef TF_POOL_STEP_ROW
 };
@@ -146,10 +147,10 @@ tf_queue_stuck(tf_queue_t *q, tf_queue_stuck_t *stuck)
     tf_shard_t  *shard;
 
     now = tf_clock_ms();
-    limit = q->conf->stuck_after;
 
     for (k = 0; k < TF_POOL_NSTEPS; k++) {
         stuck->stage = tf_pool_steps[k].stage;
+        limit = q->conf->stuck_after + tf_pool_steps[k].more;
 
         for (i = 0; i < q->nshards; i++) {
             shard = &q->shards[i];

@@ -35,6 +35,7 @@ static int
 tf_rebuild_pause(tf_rebuilder_t *r, const char *what)
 {
     r->seen += r->k->items.n;
+    tf_keeper_beat(r->k);
 
     if (tf_keeper_over(r->k)) {
         return tf_keeper_fail(r->k, "leaving in the middle of a rebuild");
