@@ -79,7 +79,9 @@ is $rc, 0, 'migrate_fills_it' or diag $err;
 like $out, qr/^filled trifecta\.install with $ours, the id that Redis has$/m,
     '  and says with what';
 is id(), $ours, '  with_the_id_that_redis_has';
-ok $t->wait_for(sub { $t->admin('/readyz')->{status} == 200 }, 15),
+ok $t->wait_for(sub { my $is = $t->admin('/readyz');
+        $is->{status} == 200
+        && !grep { !$_->{ready} } @{ $is->{json}{redis}{shards} } }, 15),
     'the queue is adopted';
 is $t->ask_and_wait('say=b', model => 'test')->{status}, 'succeeded',
     'and jobs go on';
