@@ -303,7 +303,8 @@ tf_health_listen(const char *address)
 
 
 tf_health_t *
-tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
+tf_health_start(const tf_conf_t *conf, tf_queue_t *queue,
+    tf_rag_mem_t *mem)
 {
     int           fd;
     tf_health_t  *health;
@@ -326,6 +327,8 @@ tf_health_start(const tf_conf_t *conf, tf_queue_t *queue)
         free(health);
         return NULL;
     }
+
+    health->metrics->mem = mem;
 
     health->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
                          NULL, tf_health_request, health,

@@ -6,6 +6,7 @@
 #include "queue/queue.h"
 #include "queue/redis.h"
 #include "queue/redis_url.h"
+#include "rag/mem.h"
 
 
 /*
@@ -30,6 +31,7 @@ typedef struct {
 
 typedef struct {
     tf_queue_t          *queue;
+    tf_rag_mem_t        *mem;               /* or NULL */
     tf_redis_urls_t      urls;
     tf_metrics_shard_t   shards[TF_SHARDS_MAX];
 } tf_metrics_t;
@@ -45,6 +47,7 @@ void tf_metrics_write(tf_metrics_t *metrics, tf_buf_t *out);
 void tf_metrics_head(tf_buf_t *out, const char *name, const char *type,
     const char *what);
 void tf_metrics_of_queue(tf_metrics_t *metrics, tf_buf_t *out);
+void tf_metrics_of_indexes(tf_rag_mem_t *mem, tf_buf_t *out);
 void tf_metrics_of_keepers(tf_queue_t *queue, tf_buf_t *out);
 
 

@@ -111,6 +111,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->replicas < 1 || conf->replicas > 16) {
         why = "replicas must be between 1 and 16";
 
+    } else if (conf->index_from < 1) {
+        why = "index_from must be at least 1";
+
     } else if (conf->answer_threshold > 1) {
         why = "answer_threshold must be between 0 and 1";
     }

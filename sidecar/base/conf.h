@@ -95,6 +95,12 @@
       "text search configuration of new collections")                         \
     X(STR,  ingest_limits,          "",                                       \
       "limits of ingested files: name=value,... (documents.md)")              \
+    X(NUM,  index_memory,           "268435456",                              \
+      "bytes for search indexes in memory; 0: none")                          \
+    X(NUM,  index_from,             "10000",                                  \
+      "passages that a collection must have to get one")                      \
+    X(NUM,  index_check,            "1000",                                   \
+      "of so many searches in them one is compared; 0: none")                 \
     X(REAL, answer_threshold,       "0.5",                                    \
       "share of the question's weight that a passage must cover (0..1)")      \
     X(STR,  models,                 "",                                       \

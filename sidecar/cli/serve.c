@@ -87,6 +87,8 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
 
     tf_log(TF_LOG_INFO, "trifecta %s starts", TF_VERSION);
 
+    jobs.mem = conf->index_memory ? tf_rag_mem_start(conf) : NULL;
+
     s.queue = tf_queue_start(conf, tf_jobs_run, &jobs);
     if (s.queue == NULL) {
         return TF_CLI_FAILED;
@@ -95,7 +97,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     health = NULL;
 
     if (conf->listen[0]) {
-        health = tf_health_start(conf, s.queue);
+        health = tf_health_start(conf, s.queue, jobs.mem);
 
         if (health == NULL) {
             tf_queue_hurry(s.queue);
@@ -129,6 +131,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     }
 
     tf_queue_free(s.queue);
+    tf_rag_mem_stop(jobs.mem);
     tf_pg_pool_destroy(jobs.rag);
     tf_llm_models_free(jobs.models);
 

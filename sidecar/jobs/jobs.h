@@ -6,6 +6,7 @@
 #include "db/pg.h"
 #include "llm/models.h"
 #include "queue/queue.h"
+#include "rag/mem.h"
 
 
 /*
@@ -22,6 +23,7 @@ typedef struct {
     const tf_conf_t  *conf;
     tf_pg_pool_t     *rag;      /* connections of the role trifecta_rag */
     tf_llm_models_t  *models;
+    tf_rag_mem_t     *mem;      /* indexes in memory; NULL: none */
 } tf_jobs_t;
 
 /* A tf_queue_run_pt; data is a tf_jobs_t. */

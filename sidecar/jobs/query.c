@@ -50,6 +50,7 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     request.filters = json_object_get(payload, "filters");
     request.model = job->model;
     request.models = jobs->models;
+    request.mem = jobs->mem;
     request.attempt = (unsigned) job->attempt;
     request.cancel = &job->stop;
 

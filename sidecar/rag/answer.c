@@ -123,6 +123,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     memset(&query, 0, sizeof(query));
     query.question = request->question;
     query.k = TF_ANSWER_PASSAGES;
+    query.mem = request->mem;
 
     memset(&scope, 0, sizeof(scope));
 

@@ -41,6 +41,7 @@ typedef struct {
     const json_t      *filters;     /* all that the asker may see */
     const char        *model;
     const tf_llm_models_t  *models;
+    struct tf_rag_mem_s    *mem;    /* indexes in memory, or NULL */
     unsigned           attempt;
     const atomic_int  *cancel;
 } tf_answer_request_t;

@@ -60,7 +60,7 @@ void
 tf_array_real(tf_buf_t *b, double x)
 {
     tf_array_next(b);
-    tf_buf_printf(b, "%.9g", x);
+    tf_buf_printf(b, "%.17g", x);
 }
 
 

@@ -37,6 +37,7 @@ tf_rag_index_reset(tf_rag_index_t *index)
     free(index->hits);
     free(index->deltas);
     tf_buf_free(&index->gone);
+    tf_buf_free(&index->went);
 
     for (i = 0; i < 4; i++) {
         tf_buf_free(&index->moved[i]);
@@ -130,7 +131,7 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
     params[0] = documents;
     params[1] = chunks;
 
-    /* the first row: how many chunks, and the sum of their lengths */
+    /* the first row: how many chunks, the sum of their lengths, and which */
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
         "WITH old AS ("
@@ -142,8 +143,9 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
         "), gone AS ("
             "DELETE FROM trifecta.posting p USING t "
             "WHERE p.term = t.term AND p.chunk = t.chunk"
-        ") SELECT count(*), coalesce(sum(len), 0) FROM old UNION ALL "
-        "(SELECT term, count(*) FROM t GROUP BY term)",
+        ") SELECT count(*), coalesce(sum(len), 0), "
+            "coalesce(array_agg(id), '{}') FROM old UNION ALL "
+        "(SELECT term, count(*), NULL FROM t GROUP BY term)",
         2, params);
 
     if (rc != TF_PG_OK) {
@@ -153,6 +155,7 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
     n = PQntuples(res);
     index->more_chunks -= atoll(PQgetvalue(res, 0, 0));
     index->more_len -= atoll(PQgetvalue(res, 0, 1));
+    tf_array_add(&index->went, PQgetvalue(res, 0, 2));
 
     for (i = 1; i < n && rc == TF_PG_OK; i++) {
         if (tf_rag_delta(index, atoll(PQgetvalue(res, i, 0)),
@@ -401,24 +404,13 @@ tf_rag_delta_compare(const void *a, const void *b)
 tf_pg_status_t
 tf_rag_index_count(tf_pg_t *pg, tf_rag_index_t *index, int collection)
 {
-    char             numbers[3][24];
     size_t           i, k;
     tf_buf_t         terms = TF_BUF_INIT, counts = TF_BUF_INIT;
     long long        n;
-    const char      *params[3];
+    const char      *params[2];
     tf_pg_status_t   rc;
 
-    (void) snprintf(numbers[0], sizeof(numbers[0]), "%d", collection);
-    (void) snprintf(numbers[1], sizeof(numbers[1]), "%lld",
-                    index->more_chunks);
-    (void) snprintf(numbers[2], sizeof(numbers[2]), "%lld", index->more_len);
-    params[0] = numbers[0];
-    params[1] = numbers[1];
-    params[2] = numbers[2];
-
-    rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                     "UPDATE trifecta.collection SET chunks = chunks + $2, "
-                     "total_len = total_len + $3 WHERE id = $1", 3, params);
+    rc = tf_rag_index_version(pg, index, collection);
 
     if (rc != TF_PG_OK || index->ndeltas == 0) {
         return rc;

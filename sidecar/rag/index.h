@@ -77,6 +77,7 @@ typedef struct {
     size_t                delta_room;
     long long             more_chunks;
     long long             more_len;
+    tf_buf_t              went;     /* array of chunks that were dropped */
 } tf_rag_index_t;
 
 
@@ -104,6 +105,15 @@ tf_pg_status_t tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index,
 tf_pg_status_t tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index,
     int collection, int acl);
 tf_pg_status_t tf_rag_index_count(tf_pg_t *pg, tf_rag_index_t *index,
+    int collection);
+
+/*
+ * Part of count: the collection's own counts, and a new version of it with
+ * what came and went written down, for the indexes that are kept elsewhere
+ * (mem.h).  So many versions are kept.
+ */
+#define TF_RAG_VERSIONS  4096
+tf_pg_status_t tf_rag_index_version(tf_pg_t *pg, tf_rag_index_t *index,
     int collection);
 
 

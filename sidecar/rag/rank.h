@@ -70,5 +70,24 @@ tf_pg_status_t tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
 tf_pg_status_t tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list);
 
+/* What BM25 adds up: the number of a term, its weight and its bit. */
+
+typedef struct {
+    int64_t            *ids;
+    double             *weights;
+    uint64_t           *bits;
+    size_t              n;
+    double              length;     /* of a chunk, on average */
+} tf_rag_bm25_t;
+
+/* Room for n; 0, or -1: no memory.  Free it in both cases. */
+int tf_rag_bm25_alloc(tf_rag_bm25_t *terms, size_t n);
+void tf_rag_bm25_free(tf_rag_bm25_t *terms);
+
+/* Ranked by the store, of which an index in memory (mem.h) is a copy. */
+tf_pg_status_t tf_rag_bm25_store(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_bm25_t *terms, tf_rag_list_t *list);
+
+
 
 #endif /* TF_RAG_RANK_H */

@@ -1,7 +1,9 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rag/array.h"
+#include "rag/mem.h"
 #include "rag/rank.h"
 
 
@@ -11,43 +13,130 @@
  */
 
 
+static int tf_rag_bm25_terms(const tf_rag_found_t *found,
+    tf_rag_bm25_t *terms);
+
+
 tf_pg_status_t
 tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list)
 {
-    char                  numbers[2][32];
-    size_t                i;
-    tf_buf_t              ids = TF_BUF_INIT, weights = TF_BUF_INIT;
-    tf_buf_t              bits = TF_BUF_INIT, sql = TF_BUF_INIT;
-    PGresult             *res;
-    const char           *params[6], *p;
-    tf_pg_status_t        rc;
+    tf_rag_bm25_t    terms;
+    tf_pg_status_t   rc;
+
+    if (tf_rag_bm25_terms(found, &terms) != 0) {
+        rc = tf_rag_no_memory(pg);
+
+    } else if (terms.n == 0) {
+        rc = TF_PG_OK;
+
+    } else if (query->mem != NULL
+               && found->chunks >= (double) query->mem->conf->index_from)
+    {
+        rc = tf_rag_mem_bm25(query->mem, pg, query, &terms, list);
+
+    } else {
+        rc = tf_rag_bm25_store(pg, query, &terms, list);
+    }
+
+    tf_rag_bm25_free(&terms);
+
+    return rc;
+}
+
+
+int
+tf_rag_bm25_alloc(tf_rag_bm25_t *terms, size_t n)
+{
+    terms->n = 0;
+    terms->ids = calloc(n + 1, sizeof(int64_t));
+    terms->weights = calloc(n + 1, sizeof(double));
+    terms->bits = calloc(n + 1, sizeof(uint64_t));
+
+    return terms->ids == NULL || terms->weights == NULL
+           || terms->bits == NULL ? -1 : 0;
+}
+
+
+void
+tf_rag_bm25_free(tf_rag_bm25_t *terms)
+{
+    free(terms->ids);
+    free(terms->weights);
+    free(terms->bits);
+}
+
+
+/* The question's terms, by their numbers in each collection. */
+
+static int
+tf_rag_bm25_terms(const tf_rag_found_t *found, tf_rag_bm25_t *terms)
+{
+    char                 *end;
+    size_t                i, n;
+    const char           *p;
     const tf_rag_term_t  *term;
+
+    for (i = 0, n = 0; i < found->nterms; i++) {
+        for (p = found->terms[i].ids; *p; p++) {
+            n += *p == ',' || *p == '{';
+        }
+    }
+
+    if (tf_rag_bm25_alloc(terms, n) != 0) {
+        return -1;
+    }
+
+    terms->length = found->length > 0 ? found->length : 1;
 
     for (i = 0; i < found->nterms; i++) {
         term = &found->terms[i];
 
-        if (term->weight <= 0 || strlen(term->ids) <= 2) {
-            continue;
-        }
+        for (p = term->ids; term->weight > 0 && (*p == '{' || *p == ',');
+             p = end)
+        {
+            terms->ids[terms->n] = strtoll(p + 1, &end, 10);
 
-        tf_array_add(&ids, term->ids);
+            if (end == p + 1) {
+                break;
+            }
 
-        for (p = term->ids; p != NULL; p = strchr(p + 1, ',')) {
-            tf_array_real(&weights, term->weight);
-            tf_array_int(&bits, (long long) (UINT64_C(1) << i));
+            terms->weights[terms->n] = term->weight;
+            terms->bits[terms->n] = UINT64_C(1) << i;
+            terms->n++;
         }
     }
 
-    if (ids.len == 0) {
-        return TF_PG_OK;
+    return 0;
+}
+
+
+tf_pg_status_t
+tf_rag_bm25_store(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_bm25_t *terms, tf_rag_list_t *list)
+{
+    char             numbers[2][32];
+    size_t           i;
+    tf_buf_t         ids = TF_BUF_INIT, weights = TF_BUF_INIT;
+    tf_buf_t         bits = TF_BUF_INIT, sql = TF_BUF_INIT;
+    PGresult        *res;
+    const char      *params[6];
+    tf_pg_status_t   rc;
+
+    for (i = 0; i < terms->n; i++) {
+        tf_array_int(&ids, terms->ids[i]);
+        tf_array_real(&weights, terms->weights[i]);
+        tf_array_int(&bits, (long long) terms->bits[i]);
     }
 
     tf_array_close(&ids);
     tf_array_close(&weights);
     tf_array_close(&bits);
 
-    /* 2.2 is k1 + 1, 0.3 is k1 * (1 - b), 0.9 is k1 * b */
+    /*
+     * 2.2 is k1 + 1, 0.3 is k1 * (1 - b), 0.9 is k1 * b; mem_rank.c has the
+     * same formula
+     */
 
     tf_buf_printf(&sql,
         "SELECT p.chunk, sum(w.weight * p.tf * 2.2 / (p.tf + 0.3 + "
@@ -66,8 +155,7 @@ tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     }
 
     (void) snprintf(numbers[0], sizeof(numbers[0]), "%u", query->k);
-    (void) snprintf(numbers[1], sizeof(numbers[1]), "%.6f",
-                    found->length > 0 ? found->length : 1);
+    (void) snprintf(numbers[1], sizeof(numbers[1]), "%.17g", terms->length);
 
     params[0] = ids.data;
     params[1] = weights.data;

@@ -102,6 +102,7 @@ typedef struct {
     unsigned              k;            /* chunks that are wanted */
     tf_rag_scope_t        scope;
     const tf_rag_tune_t  *tune;         /* NULL: the defaults */
+    struct tf_rag_mem_s  *mem;          /* indexes in memory; NULL: none */
 } tf_rag_query_t;
 
 
