@@ -16,7 +16,7 @@
  *
  * PostgreSQL has the truth.  A collection has a version, and every change of
  * its passages is written down with the version that it made
- * (V9__index_in_memory.sql).  A search reads in its own transaction which
+ * (V10__index_in_memory.sql).  A search reads in its own transaction which
  * version it sees and which acls its asker may see; an index of that very
  * version ranks, with those acls.  An index that is behind is brought
  * forward with what was written down; one that cannot be is not used, and
