@@ -51,11 +51,12 @@ sub met {
 sub meets {
     my ($s, $what, $point, $n, $file, $then) = @_;
     my $t = $s->{t};
-    my $from = -s $file // 0;
     my $old = $t->{opt}{proc_env}{$what};
     my @what = $what eq 'nginx' ? 'nginx' : ('sidecar', 0);
 
+    # the one before may have met it just now
     $s->stop(@what);
+    my $from = -s $file // 0;
     $t->{opt}{proc_env}{$what} = { %{ $old || {} },
                                    TRIFECTA_FAULT => "$point:$n" };
     $t->launch(@what);
