@@ -106,7 +106,8 @@ is($t->redis('HGET', "$P:meta", 'epoch'), 1, 'Redis has the epoch');
 is_deeply(admin('SELECT shard, epoch FROM trifecta.epoch'), [[0, 1]],
     'PostgreSQL too');
 
-my @files = sort glob $t->root . '/migrations/V*.sql';
+my @files = sort { ($a =~ /V(\d+)__/)[0] <=> ($b =~ /V(\d+)__/)[0] }
+    glob $t->root . '/migrations/V*.sql';
 my $first = history();
 is(@$first, @files, 'a row of the history for each file');
 for my $n (1 .. @files) {
