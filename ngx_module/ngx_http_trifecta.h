@@ -130,6 +130,7 @@ typedef struct {
     json_t                       *scopes;       /* array of strings */
 
     ngx_str_t                     job_id;       /* once it is known */
+    ngx_str_t                     conversation; /* as a submit named it */
     ngx_str_t                     error;        /* code of the answer */
     ngx_str_t                     outcome;      /* of a submit */
     uint64_t                      queue_time;   /* us spent on Redis */

@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_accepted.h"
+#include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_durable.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_result.h"
@@ -17,6 +18,7 @@ typedef struct {
 static ngx_int_t
 ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
 {
+    ngx_str_t                      conversation;
     ngx_http_request_t            *r;
     ngx_http_trifecta_ctx_t       *ctx;
     ngx_http_trifecta_json_t       j;
@@ -26,6 +28,13 @@ ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
     accepted = poll->data;
     ctx = ngx_http_trifecta_get_ctx(r);
 
+    if (ngx_http_trifecta_conversation_of(r, &ctx->conversation,
+                                          &conversation)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     ngx_http_trifecta_json_init(&j, r->pool, 512);
 
     ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
@@ -33,6 +42,12 @@ ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
     ngx_http_trifecta_json_printf(&j, ",\"status\":\"%s\",\"created_at\":",
                                   accepted->status);
     ngx_http_trifecta_json_time(&j, accepted->ms);
+
+    if (conversation.len) {
+        ngx_http_trifecta_json_lit(&j, ",\"conversation_id\":");
+        ngx_http_trifecta_json_str(&j, &conversation);
+    }
+
     ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
     ngx_http_trifecta_json_str(&j, &accepted->path);
     ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",

@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_ask.h"
+#include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_filters.h"
 #include "ngx_http_trifecta_json.h"
 
@@ -21,6 +22,8 @@ static ngx_int_t ngx_http_trifecta_member_user(ngx_http_request_t *r,
     const char *name, json_t *value, ngx_http_trifecta_ask_t *ask);
 static ngx_int_t ngx_http_trifecta_member_stream(ngx_http_request_t *r,
     const char *name, json_t *value, ngx_http_trifecta_ask_t *ask);
+static ngx_int_t ngx_http_trifecta_member_conversation(ngx_http_request_t *r,
+    const char *name, json_t *value, ngx_http_trifecta_ask_t *ask);
 static ngx_int_t ngx_http_trifecta_member_not_yet(ngx_http_request_t *r,
     const char *name, json_t *value, ngx_http_trifecta_ask_t *ask);
 
@@ -36,7 +39,7 @@ static const ngx_http_trifecta_member_t  ngx_http_trifecta_members[] = {
     { "user_id",           0, ngx_http_trifecta_member_user },
     { "model",             0, ngx_http_trifecta_member_model },
     { "stream",            0, ngx_http_trifecta_member_stream },
-    { "conversation_id",   0, ngx_http_trifecta_member_not_yet },
+    { "conversation_id",   0, ngx_http_trifecta_member_conversation },
     { "collections",       0, ngx_http_trifecta_member_collections },
     { "filters",           0, ngx_http_trifecta_member_filters },
     { "metadata",          0, ngx_http_trifecta_member_not_yet },
@@ -177,6 +180,20 @@ ngx_http_trifecta_member_stream(ngx_http_request_t *r, const char *name,
     }
 
     return ngx_http_trifecta_member_not_yet(r, name, value, ask);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_member_conversation(ngx_http_request_t *r, const char *name,
+    json_t *value, ngx_http_trifecta_ask_t *ask)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_trifecta_member_string(r, name, value, &ask->conversation);
+
+    return rc == NGX_DECLINED
+           ? ngx_http_trifecta_conversation_check(r, name, &ask->conversation)
+           : rc;
 }
 
 

@@ -17,6 +17,7 @@ typedef struct {
     json_t                  *root;
     ngx_str_t                query;
     ngx_str_t                model;
+    ngx_str_t                conversation;  /* empty: in none */
     json_t                  *collections;   /* or NULL, and so on */
     json_t                  *filters;
 } ngx_http_trifecta_ask_t;

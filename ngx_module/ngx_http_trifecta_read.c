@@ -36,7 +36,7 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
       " (extract(epoch from j.accepted) * 1000)::bigint,"
       " (extract(epoch from j.finished) * 1000)::bigint,"
       " j.error::text, j.usage::text, r.body, r.citations::text,"
-      " j.deleted IS NOT NULL"
+      " j.deleted IS NOT NULL, j.conversation"
       " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"
       " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 3 },
 

@@ -72,6 +72,16 @@ ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
                                   NGX_HTTP_TRIFECTA_ROW_ERROR);
     ngx_http_trifecta_json_lit(j, ",\"model\":");
     ngx_http_trifecta_json_str(j, &read->model);
+
+    if (row != NULL
+        && !PQgetisnull(row, 0, NGX_HTTP_TRIFECTA_ROW_CONVERSATION))
+    {
+        ngx_http_trifecta_json_lit(j, ",\"conversation_id\":");
+        ngx_http_trifecta_json_string(j,
+                      PQgetvalue(row, 0, NGX_HTTP_TRIFECTA_ROW_CONVERSATION),
+                      PQgetlength(row, 0, NGX_HTTP_TRIFECTA_ROW_CONVERSATION));
+    }
+
     ngx_http_trifecta_json_lit(j, ",\"created_at\":");
     ngx_http_trifecta_json_time(j, read->accepted);
     ngx_http_trifecta_json_lit(j, ",\"completed_at\":");

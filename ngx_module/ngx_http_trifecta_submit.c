@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_durable.h"
 #include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_idem.h"
@@ -345,7 +346,7 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     u_char                           idem[NGX_HTTP_TRIFECTA_IDEM_LEN];
     u_char                           numbers[4][NGX_INT_T_LEN + 1];
     size_t                           argvlen[NGX_HTTP_TRIFECTA_ARGS_MAX];
-    ngx_str_t                       *first, route;
+    ngx_str_t                       *first, route, conversation;
     const char                      *argv[NGX_HTTP_TRIFECTA_ARGS_MAX];
     ngx_http_trifecta_ctx_t         *ctx;
     ngx_http_trifecta_json_t         payload;
@@ -373,9 +374,24 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
         || ngx_http_trifecta_new_job_id(r, ctx, (unsigned) shard->index)
            != NGX_OK
         || ngx_http_trifecta_job_path(r, &ctx->job_id, &submit->path)
+           != NGX_OK
+        || ngx_http_trifecta_conversation_of(r, &ask->conversation,
+                                             &conversation)
            != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ask->conversation.len) {
+
+        /* for the answer: the body has gone by then */
+
+        ctx->conversation.len = ask->conversation.len;
+        ctx->conversation.data = ngx_pstrdup(r->pool, &ask->conversation);
+
+        if (ctx->conversation.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     ngx_http_trifecta_json_init(&payload, r->pool, ask->query.len + 256);
@@ -386,6 +402,12 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_submit_value(&payload, ",\"collections\":",
                                    ask->collections);
     ngx_http_trifecta_submit_value(&payload, ",\"filters\":", ask->filters);
+
+    if (conversation.len) {
+        ngx_http_trifecta_json_lit(&payload, ",\"conversation_id\":");
+        ngx_http_trifecta_json_str(&payload, &conversation);
+    }
+
     ngx_http_trifecta_json_lit(&payload, "}");
 
     if (payload.failed) {

@@ -164,7 +164,7 @@ my @bad = (
         400, 'invalid_value', 'stream'],
     map({ ["$_, which is not there yet", { json => { query => 'x', $_ => 1 } },
             400, 'invalid_value', $_] }
-        qw(conversation_id metadata webhook_url
+        qw(metadata webhook_url
            max_output_tokens)),
     map({ ["the media type $_", { body => '{"query":"x"}',
             headers => { 'Content-Type' => $_ } },

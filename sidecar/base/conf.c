@@ -114,6 +114,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->index_from < 1) {
         why = "index_from must be at least 1";
 
+    } else if (conf->answer_cache > 100000) {
+        why = "answer_cache must be at most 100000";
+
     } else if (conf->answer_threshold > 1) {
         why = "answer_threshold must be between 0 and 1";
     }

@@ -105,6 +105,9 @@
       "share of the question's weight that a passage must cover (0..1)")      \
     X(STR,  models,                 "",                                       \
       "file that says which models answer; empty: only \"extractive\"")       \
+    X(NUM,  answer_cache,           "200",                                    \
+      "answers of one user that are given again to the same question; "       \
+      "0: none (models.md)")                                                  \
     X(STR,  url,                    "https://localhost",                      \
       "where \"trifecta ask\" finds nginx")                                   \
     X(STR,  ca,                     "",                                       \

@@ -6,12 +6,13 @@
 #include "base/log.h"
 #include "jobs/jobs.h"
 #include "rag/answer.h"
+#include "rag/talk.h"
 
 
 /*
  * A question: retrieve, generate, cite.  The payload is what the module made
- * of the request: {"query": "...", "collections"?, "filters"?}; the model is
- * the job's.
+ * of the request: {"query": "...", "conversation_id"?, "collections"?,
+ * "filters"?}; the model is the job's.
  */
 
 
@@ -33,9 +34,50 @@ tf_query_take(tf_buf_t *b)
 }
 
 
+/* The conversation of a payload: NULL for none; 0, or -1 when it is damaged. */
+
+static int
+tf_query_conversation(const json_t *payload, const char **id)
+{
+    const json_t  *value;
+
+    value = json_object_get(payload, "conversation_id");
+    *id = json_string_value(value);
+
+    return value == NULL
+           || (*id != NULL && **id != '\0' && strlen(*id) <= TF_TALK_ID_MAX)
+           ? 0 : -1;
+}
+
+
+/*
+ * What else was asked for, always in the same order; the caller frees it.
+ * NULL: no memory.
+ */
+
+static char *
+tf_query_rest(const json_t *payload)
+{
+    char    *text;
+    json_t  *rest;
+
+    rest = json_copy((json_t *) payload);
+
+    (void) json_object_del(rest, "query");
+    (void) json_object_del(rest, "model");
+    (void) json_object_del(rest, "conversation_id");
+
+    text = json_dumps(rest, JSON_COMPACT|JSON_SORT_KEYS);
+    json_decref(rest);
+
+    return text;
+}
+
+
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
-    const json_t *payload, const char *question)
+    const json_t *payload, const char *question, const char *conversation,
+    const char *rest)
 {
     tf_run_t              rc;
     tf_answer_t           answer;
@@ -45,9 +87,12 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     request.tenant = job->tenant;
     request.owner = job->owner;
     request.groups = job->groups;
+    request.job = job->id;
+    request.conversation = conversation;
     request.question = question;
     request.collections = json_object_get(payload, "collections");
     request.filters = json_object_get(payload, "filters");
+    request.rest = rest;
     request.model = job->model;
     request.models = jobs->models;
     request.mem = jobs->mem;
@@ -92,15 +137,18 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
 tf_run_t
 tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
 {
+    char        *rest;
     json_t      *payload;
     tf_pg_t     *pg;
     tf_run_t     rc;
-    const char  *question;
+    const char  *question, *conversation;
 
     payload = json_loads(job->payload, JSON_REJECT_DUPLICATES, NULL);
     question = json_string_value(json_object_get(payload, "query"));
 
-    if (question == NULL) {
+    if (question == NULL
+        || tf_query_conversation(payload, &conversation) != 0)
+    {
         tf_log(TF_LOG_ERROR, "the payload is no question: it was not "
                "written by the nginx module, or was damaged");
         json_decref(payload);
@@ -116,8 +164,18 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_RELEASE;
     }
 
-    rc = tf_query_answer(jobs, pg, job, payload, question);
+    rest = tf_query_rest(payload);
 
+    if (rest != NULL) {
+        rc = tf_query_answer(jobs, pg, job, payload, question, conversation,
+                             rest);
+
+    } else {
+        tf_job_fail(job, TF_JOB_FAILED, "internal_error", "Out of memory.");
+        rc = TF_RUN_RETRY;
+    }
+
+    free(rest);
     tf_pg_pool_put(jobs->rag, pg);
     json_decref(payload);
 

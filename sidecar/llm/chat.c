@@ -271,7 +271,12 @@ tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
         return TF_LLM_OK;
     }
 
-    messages = tf_llm_prompt(model, request, &npassages, &too_long);
+    npassages = 0;
+    too_long = 0;
+
+    messages = request->messages != NULL
+               ? json_incref(request->messages)
+               : tf_llm_prompt(model, request, &npassages, &too_long);
 
     if (too_long) {
         (void) tf_llm_call_failed(&failure, "model_rejected", "The question "

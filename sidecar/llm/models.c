@@ -8,7 +8,6 @@
 
 #include <trifecta/job.h>
 
-#include "base/buf.h"
 #include "llm/provider.h"
 
 
@@ -41,6 +40,7 @@ tf_models_free_one(tf_llm_model_t *model)
     free(model->keys);
     free(model->name);
     tf_llm_breaker_free(model->breaker);
+    tf_llm_breaker_free(model->side);
     tf_keys_free(model, tf_models_table, TF_MODELS_NKEYS);
 }
 
@@ -76,10 +76,11 @@ tf_models_add(tf_llm_models_t *models, const char *name)
 
     model->name = strdup(name);
     model->breaker = tf_llm_breaker_create();
+    model->side = tf_llm_breaker_create();
     model->pool = models->pool;
     models->n++;
 
-    if (model->name == NULL || model->breaker == NULL
+    if (model->name == NULL || model->breaker == NULL || model->side == NULL
         || tf_keys_default(model, tf_models_table, TF_MODELS_NKEYS) != NULL)
     {
         return NULL;
@@ -372,6 +373,14 @@ tf_models_check(const tf_llm_model_t *model)
         return "context must be at least max_output + 256";
     }
 
+    if (model->history > 1000000) {
+        return "history must be at most 1000000 tokens";
+    }
+
+    if (model->talk_timeout > 600000) {
+        return "talk_timeout must be ten minutes at most";
+    }
+
     if (model->connect_timeout < 1 || model->first_token_timeout < 1
         || model->idle_timeout < 1 || model->total_timeout < 1
         || model->total_timeout > 86400000)
@@ -561,6 +570,48 @@ tf_llm_models_of(const tf_llm_models_t *models, tf_llm_kind_t kind,
     }
 
     return NULL;
+}
+
+
+void
+tf_llm_models_settings(const tf_llm_model_t *model, tf_buf_t *out)
+{
+    size_t           i;
+    const char      *at;
+    const tf_key_t  *key;
+
+    for (i = 0; i < TF_MODELS_NKEYS; i++) {
+        key = &tf_models_table[i];
+        at = (const char *) model + key->offset;
+
+        switch (key->type) {
+
+        case TF_KEY_STR:
+            tf_buf_printf(out, "%s=%s\n", key->name,
+                          *(const tf_key_STR *) (const void *) at);
+            break;
+
+        case TF_KEY_MS:
+            tf_buf_printf(out, "%s=%lld\n", key->name, (long long)
+                          *(const tf_key_MS *) (const void *) at);
+            break;
+
+        case TF_KEY_NUM:
+            tf_buf_printf(out, "%s=%llu\n", key->name, (unsigned long long)
+                          *(const tf_key_NUM *) (const void *) at);
+            break;
+
+        case TF_KEY_REAL:
+            tf_buf_printf(out, "%s=%.17g\n", key->name,
+                          *(const tf_key_REAL *) (const void *) at);
+            break;
+
+        default: /* TF_KEY_BOOL */
+            tf_buf_printf(out, "%s=%d\n", key->name,
+                          *(const tf_key_BOOL *) (const void *) at);
+            break;
+        }
+    }
 }
 
 

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/keys.h"
 #include "llm/breaker.h"
 #include "net/stream.h"
@@ -55,6 +56,8 @@
       "tokens that the model can take in all")                                \
     X(NUM,  max_output,          "1024",                                      \
       "tokens of an answer")                                                  \
+    X(NUM,  history,             "1500",                                      \
+      "tokens of a conversation that are told with its next question")        \
     X(STR,  output_field,        "max_tokens",                                \
       "what the openai provider calls max_output (max_completion_tokens)")    \
     X(STR,  temperature,         "",                                          \
@@ -71,6 +74,11 @@
       "from one piece of the answer to the next")                             \
     X(MS,   total_timeout,       "5m",                                        \
       "until the answer is whole")                                            \
+    X(MS,   talk_timeout,        "10s",                                       \
+      "for a summary, and for a question put so that it stands alone; 0: "    \
+      "neither")                                                              \
+    X(MS,   cache,               "1h",                                        \
+      "how long an answer is given again to the same question; 0: never")     \
     X(MS,   query_timeout,       "3s",                                        \
       "embedding and rerank: how long a question waits for it")               \
     X(NUM,  dimensions,          "0",                                         \
@@ -103,6 +111,7 @@ struct tf_llm_model_s {
     char                    **keys;
     size_t                    nkeys;
     tf_llm_breaker_t         *breaker;
+    tf_llm_breaker_t         *side;     /* for calls that it can do without */
     tf_stream_pool_t         *pool;
 
 #define TF_LLM_MODEL_FIELD(type, key, def, what)  tf_key_##type  key;
@@ -140,6 +149,9 @@ const tf_llm_model_t *tf_llm_models_find(const tf_llm_models_t *models,
 /* The model of that kind and name; NULL as name: the first of the kind. */
 const tf_llm_model_t *tf_llm_models_of(const tf_llm_models_t *models,
     tf_llm_kind_t kind, const char *name);
+
+/* Everything that was set, as text: whoever compares it sees a change. */
+void tf_llm_models_settings(const tf_llm_model_t *model, tf_buf_t *out);
 
 /* Prints the keys as a commented section (conf/models.conf). */
 void tf_llm_models_print(FILE *out);

@@ -8,13 +8,15 @@
 
 
 /*
- * What a model is told: rules, then numbered passages as data, then the
- * question.
+ * What a model is told: rules, then numbered passages as data, then what was
+ * said before in the conversation as data, then the question.
  *
  * A passage stands between two lines that hold a random word, new for each
- * request, so that no document can pretend that it ends earlier.  As many
- * passages as the model's context leaves room for, best first; TOKEN_BYTES is
- * a careful guess of how many bytes a token has.
+ * request, so that no document can pretend that it ends earlier.  So does the
+ * conversation: its answers were made of documents.  As many passages as the
+ * model's context leaves room for, best first; TOKEN_BYTES is a careful guess
+ * of how many bytes a token has.  The conversation takes at most half of the
+ * room, its newest turns first.
  *
  * A model that finds no answer in the passages is told to say exactly
  * TF_PROMPT_NOT_FOUND.
@@ -31,6 +33,12 @@
  */
 json_t *tf_llm_prompt(const tf_llm_model_t *model,
     const tf_llm_request_t *request, size_t *npassages, int *too_long);
+
+/* Parts of it, for prompts about a conversation: 0 when a word was made. */
+int tf_llm_prompt_word(char word[TF_PROMPT_WORD_LEN + 1]);
+void tf_llm_prompt_talk(tf_buf_t *user, const char *summary,
+    const tf_llm_turn_t *turns, size_t n, const char *word);
+json_t *tf_llm_prompt_messages(const char *system, const tf_buf_t *user);
 
 
 #endif /* TF_LLM_PROMPT_H */

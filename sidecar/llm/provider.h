@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "llm/models.h"
 #include "llm/wire.h"
@@ -45,8 +47,22 @@ typedef struct {
     double                 score;       /* comparable among quotes only */
 } tf_llm_quote_t;
 
+/* What was said before in a conversation; its passages are not here. */
+
 typedef struct {
-    const char              *question;
+    char                    *question;
+    char                    *answer;
+} tf_llm_turn_t;
+
+typedef struct {
+    const char              *question;  /* as it was asked */
+    const char              *restated;  /* the same, to be understood without
+                                         * the conversation; or NULL */
+    const char              *summary;   /* of what was before the turns */
+    const tf_llm_turn_t     *turns;     /* oldest first */
+    size_t                   nturns;
+    json_t                  *messages;  /* instead of all that: a prompt as it
+                                         * goes out; or NULL */
     const tf_llm_passage_t  *passages;
     size_t                   npassages;
     const tf_llm_quote_t    *quotes;

@@ -19,8 +19,9 @@
 
 #define TF_PRUNE_DROP      0
 #define TF_PRUNE_ROWS      1
-#define TF_PRUNE_EMPTIED   2            /* rows went: what they kept */
-#define TF_PRUNE_OVER      3
+#define TF_PRUNE_TALKS     2            /* conversations, kept answers */
+#define TF_PRUNE_EMPTIED   3            /* rows went: what they kept */
+#define TF_PRUNE_OVER      4
 
 
 int
@@ -73,7 +74,9 @@ tf_prune_failed(tf_prune_round_t *round, const tf_pg_t *pg)
 
     /* one partition that cannot go, such as somebody else's, stops nothing */
 
-    if (pg->conn != NULL && round->phase != TF_PRUNE_ROWS) {
+    if (pg->conn != NULL && round->phase != TF_PRUNE_ROWS
+        && round->phase != TF_PRUNE_TALKS)
+    {
         (void) snprintf(round->refused, sizeof(round->refused), "%.255s",
                         pg->err);
         return tf_prune_next(round);
@@ -148,6 +151,54 @@ tf_prune_rows(tf_prune_round_t *round, tf_pg_t *pg, int64_t age)
     round->rest += rest;
 
     if (jobs == 0 && rest == 0) {
+        round->phase = TF_PRUNE_TALKS;
+    }
+
+    return TF_PRUNE_MORE;
+}
+
+
+/*
+ * What was not used for so long: a conversation's jobs are older than its last
+ * use, so they are due as well.  Nobody can use a kept answer that expired.
+ */
+
+static tf_prune_rc_t
+tf_prune_talks(tf_prune_round_t *round, tf_pg_t *pg, int64_t age)
+{
+    int          over;
+    char         ms[24], max[24];
+    PGresult    *res;
+    const char  *params[2];
+
+    (void) snprintf(ms, sizeof(ms), "%lld", (long long) age);
+    (void) snprintf(max, sizeof(max), "%d", TF_PRUNE_BATCH);
+    params[0] = ms;
+    params[1] = max;
+
+    if (tf_pg_query(pg, &res, TF_PRUNE_STEP_MS,
+                    "WITH t AS (DELETE FROM trifecta.conversation "
+                        "WHERE used < " TF_PRUNE_BEFORE
+                        " AND (tenant, owner, id) IN (SELECT tenant, owner, "
+                        "id FROM trifecta.conversation WHERE used < "
+                        TF_PRUNE_BEFORE " LIMIT $2::integer) RETURNING 1), "
+                    "c AS (DELETE FROM trifecta.answer_cache "
+                        "WHERE expires < now() AND (tenant, owner, key) IN "
+                        "(SELECT tenant, owner, key FROM trifecta.answer_cache "
+                        "WHERE expires < now() LIMIT $2::integer) RETURNING 1) "
+                    "SELECT EXISTS (SELECT FROM t) OR EXISTS (SELECT FROM c)",
+                    2, params)
+        != TF_PG_OK)
+    {
+        return tf_prune_failed(round, pg);
+    }
+
+    over = PQgetvalue(res, 0, 0)[0] == 'f';
+    PQclear(res);
+
+    round->busy = 0;
+
+    if (over) {
         /* then results and steps of days whose last job has gone just now */
         round->phase = TF_PRUNE_EMPTIED;
     }
@@ -169,6 +220,9 @@ tf_prune_step(tf_prune_round_t *round, tf_pg_t *pg, int64_t age)
 
     case TF_PRUNE_ROWS:
         return tf_prune_rows(round, pg, age);
+
+    case TF_PRUNE_TALKS:
+        return tf_prune_talks(round, pg, age);
 
     default: /* TF_PRUNE_OVER */
         return TF_PRUNE_DONE;

@@ -19,12 +19,13 @@
 #define TF_STORE_INTO                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
     "request_id, fingerprint, idem_key, retry_of, trace, run_at, accepted, "  \
-    "deadline"
+    "deadline, conversation"
 
 #define TF_STORE_FROM                                                         \
     "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
     "request_id, fp, idem, retry_of, trace, to_timestamp(run_at / 1000.0), "  \
-    "to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0)"
+    "to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0), "                 \
+    "request->>'conversation_id'"
 
 static const char  tf_store_begin_sql[] =
     "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, epoch, "
@@ -137,7 +138,10 @@ static const char *const  tf_store_ledger_sql[] = {
     "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'damaged') "
     "AND state IN ('queued', 'running')",
 
-    /* deleted: an open one is cancelled, and what it held is erased */
+    /*
+     * Deleted: an open one is cancelled, and what it held is erased, also from
+     * the summary of its conversation.
+     */
 
     TF_STORE_END_SQL("delete", "cancelled", TF_STORE_CANCELLED),
 
@@ -145,10 +149,18 @@ static const char *const  tf_store_ledger_sql[] = {
     "e->>'tenant' AS tenant, e->>'owner' AS owner "
     "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'delete'), "
     "gone AS (UPDATE trifecta.job AS job SET deleted = now(), "
-    "state = CASE WHEN state IN ('queued', 'running') THEN 'cancelled' "
-    "ELSE state END, finished = coalesce(finished, now()), request = NULL "
-    "FROM x WHERE job.id = x.id AND job.tenant = x.tenant "
-    "AND job.owner = x.owner RETURNING job.id), "
+    "state = CASE WHEN job.state IN ('queued', 'running') THEN 'cancelled' "
+    "ELSE job.state END, finished = coalesce(job.finished, now()), "
+    "request = NULL, conversation = NULL "
+    "FROM x JOIN trifecta.job AS was ON was.id = x.id "
+    "WHERE job.id = x.id AND job.tenant = x.tenant "
+    "AND job.owner = x.owner "
+    "RETURNING job.id, job.tenant, job.owner, was.conversation), "
+    "talks AS (UPDATE trifecta.conversation AS c SET "
+    "version = c.version + 1, summary = NULL, upto = NULL, groups = '[]' "
+    "FROM (SELECT DISTINCT tenant, owner, conversation FROM gone) AS g "
+    "WHERE c.tenant = g.tenant AND c.owner = g.owner "
+    "AND c.id = g.conversation), "
     "steps AS (DELETE FROM trifecta.job_step WHERE job IN "
     "(SELECT id FROM gone)) "
     "DELETE FROM trifecta.job_result WHERE job IN (SELECT id FROM gone)"

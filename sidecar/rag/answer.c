@@ -11,14 +11,19 @@
 #include "rag/answer.h"
 #include "rag/cite.h"
 #include "rag/index.h"
+#include "rag/reuse.h"
 #include "rag/safe.h"
 #include "rag/scope.h"
 #include "rag/search.h"
+#include "rag/talk.h"
 
 
 /* What a provider is given: arrays that point into what was found. */
 
 typedef struct {
+    const tf_llm_model_t  *model;       /* that was asked for */
+    tf_talk_t           talk;
+    tf_reuse_t          reuse;
     tf_rag_found_t      found;
     tf_llm_request_t    request;
     tf_llm_reply_t      reply;
@@ -27,6 +32,9 @@ typedef struct {
 } tf_answering_t;
 
 
+static tf_answer_status_t tf_answer_before(tf_pg_t *pg,
+    const tf_answer_request_t *request, const tf_llm_model_t *model,
+    tf_answering_t *a, tf_answer_t *answer, int *over);
 static tf_answer_status_t tf_answer_retrieve(tf_pg_t *pg,
     const tf_answer_request_t *request, tf_answering_t *a,
     tf_answer_t *answer);
@@ -35,7 +43,7 @@ static tf_answer_status_t tf_answer_prepare(const tf_pg_t *pg,
     tf_answer_t *answer);
 static tf_answer_status_t tf_answer_finish(tf_answering_t *a,
     tf_answer_t *answer);
-static void tf_answer_usage(const tf_llm_reply_t *reply, tf_buf_t *usage);
+static void tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage);
 static int tf_answer_generated(tf_answering_t *a);
 static int tf_answer_check(const tf_answering_t *a);
 static json_t *tf_answer_citation(const tf_answering_t *a, size_t i);
@@ -49,6 +57,7 @@ tf_answer_status_t
 tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answer_t *answer)
 {
+    int                        over;
     tf_answering_t            *a;
     tf_answer_status_t         rc;
     const tf_llm_model_t      *model;
@@ -66,8 +75,17 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }
 
-    rc = model->retrieval ? tf_answer_retrieve(pg, request, a, answer)
-                          : TF_ANSWER_OK;
+    a->model = model;
+    over = 0;
+    rc = tf_answer_before(pg, request, model, a, answer, &over);
+
+    if (rc != TF_ANSWER_OK || over) {
+        goto done;
+    }
+
+    if (model->retrieval) {
+        rc = tf_answer_retrieve(pg, request, a, answer);
+    }
 
     if (rc == TF_ANSWER_OK) {
         rc = tf_answer_prepare(pg, request, a, answer);
@@ -78,6 +96,15 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
 
         case TF_LLM_OK:
             rc = tf_answer_finish(a, answer);
+
+            /* what nobody paid for, or somebody else wrote, is not kept */
+
+            if (rc == TF_ANSWER_OK && a->reply.model == model
+                && a->reply.output_tokens + a->reply.input_tokens > 0)
+            {
+                tf_reuse_keep(pg, request, model, &a->reuse);
+            }
+
             break;
 
         case TF_LLM_CANCELLED:
@@ -92,6 +119,9 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         }
     }
 
+done:
+
+    tf_talk_free(&a->talk);
     tf_llm_reply_free(&a->reply);
     free(a->passages);
     free(a->quotes);
@@ -111,6 +141,43 @@ tf_rag_answer_free(tf_answer_t *answer)
 }
 
 
+/* What was said before; without that, what was answered before (*over). */
+
+static tf_answer_status_t
+tf_answer_before(tf_pg_t *pg, const tf_answer_request_t *request,
+    const tf_llm_model_t *model, tf_answering_t *a, tf_answer_t *answer,
+    int *over)
+{
+    tf_pg_status_t  rc;
+
+    rc = TF_PG_OK;
+
+    if (request->conversation != NULL) {
+        rc = tf_talk_open(pg, request, model, &a->talk);
+    }
+
+    if (rc == TF_PG_OK && tf_talk_empty(&a->talk)) {
+        rc = tf_reuse_find(pg, request, model, &a->reuse, answer, over);
+
+    } else if (rc == TF_PG_OK) {
+        tf_talk_summarise(pg, request, model, &a->talk);
+        tf_talk_restate(request, model, &a->talk);
+    }
+
+    return rc == TF_PG_OK ? TF_ANSWER_OK : tf_answer_store(pg, rc, answer);
+}
+
+
+/* What is searched for. */
+
+static const char *
+tf_answer_question(const tf_answer_request_t *request,
+    const tf_answering_t *a)
+{
+    return a->talk.restated.len ? a->talk.restated.data : request->question;
+}
+
+
 static tf_answer_status_t
 tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answering_t *a, tf_answer_t *answer)
@@ -121,7 +188,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answer_status_t  status;
 
     memset(&query, 0, sizeof(query));
-    query.question = request->question;
+    query.question = tf_answer_question(request, a);
     query.k = TF_ANSWER_PASSAGES;
     query.mem = request->mem;
 
@@ -154,7 +221,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_quotes(pg, request->question, &a->found);
+        rc = tf_rag_quotes(pg, tf_answer_question(request, a), &a->found);
     }
 
     if (rc == TF_PG_OK) {
@@ -186,7 +253,7 @@ tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc, tf_answer_t *answer)
         return TF_ANSWER_STORE;
     }
 
-    tf_log(TF_LOG_ERROR, "retrieval failed: %s", pg->err);
+    tf_log(TF_LOG_ERROR, "a question could not be looked up: %s", pg->err);
 
     return tf_answer_failed(answer, "internal_error",
                             "The documents could not be searched.", 1);
@@ -225,6 +292,10 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     a->request.question = request->question;
+    a->request.restated = a->talk.restated.len ? a->talk.restated.data : NULL;
+    a->request.summary = a->talk.summary.len ? a->talk.summary.data : NULL;
+    a->request.turns = a->talk.turns + a->talk.first;
+    a->request.nturns = a->talk.nturns - a->talk.first;
     a->request.attempt = request->attempt;
     a->request.cancel = request->cancel;
     a->request.threshold = pg->conf->answer_threshold;
@@ -320,7 +391,7 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     free(text);
 
     tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
-    tf_answer_usage(&a->reply, &answer->usage);
+    tf_answer_usage(a, &answer->usage);
 
     if (answer->citations.failed || answer->body.failed
         || answer->usage.failed)
@@ -333,26 +404,33 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
 
 
 /*
- * Who answered (a fallback may have), how many tokens that took, and what it
- * cost where the model has a price.
+ * Who answered (a fallback may have), how many tokens that and what was before
+ * it took, and what it cost where the models have a price.
  */
 
 static void
-tf_answer_usage(const tf_llm_reply_t *reply, tf_buf_t *usage)
+tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage)
 {
-    double  cost;
+    double                 cost;
+    long long              input, output;
+    const tf_llm_model_t  *by, *asked;
+
+    by = a->reply.model;
+    asked = a->model;
+    input = a->reply.input_tokens + a->talk.input_tokens;
+    output = a->reply.output_tokens + a->talk.output_tokens;
 
     tf_buf_printf(usage, "{\"input_tokens\":%lld,\"output_tokens\":%lld,"
                   "\"total_tokens\":%lld,\"model\":\"%s\"",
-                  reply->input_tokens, reply->output_tokens,
-                  reply->input_tokens + reply->output_tokens,
-                  reply->model->name);
+                  input, output, input + output, by->name);
 
-    if (reply->model->input_price > 0 || reply->model->output_price > 0) {
-        cost = ((double) reply->input_tokens * reply->model->input_price
-                + (double) reply->output_tokens * reply->model->output_price)
-               / 1e6;
-        tf_buf_printf(usage, ",\"cost\":%.6f", cost);
+    cost = (double) a->reply.input_tokens * by->input_price
+           + (double) a->reply.output_tokens * by->output_price
+           + (double) a->talk.input_tokens * asked->input_price
+           + (double) a->talk.output_tokens * asked->output_price;
+
+    if (cost > 0 || by->input_price > 0 || by->output_price > 0) {
+        tf_buf_printf(usage, ",\"cost\":%.6f", cost / 1e6);
     }
 
     tf_buf_puts(usage, "}");

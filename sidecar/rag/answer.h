@@ -36,9 +36,13 @@ typedef struct {
     const char        *tenant;
     const char        *owner;
     const char        *groups;      /* JSON array */
+    const char        *job;         /* its id */
+    const char        *conversation;    /* or NULL */
     const char        *question;
     const json_t      *collections; /* what it may look at (scope.h); NULL: */
     const json_t      *filters;     /* all that the asker may see */
+    const char        *rest;        /* of what was asked for, as JSON with
+                                     * sorted members */
     const char        *model;
     const tf_llm_models_t  *models;
     struct tf_rag_mem_s    *mem;    /* indexes in memory, or NULL */
