@@ -18,6 +18,7 @@ typedef struct {
     ngx_str_t                query;
     ngx_str_t                model;
     ngx_str_t                conversation;  /* empty: in none */
+    unsigned                 forget:1;      /* it is to be deleted */
     json_t                  *collections;   /* or NULL, and so on */
     json_t                  *filters;
 } ngx_http_trifecta_ask_t;

@@ -108,6 +108,23 @@ ngx_http_trifecta_conversation_check(ngx_http_request_t *r, const char *name,
 
 
 ngx_int_t
+ngx_http_trifecta_conversation_keep(ngx_http_request_t *r, ngx_str_t *asked)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    if (asked->len == 0) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    ctx->conversation.len = asked->len;
+    ctx->conversation.data = ngx_pstrdup(r->pool, asked);
+
+    return ctx->conversation.data == NULL ? NGX_ERROR : NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_trifecta_conversation_of(ngx_http_request_t *r, ngx_str_t *asked,
     ngx_str_t *id)
 {

@@ -24,6 +24,10 @@
 ngx_int_t ngx_http_trifecta_conversation_check(ngx_http_request_t *r,
     const char *name, ngx_str_t *id);
 
+/* Into ctx, for the answer: the body that named it has gone by then. */
+ngx_int_t ngx_http_trifecta_conversation_keep(ngx_http_request_t *r,
+    ngx_str_t *asked);
+
 /*
  * The conversation of the job ctx->job_id, whose body named "asked": itself,
  * or what is made for "new".  Empty for none.

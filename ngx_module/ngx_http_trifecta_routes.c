@@ -32,6 +32,9 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
       "/api/v1/queries", ngx_http_trifecta_queries },
 
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_DELETE, "DELETE",
+      "/api/v1/conversations/{id}", ngx_http_trifecta_forget },
+
     { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
       "/livez", ngx_http_trifecta_livez },
 

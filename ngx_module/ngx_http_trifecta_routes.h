@@ -61,6 +61,7 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
 /* submit.c, result.c, cancel.c, queries.c, admin.c */
 
 ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_forget(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_delete(ngx_http_request_t *r, ngx_str_t *id);

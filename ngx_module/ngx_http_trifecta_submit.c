@@ -31,6 +31,7 @@
 
 #define NGX_HTTP_TRIFECTA_ARGS_MAX   (44 + NGX_HTTP_TRIFECTA_LIMIT_ARGS)
 #define NGX_HTTP_TRIFECTA_ROUTE      "POST /api/v1/query"
+#define NGX_HTTP_TRIFECTA_FORGET     "DELETE /api/v1/conversations"
 
 
 typedef struct {
@@ -357,7 +358,9 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
 
     ctx = ngx_http_trifecta_get_ctx(r);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-    kind = &ngx_http_trifecta_kinds[NGX_HTTP_TRIFECTA_KIND_QUERY];
+    kind = &ngx_http_trifecta_kinds[ask->forget
+                                    ? NGX_HTTP_TRIFECTA_KIND_FORGET
+                                    : NGX_HTTP_TRIFECTA_KIND_QUERY];
 
     if (ask->model.len == 0) {
         first = mcf->models->elts;
@@ -375,28 +378,27 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
            != NGX_OK
         || ngx_http_trifecta_job_path(r, &ctx->job_id, &submit->path)
            != NGX_OK
-        || ngx_http_trifecta_conversation_of(r, &ask->conversation,
+        || (!ask->forget
+            && ngx_http_trifecta_conversation_keep(r, &ask->conversation)
+               != NGX_OK)
+        || ngx_http_trifecta_conversation_of(r, &ctx->conversation,
                                              &conversation)
            != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ask->conversation.len) {
+    ngx_http_trifecta_json_init(&payload, r->pool, ask->query.len + 256);
 
-        /* for the answer: the body has gone by then */
+    if (ask->forget) {
+        ngx_http_trifecta_json_lit(&payload, "{\"forget\":");
+        ngx_http_trifecta_json_str(&payload, &ask->conversation);
 
-        ctx->conversation.len = ask->conversation.len;
-        ctx->conversation.data = ngx_pstrdup(r->pool, &ask->conversation);
-
-        if (ctx->conversation.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    } else {
+        ngx_http_trifecta_json_lit(&payload, "{\"query\":");
+        ngx_http_trifecta_json_str(&payload, &ask->query);
     }
 
-    ngx_http_trifecta_json_init(&payload, r->pool, ask->query.len + 256);
-    ngx_http_trifecta_json_lit(&payload, "{\"query\":");
-    ngx_http_trifecta_json_str(&payload, &ask->query);
     ngx_http_trifecta_json_lit(&payload, ",\"model\":");
     ngx_http_trifecta_json_str(&payload, &ask->model);
     ngx_http_trifecta_submit_value(&payload, ",\"collections\":",
@@ -473,7 +475,11 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
         ngx_http_trifecta_pair("durable", "1", 1);
     }
 
-    rc = ngx_http_trifecta_idem_text(r, NGX_HTTP_TRIFECTA_ROUTE, idem);
+    route.data = (u_char *) (ask->forget ? NGX_HTTP_TRIFECTA_FORGET
+                                         : NGX_HTTP_TRIFECTA_ROUTE);
+    route.len = ngx_strlen(route.data);
+
+    rc = ngx_http_trifecta_idem_text(r, (char *) route.data, idem);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -482,8 +488,6 @@ ngx_http_trifecta_enqueue(ngx_http_request_t *r, ngx_str_t *text,
     if (rc == NGX_OK) {
         ngx_http_trifecta_pair("idem", idem, sizeof(idem));
     }
-
-    ngx_str_set(&route, NGX_HTTP_TRIFECTA_ROUTE);
 
     rc = ngx_http_trifecta_limit_args(r, &route, argv + argc,
                                       argvlen + argc);
@@ -552,4 +556,42 @@ ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id)
 
     return ngx_http_trifecta_read_body(r, TF_QUERY_BODY_MAX,
                                        ngx_http_trifecta_submit_body);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_forget(ngx_http_request_t *r, ngx_str_t *id)
+{
+    ngx_int_t                rc;
+    ngx_http_trifecta_ask_t  ask;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_trifecta_idem_check(r);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    rc = ngx_http_trifecta_conversation_check(r, "conversation_id", id);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    ngx_memzero(&ask, sizeof(ngx_http_trifecta_ask_t));
+    ask.conversation = *id;
+    ask.forget = 1;
+
+    rc = ngx_http_trifecta_enqueue(r, id, &ask);
+
+    if (rc == NGX_DONE) {
+        r->main->count++;
+    }
+
+    return rc;
 }

@@ -309,6 +309,36 @@ is($end->{status}, 'succeeded', 'a_summary_that_fails_fails_no_question');
 ok(!defined summary('n')->[0], 'nothing is stored then');
 
 
+# a whole one
+
+my $canary = 'zyxquark CANARY' . int rand 1e9;
+my @gone = map { $_->{query_id} } map { (say("What is the value of $canary?",
+    model => 'small', conversation_id => 'g'))[0] } 1 .. 3;
+my $kept = (say("What is the value of $canary?", model => 'small',
+    conversation_id => 'g', as => $bob))[0]{query_id};
+my $forget = $t->request('DELETE', '/api/v1/conversations/g');
+is($forget->{status}, 202, 'a conversation is deleted') or diag
+    $forget->{content};
+is($t->wait_for_answer($forget->{json}{query_id})->{status}, 'succeeded',
+    'by a job');
+is_deeply([map { $t->result($_)->{status} } @gone], [410, 410, 410],
+    'each_of_its_questions_is_deleted');
+is($t->result($kept, token => $bob)->{status}, 200,
+    'somebody_elses_of_the_same_id_stays');
+ok($t->wait_for(sub { !$t->sql('admin', 'SELECT count(*) FROM trifecta.job '
+    . "WHERE owner = 'test:alice' AND request::text LIKE ?",
+    "%$canary%")->[0][0] }, 20), 'the_store_has_nothing_of_them');
+($end, @sent) = say('And the zyxquark?', model => 'small',
+                    conversation_id => 'g');
+unlike(join('', map { $_->{messages}[-1]{content} } @sent), qr/CANARY/,
+    'and_the_next_question_knows_nothing');
+is($t->request('DELETE', "/api/v1/conversations/$_->[0]", token => $bob)
+    ->{status}, $_->[1], "deleted: $_->[0]")
+    for [$conv, 404], ['conv_' . '0' x 32, 404], ['a%20b', 400],
+        ['never-used', 202];
+is($t->request('GET', '/api/v1/conversations/g')->{status}, 405, 'only that');
+
+
 # what is old
 
 $t->sql('admin', q{UPDATE trifecta.conversation SET used = now() -
