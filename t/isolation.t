@@ -32,6 +32,11 @@ my %row = (
     'GET /api/v1/query/{id}' => { %of_a_job, owner => '200' },
     'DELETE /api/v1/query/{id}' => { %of_a_job, owner => '200' },
     'POST /api/v1/query/{id}/cancel' => { %of_a_job, owner => '200' },
+
+    # an id that a client chose is a conversation of whoever names it
+    'DELETE /api/v1/conversations/{id}' => { %of_oneself,
+        'other user' => '202', 'other tenant' => '202', owner => '202' },
+
     'GET /api/v1/queries' => { %of_oneself,
         'other user' => '200', 'other tenant' => '200', owner => '200' },
 
