@@ -13,6 +13,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
+use Trifecta::Test::Old qw(day old_left old_partitions old_rows);
 use Trifecta::Test::Promises;
 use Trifecta::Test::Stacks;
 
@@ -44,6 +45,8 @@ my %HOW = (
                   reconcile.strays)],
     told => [qw(cancel.heard)],
     told_late => [qw(cancel.beaten)],
+    prunes => [qw(days.made prune.begun prune.dropped prune.rows prune.done
+                  prune.told)],
     drain => [qw(drain.begun drain.stopped drain.empty release.before
                  release.sent release.answered)],
     submit => [qw(submit.before submit.sent submit.answered)],
@@ -208,6 +211,29 @@ sub drain {
     return $proc;
 }
 
+# Jobs of long ago, in a partition of their day and in one that stays; and a
+# day ahead has none.
+
+sub prunes {
+    my ($point) = @_;
+    old_partitions($t, 60);
+    old_rows($t, $_, 3) for 60, 90;
+    $t->sql('admin', "DROP TABLE trifecta.${_}_" . day(-5))
+        for qw(job job_result job_step);
+    $p->ask("say=$point");
+    return armed('sidecar', $point);
+}
+
+sub pruned {
+    my ($point) = @_;
+    my $there = sub { grep { $t->sql('admin', 'SELECT to_regclass(?)',
+        "trifecta.${_}_" . day($_[0]))->[0][0] } qw(job job_result job_step) };
+
+    ok $t->wait_for(sub { !old_left($t) && !$there->(60) }, 20 * $t->slow),
+        "$point: what is old goes all the same";
+    is $there->(-5), 3, "$point: and the days ahead are there";
+}
+
 
 # The same for nginx, whose worker dies; the sidecar lives.
 
@@ -250,6 +276,7 @@ sub one_of_the_sidecar {
     unlink "$t->{dir}/log/sidecar0.log";
 
     $t->start('sidecar');
+    pruned($point) if $how{$point} eq 'prunes';
     my @broken = $p->broken(crashes => 1);
     is_deeply \@broken, [], "$point: what was promised is kept";
     $t->stop('sidecar');
@@ -280,7 +307,8 @@ if (my $points = $ENV{TF_CRASH_POINTS}) {
 
     $t = Trifecta::Test->new(sidecars => 0, sidecar => {
         threads => 4, lease => $n . 's', heartbeat => 200 * $n . 'ms',
-        drain_timeout => '500ms', reconcile => $n . 's' });
+        drain_timeout => '500ms', reconcile => $n . 's',
+        retention => '30d' });
     $t->expect_log(qr/worker process \d+ exited on signal 9/);
 
     for my $point (split / /, $points) {
@@ -344,7 +372,7 @@ SKIP: {
 # Those that take long are dealt first, so that no stack is left with them
 
 my %long = (drain => 3, retry => 2, take_over => 3, back_in_time => 3,
-            emptied => 3, went_back => 3, differ => 3);
+            emptied => 3, went_back => 3, differ => 3, prunes => 4);
 my @points = sort { ($long{$how{$b}} // 1) <=> ($long{$how{$a}} // 1)
                     || $a cmp $b } grep { $how{$_} } keys %table;
 

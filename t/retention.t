@@ -8,11 +8,11 @@ use warnings;
 use Digest::SHA qw(hmac_sha256);
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
+use Trifecta::Test::Old qw(day old_partitions old_rows);
 use Trifecta::Test::Proc;
 
 my $t = Trifecta::Test->new(sidecars => 0, sidecar => { retention => '30d' },
@@ -52,44 +52,9 @@ sub row {
     return $id;
 }
 
-# Many that have ended, in the order of their ids.
+sub rows { old_rows($t, @_) }
 
-sub rows {
-    my ($days, $count) = @_;
-
-    $t->sql('admin', <<'SQL', $days, $count);
-WITH ids AS (SELECT (substr(trifecta.first_id(now() - ? * interval '1 day')
-                     ::text, 1, 13) || '-7000-8000-'
-                     || lpad(to_hex(i), 12, '0'))::uuid AS id
-             FROM generate_series(1, ?) AS i),
-     jobs AS (INSERT INTO trifecta.job (id, tenant, owner, kind, model, prio,
-              state, attempt, accepted, finished, deadline)
-              SELECT id, 'default', 'test:many', 'query', 'test', 1,
-              'succeeded', 1, now(), now(), now() FROM ids RETURNING id)
-INSERT INTO trifecta.job_result (job, tenant, owner, attempt, body)
-SELECT id, 'default', 'test:many', 1, 'x' FROM jobs
-SQL
-}
-
-sub day { strftime '%Y%m%d', gmtime(time - 86400 * $_[0]) }
-
-# The partitions of an old day, as they were made when it was new.
-
-sub partitions {
-    my ($days) = @_;
-
-    for my $tab (qw(job job_result job_step)) {
-        my $name = "trifecta.${tab}_" . day($days);
-        $t->sql('admin', "CREATE TABLE $name (LIKE trifecta.$tab INCLUDING"
-            . ' DEFAULTS INCLUDING CONSTRAINTS)');
-        $t->sql('admin', "ALTER TABLE $name OWNER TO trifecta_owner");
-        my ($lo, $hi) = map { $t->sql('admin', 'SELECT trifecta.first_id('
-            . "to_date(?, 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC')",
-            day($_))->[0][0] } $days, $days - 1;
-        $t->sql('admin', "ALTER TABLE trifecta.$tab ATTACH PARTITION $name"
-            . " FOR VALUES FROM ('$lo') TO ('$hi')");
-    }
-}
+sub partitions { old_partitions($t, @_) }
 
 sub tables {
     my ($days) = @_;

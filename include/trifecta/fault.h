@@ -109,6 +109,12 @@
     X(SIDECAR, reconcile, rows, "open rows were compared")                    \
     X(SIDECAR, reconcile, live, "open jobs of Redis were compared")           \
     X(SIDECAR, reconcile, strays, "what was damaged was mended, all is done") \
+    X(SIDECAR, days, made, "the partitions of the next days are there")       \
+    X(SIDECAR, prune, begun, "the lock is taken, all that is old is there")   \
+    X(SIDECAR, prune, dropped, "an old partition has gone, others are there") \
+    X(SIDECAR, prune, rows, "old rows of a partition that stays have gone")   \
+    X(SIDECAR, prune, done, "nothing old is left, no cache was told")         \
+    X(SIDECAR, prune, told, "the caches were told, the lock still held")      \
     X(SIDECAR, drain, begun, "claiming has stopped, jobs are still held")     \
     X(SIDECAR, drain, stopped, "what has not ended was told to stop")         \
     X(SIDECAR, drain, empty, "nothing is held, the threads still run")

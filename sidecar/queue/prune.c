@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "queue/pool.h"
 #include "queue/redis_url.h"
 
@@ -113,7 +115,11 @@ tf_prune_drop(tf_prune_round_t *round, tf_pg_t *pg, int64_t age)
 
     (void) snprintf(round->name, sizeof(round->name), "%s",
                     PQgetvalue(res, 0, 0));
-    round->partitions += round->name[0] != '\0';
+
+    if (round->name[0] != '\0') {
+        tf_fault(prune, dropped);
+        round->partitions++;
+    }
 
     PQclear(res);
 
@@ -145,6 +151,10 @@ tf_prune_rows(tf_prune_round_t *round, tf_pg_t *pg, int64_t age)
     jobs = strtoul(PQgetvalue(res, 0, 0), NULL, 10);
     rest = strtoul(PQgetvalue(res, 0, 1), NULL, 10);
     PQclear(res);
+
+    if (jobs + rest > 0) {
+        tf_fault(prune, rows);
+    }
 
     round->busy = 0;
     round->jobs += jobs;

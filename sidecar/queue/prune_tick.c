@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
@@ -42,6 +44,7 @@ tf_prune_days(tf_prune_t *p, int64_t now)
     if (tf_pg_exec(&p->pg, 0, "SELECT trifecta.make_partitions(7)")
         == TF_PG_OK)
     {
+        tf_fault(days, made);
         p->days_at = now + tf_pool_jitter(TF_PRUNE_HOUR_MS);
         return;
     }
@@ -74,6 +77,8 @@ tf_prune_end(tf_prune_t *p, int64_t after)
                round->partitions, round->jobs,
                tf_prune_age(p->conf->retention, age, sizeof(age)));
 
+        tf_fault(prune, done);
+
         /* caches forget a result after a minute on their own */
 
         if (tf_prune_tell(p->conf, &p->pg, p->conf->retention, err,
@@ -83,6 +88,8 @@ tf_prune_end(tf_prune_t *p, int64_t after)
             tf_log(TF_LOG_DEBUG, "the caches were not told what was pruned: "
                    "%s", err);
         }
+
+        tf_fault(prune, told);
     }
 
     if (round->refused[0] != '\0') {
@@ -187,6 +194,7 @@ tf_prune_tick(tf_prune_t *p)
                 return;
             }
 
+            tf_fault(prune, begun);
             p->running = 1;
         }
 

@@ -14,6 +14,8 @@ use warnings;
 use File::Basename qw(dirname);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
+use Trifecta::Test::Old;
+
 my %NOT = map { $_ => 1 } qw(relet.answered cancel.beaten);
 my $PATIENCE = 8;       # s
 
@@ -24,6 +26,9 @@ my %OFTEN = (submit => 20, claim => 10, begin => 10, started => 10, run => 20,
 
 # A round of the reconciler each second or so.
 my %often = (test => { sidecar => { reconcile => '1s' } });
+
+# Jobs of two months ago are old.
+my %forgets = (test => { sidecar => { retention => '30d' } });
 
 # All jobs that run when it is told to leave go back soon.
 my %soon = (test => { sidecar => { drain_timeout => '300ms' } });
@@ -126,7 +131,18 @@ sub is_not_adopted {
 }
 
 
-my %THEN = (reclaim => \&other_one_dies, release => \&told_to_leave,
+# Long ago there were jobs, too; a sidecar looks for those soon after its start.
+
+sub has_old_jobs {
+    my ($s) = @_;
+    my $t = $s->{t};
+    my $days = 60 + ++$s->{old};
+    Trifecta::Test::Old::old_partitions($t, $days);
+    Trifecta::Test::Old::old_rows($t, $_, 20) for $days, $days + 500;
+}
+
+
+my %THEN = (prune => \&has_old_jobs, reclaim => \&other_one_dies, release => \&told_to_leave,
             drain => \&told_to_leave, rebuild => \&is_not_adopted);
 
 sub cell {
@@ -142,7 +158,8 @@ sub cell {
                 . " at $point: $what",
         quick => $point eq 'begin.committed' || $point eq 'complete.committed',
         stack => $leaves ? { %soon }
-               : $step eq 'reconcile' ? { %often } : undef,
+               : $step eq 'reconcile' ? { %often }
+               : $step eq 'prune' ? { %forgets } : undef,
         inject => sub {
             my ($s) = @_;
             my $n = 1 + int $s->rand(0, $often);
