@@ -89,28 +89,41 @@ sub save {
 }
 
 
-# In the order of the cells; a cell that is no more keeps its rows.
+# One row a cell, in the order of the cells, with the rounds of each commit; a
+# cell that is no more keeps its row.
 
 sub markdown {
     my ($self, $cells) = @_;
+    my @columns = ('rounds', @SUMS, 'violations');
     my %place = map { $cells->[$_]{name} => $_ } 0 .. $#$cells;
-    my @rows = sort { ($place{$a->{cell}} // 1e9) <=> ($place{$b->{cell}} // 1e9)
-                      || $a->{cell} cmp $b->{cell}
-                      || $a->{commit} cmp $b->{commit} } @{ $self->{rows} };
     my %what = map { $_->{name} => $_->{what} } @$cells;
-    my @sum = (0) x 6;
-    my $text = "| cell | what is done | commit | rounds | jobs | accepted "
+    my (%of, %all);
+
+    push @{ $of{$_->{cell}} }, $_ for @{ $self->{rows} };
+
+    my $text = "| cell | what is done | commits | rounds | jobs | accepted "
         . "| unknown | given up | violations |\n"
         . "|---|---|---|---:|---:|---:|---:|---:|---:|\n";
 
-    for my $row (@rows) {
-        my @n = @$row{qw(rounds jobs accepted unknown given_up violations)};
-        $sum[$_] += $n[$_] for 0 .. $#n;
-        $text .= "| `$row->{cell}` | " . ($what{$row->{cell}} // 'no more')
-            . " | `$row->{commit}` | " . join(' | ', @n) . " |\n";
+    for my $cell (sort { ($place{$a} // 1e9) <=> ($place{$b} // 1e9)
+                         || $a cmp $b } keys %of)
+    {
+        my @rows = @{ $of{$cell} };
+        my %sum;
+
+        for my $row (@rows) {
+            $sum{$_} += $row->{$_} for @columns;
+            $all{$_} += $row->{$_} for @columns;
+        }
+
+        $text .= "| `$cell` | " . ($what{$cell} // 'no more') . ' | '
+            . join(', ', map { '`' . substr($_->{commit}, 0, 7)
+                               . "` $_->{rounds}" } @rows)
+            . ' | ' . join(' | ', @sum{@columns}) . " |\n";
     }
 
-    return $text . '| all | | | ' . join(' | ', @sum) . " |\n";
+    return $text . '| all | | | '
+        . join(' | ', map { $_ // 0 } @all{@columns}) . " |\n";
 }
 
 
