@@ -247,6 +247,7 @@ tf_eval_run(tf_eval_t *e, int answers)
     e->target.visibility = "tenant";
     e->target.groups = "";
     e->target.lazy = 1;
+    e->target.connections = 2;
     tf_limits_default(&e->target.limits);
 
     tf_pg_init(&e->pg, &e->conf, TF_PG_RAG);

@@ -17,7 +17,8 @@
 
 enum {
     OPT_TENANT = 1, OPT_OWNER, OPT_VISIBILITY, OPT_GROUPS, OPT_COLLECTION,
-    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_LIMIT, OPT_TEXT, OPT_QUIET
+    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_LIMIT, OPT_TEXT, OPT_QUIET,
+    OPT_CONNECTIONS
 };
 
 static const tf_cli_option_t  tf_ingest_options[] = {
@@ -37,6 +38,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "be, for filters; any number of times" },
     { "limit", OPT_LIMIT, "LIMITS", "change limits, such as "
       "pages=5000,text=32m (configuration: ingest_limits)" },
+    { "connections", OPT_CONNECTIONS, "N", "to PostgreSQL that write at the "
+      "same time, 1 to 16 (2)" },
     { "text", OPT_TEXT, NULL, "print the text that a file is made into, and "
       "store nothing" },
     { "quiet", OPT_QUIET, NULL, "only what is skipped, and the summary" },
@@ -68,6 +71,7 @@ static const tf_cli_usage_t  tf_ingest_usage = {
 
 static int tf_ingest_options_read(tf_ingest_run_t *run, int argc,
     char **argv);
+static unsigned tf_ingest_number(const char *s);
 static int tf_ingest_options_check(tf_ingest_run_t *run);
 static int tf_ingest_text(tf_ingest_run_t *run);
 
@@ -171,6 +175,7 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 
     run->target.owner = TF_INGEST_OWNER;
     run->target.visibility = "tenant";
+    run->target.connections = 2;
 
     c = 0;
 
@@ -215,6 +220,10 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
         case OPT_LIMIT:
             tf_buf_puts(&limits, run->cli.value);
             tf_buf_puts(&limits, " ");
+            break;
+
+        case OPT_CONNECTIONS:
+            run->target.connections = tf_ingest_number(run->cli.value);
             break;
 
         case OPT_TEXT:
@@ -263,6 +272,21 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 }
 
 
+/* 1 to 16, or 0 if it is anything else. */
+
+static unsigned
+tf_ingest_number(const char *s)
+{
+    char  *end;
+    long   n;
+
+    n = strtol(s, &end, 10);
+
+    return *s >= '0' && *s <= '9' && *end == '\0' && n >= 1 && n <= 16
+           ? (unsigned) n : 0;
+}
+
+
 static int
 tf_ingest_options_check(tf_ingest_run_t *run)
 {
@@ -275,6 +299,9 @@ tf_ingest_options_check(tf_ingest_run_t *run)
 
     } else if (run->text && run->cli.argc > 1) {
         wrong = "--text takes one file";
+
+    } else if (run->target.connections == 0) {
+        wrong = "--connections is 1 to 16";
 
     } else if (run->remove
                && (run->cli.argc > 1 || run->collection == NULL))

@@ -14,10 +14,8 @@ static int tf_rag_group_has(const tf_rag_group_t *group, const char *source);
 static int tf_rag_group_data(tf_rag_group_t *group, const char *path,
     const char *source, char *data, size_t len);
 static int tf_rag_group_filled(tf_rag_group_t *group);
-static int tf_rag_group_tell(tf_rag_group_t *group, size_t first,
-    size_t last);
+static int tf_rag_group_work(tf_rag_group_t *group, int final);
 static void tf_rag_group_extract(tf_rag_group_t *group, tf_rag_item_t *item);
-static void tf_rag_group_reset(tf_rag_group_t *group);
 
 
 tf_rag_group_t *
@@ -46,7 +44,7 @@ tf_rag_group_create(tf_pg_t *pg, const tf_rag_target_t *target,
 }
 
 
-static void
+void
 tf_rag_group_reset(tf_rag_group_t *group)
 {
     size_t          i;
@@ -73,6 +71,7 @@ tf_rag_group_reset(tf_rag_group_t *group)
 void
 tf_rag_group_free(tf_rag_group_t *group)
 {
+    tf_rag_lanes_close(group);
     tf_rag_group_reset(group);
     tf_rag_index_free(&group->index);
     free(group->items);
@@ -134,7 +133,7 @@ tf_rag_group_has(const tf_rag_group_t *group, const char *source)
         }
     }
 
-    return 0;
+    return tf_rag_lanes_have(group, source);
 }
 
 
@@ -148,9 +147,10 @@ tf_rag_group_data(tf_rag_group_t *group, const char *path,
 
     static const tf_ingest_count_t  none;
 
-    if ((tf_rag_group_has(group, source)
-         || group->bytes + len > TF_GROUP_BYTES)
-        && tf_rag_group_flush(group) != 0)
+    if ((group->bytes + len > TF_GROUP_BYTES
+         && tf_rag_group_work(group, 0) != 0)
+        || (tf_rag_group_has(group, source)
+            && tf_rag_group_flush(group) != 0))
     {
         free(data);
         return -1;
@@ -178,7 +178,7 @@ static int
 tf_rag_group_filled(tf_rag_group_t *group)
 {
     return group->n == TF_GROUP_DOCUMENTS || group->bytes >= TF_GROUP_BYTES
-           ? tf_rag_group_flush(group) : 0;
+           ? tf_rag_group_work(group, 0) : 0;
 }
 
 
@@ -240,6 +240,17 @@ tf_rag_group_add_file(tf_rag_group_t *group, const char *path,
 int
 tf_rag_group_flush(tf_rag_group_t *group)
 {
+    int  rc;
+
+    rc = tf_rag_group_work(group, 1);
+
+    return tf_rag_lanes_wait(group) == 0 ? rc : -1;
+}
+
+
+static int
+tf_rag_group_work(tf_rag_group_t *group, int final)
+{
     int              rc;
     size_t           i, first, chunks, bytes;
     tf_rag_item_t   *item;
@@ -255,6 +266,7 @@ tf_rag_group_flush(tf_rag_group_t *group)
             }
         }
 
+        (void) tf_rag_lanes_wait(group);
         (void) tf_rag_group_tell(group, 0, group->n);
         tf_rag_group_reset(group);
 
@@ -279,8 +291,8 @@ tf_rag_group_flush(tf_rag_group_t *group)
         if (chunks >= TF_GROUP_CHUNKS || bytes >= TF_GROUP_BYTES
             || i + 1 == group->n)
         {
-            (void) tf_rag_store(group, first, i + 1);
-            rc = tf_rag_group_tell(group, first, i + 1);
+            rc = tf_rag_lanes_write(group, first, i + 1,
+                                    final && i + 1 == group->n);
             first = i + 1;
             chunks = 0;
             bytes = 0;
@@ -318,9 +330,7 @@ tf_rag_group_extract(tf_rag_group_t *group, tf_rag_item_t *item)
 }
 
 
-/* What became of some of them, until one that was not written. */
-
-static int
+int
 tf_rag_group_tell(tf_rag_group_t *group, size_t first, size_t last)
 {
     size_t          i;

@@ -131,6 +131,17 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
     params[0] = documents;
     params[1] = chunks;
 
+    /*
+     * The way to a posting is its key, for each of them, and then its place:
+     * the server's statistics know nothing of a table that has just come or
+     * gone, and a scan of it for each chunk would take minutes.
+     */
+
+    rc = tf_pg_exec(pg, 0, "SET LOCAL enable_seqscan = off");
+    if (rc != TF_PG_OK) {
+        return rc;
+    }
+
     /* the first row: how many chunks, the sum of their lengths, and which */
 
     rc = tf_pg_query(pg, &res, TF_RAG_STORE_MS,
@@ -141,8 +152,10 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
         "), t AS MATERIALIZED ("
             "SELECT id AS chunk, unnest(terms) AS term FROM old"
         "), gone AS ("
-            "DELETE FROM trifecta.posting p USING t "
-            "WHERE p.term = t.term AND p.chunk = t.chunk"
+            "DELETE FROM trifecta.posting p USING t, LATERAL ("
+                "SELECT ctid AS place FROM trifecta.posting x "
+                "WHERE x.term = t.term AND x.chunk = t.chunk OFFSET 0"
+            ") AS q WHERE p.ctid = q.place"
         ") SELECT count(*), coalesce(sum(len), 0), "
             "coalesce(array_agg(id), '{}') FROM old UNION ALL "
         "(SELECT term, count(*), NULL FROM t GROUP BY term)",

@@ -25,7 +25,7 @@
  * a group, its documents are written one by one, so that the message names
  * the one that is to blame and the others are there.
  *
- * Several ingests may run at once.  What is to be done is found without a
+ * Several connections may write groups at once, and several ingests.  What is to be done is found without a
  * lock; then locks are taken in one order: the documents that are there,
  * those that are new (each sorted by source), the collection's row, the
  * counts of terms.  If a document has changed since it was looked at, the
@@ -44,6 +44,7 @@ typedef struct {
     const char   *groups;           /* "a,b"; only with "groups" */
     const char   *given;            /* metadata, see meta.h; NULL: none */
     int           again;            /* index unchanged documents too */
+    unsigned      connections;      /* that write at once; 0 and 1: one */
     int           lazy;             /* commit without waiting for the disk */
     tf_limits_t   limits;
 

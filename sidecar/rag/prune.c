@@ -44,8 +44,8 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
                      "SELECT id, source, (SELECT count(*) FROM trifecta.chunk "
                      "c WHERE c.document = d.id) FROM trifecta.document d "
                      "WHERE collection = $1 AND owner = $2 "
-                     "AND NOT EXISTS (SELECT FROM unnest($3::text[]) AS s "
-                     "WHERE s = d.source) ORDER BY source COLLATE \"C\"",
+                     "AND source <> ALL ($3::text[]) "
+                     "ORDER BY source COLLATE \"C\"",
                      3, params);
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);
