@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_durable.h"
+#include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_poll.h"
 #include "ngx_http_trifecta_worker.h"
@@ -189,6 +190,11 @@ ngx_http_trifecta_durable_queried(void *data, PGresult *res)
     durable->op.query = NULL;
 
     if (res == NULL || PQntuples(res) == 1) {
+
+        if (res) {
+            ngx_http_trifecta_fault(durable->op.request, durable, committed);
+        }
+
         rc = ngx_http_trifecta_durable_known(durable, res != NULL);
 
     } else if (durable->again) {
@@ -270,6 +276,8 @@ ngx_http_trifecta_durable_start(ngx_http_trifecta_durable_t *durable)
     if (rc == NGX_DECLINED) {
         return ngx_http_trifecta_durable_known(durable, 0);
     }
+
+    ngx_http_trifecta_fault(durable->op.request, durable, waits);
 
     ngx_http_trifecta_durable_sleep(durable);
 

@@ -50,6 +50,7 @@ my %HOW = (
     drain => [qw(drain.begun drain.stopped drain.empty release.before
                  release.sent release.answered)],
     submit => [qw(submit.before submit.sent submit.answered)],
+    durable => [qw(durable.waits durable.committed)],
     cancel => [qw(cancel.before cancel.sent cancel.answered)],
     delete => [qw(delete.before delete.sent delete.answered)],
 );
@@ -243,6 +244,12 @@ sub submit {
     is $job->{answer}{status}, 599, "$point: the client is left alone";
 }
 
+sub durable {
+    my ($point) = @_;
+    my $job = $p->ask("say=$point", prefer => 'durable');
+    is $job->{answer}{status}, 599, "$point: the client is left alone";
+}
+
 sub cancel {
     my ($point) = @_;
     my $job = $p->ask('sleep=60000 say=stop', want => 'cancelled');
@@ -314,7 +321,7 @@ if (my $points = $ENV{TF_CRASH_POINTS}) {
     for my $point (split / /, $points) {
         $p = Trifecta::Test::Promises->new($t);
         my $began = time;
-        $how{$point} =~ /^(submit|cancel|delete)$/ ? one_of_the_edge($point)
+        $how{$point} =~ /^(submit|durable|cancel|delete)$/ ? one_of_the_edge($point)
                                                    : one_of_the_sidecar($point);
         diag sprintf '%s %.1f s', $point, time - $began if $ENV{TF_TIMES};
     }

@@ -53,6 +53,8 @@
     X(EDGE, submit, before, "checked, nothing of it has left for Redis")      \
     X(EDGE, submit, sent, "sent to Redis, no reply was read")                 \
     X(EDGE, submit, answered, "Redis has it, nobody has told the client")     \
+    X(EDGE, durable, waits, "Redis has it, the answer waits for PostgreSQL")  \
+    X(EDGE, durable, committed, "PostgreSQL has it, the client waits")        \
     X(EDGE, cancel, before, "nothing of it has left for Redis")               \
     X(EDGE, cancel, sent, "sent to Redis, no reply was read")                 \
     X(EDGE, cancel, answered, "Redis has stopped it, the client waits")       \

@@ -168,7 +168,8 @@ sub cell {
         },
         # what is given back begins again elsewhere, and no counter moves
         mode => $leaves ? {} : { executions => 1 },
-        load => $step eq 'retry' || $step eq 'pump' ? { flaky => 0.3 }
+        load => $step eq 'durable' ? { durable => 1 }
+              : $step eq 'retry' || $step eq 'pump' ? { flaky => 0.3 }
               : $step eq 'reclaim' ? { long => 0.4, clients => 12 }
               : $leaves ? { long => 0.4 }
               : $step eq 'cancel' ? { clients => 8, cancel => 20,

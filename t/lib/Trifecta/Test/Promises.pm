@@ -42,7 +42,8 @@ sub jobs { @{ $_[0]{jobs} } }
 sub _post {
     my ($self, $job) = @_;
     return $self->{t}->post($Q, { query => $job->{script}, model => 'test' },
-        headers => { 'Idempotency-Key' => $job->{key} }, timeout => 5);
+        headers => { 'Idempotency-Key' => $job->{key},
+            $job->{prefer} ? (Prefer => $job->{prefer}) : () }, timeout => 5);
 }
 
 
