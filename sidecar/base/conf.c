@@ -200,6 +200,41 @@ failed:
 }
 
 
+int
+tf_conf_set(tf_conf_t *conf, const char *setting, char *err, size_t errlen)
+{
+    char             name[64];
+    size_t           n;
+    const char      *why;
+    const tf_key_t  *key;
+
+    n = strcspn(setting, "=");
+
+    if (setting[n] == '\0' || n >= sizeof(name)) {
+        (void) snprintf(err, errlen, "\"%s\" is not \"name=value\"", setting);
+        return -1;
+    }
+
+    (void) snprintf(name, sizeof(name), "%.*s", (int) n, setting);
+    key = tf_key_find(tf_conf_table, TF_CONF_NKEYS, name);
+
+    if (key == NULL) {
+        (void) snprintf(err, errlen, "there is no key \"%s\" of the "
+                        "configuration", name);
+        return -1;
+    }
+
+    why = tf_key_set(conf, key, setting + n + 1);
+
+    if (why != NULL) {
+        (void) snprintf(err, errlen, "%s: %s", setting, why);
+        return -1;
+    }
+
+    return tf_conf_check(conf, err, errlen);
+}
+
+
 void
 tf_conf_free(tf_conf_t *conf)
 {

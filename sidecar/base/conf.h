@@ -103,6 +103,12 @@
       "of so many searches in them one is compared; 0: none")                 \
     X(REAL, answer_threshold,       "0.5",                                    \
       "share of the question's weight that a passage must cover (0..1)")      \
+    X(REAL, weight_bm25,            "1",                                      \
+      "of the words of a passage when passages are ranked")                   \
+    X(REAL, weight_ngrams,          "0.3",                                    \
+      "of letters in a row, which forgive typing errors; 0: not used")        \
+    X(NUM,  ngrams_scan,            "20000",                                  \
+      "chunks of collections, at most, that are all compared by them")        \
     X(STR,  models,                 "",                                       \
       "file that says which models answer; empty: only \"extractive\"")       \
     X(NUM,  answer_cache,           "200",                                    \
@@ -128,6 +134,10 @@ typedef struct {
  */
 int tf_conf_load(tf_conf_t *conf, const char *file, char *err, size_t errlen);
 void tf_conf_free(tf_conf_t *conf);
+
+/* Sets one key to "name=value"; -1 with a message in err. */
+int tf_conf_set(tf_conf_t *conf, const char *setting, char *err,
+    size_t errlen);
 
 /* Prints the table as a commented configuration file (conf/sidecar.conf). */
 void tf_conf_print(FILE *out);

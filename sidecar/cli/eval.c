@@ -12,7 +12,7 @@
 
 
 enum {
-    OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_JSON, OPT_KEEP
+    OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_SET, OPT_JSON, OPT_KEEP
 };
 
 static const tf_cli_option_t  tf_eval_options[] = {
@@ -20,6 +20,8 @@ static const tf_cli_option_t  tf_eval_options[] = {
       "else the only ones there are)" },
     { "model", OPT_MODEL, "NAME", "who answers (extractive)" },
     { "limit", OPT_LIMIT, "N", "only the first N questions" },
+    { "set", OPT_SET, "SETTING", "key=value: another value of a key of the "
+      "configuration, such as weight_ngrams=0; may come several times" },
     { "json", OPT_JSON, NULL, "one JSON object instead of a table" },
     { "keep", OPT_KEEP, NULL, "leave the documents in the store, for the next "
       "run" },
@@ -295,7 +297,8 @@ tf_cli_eval(int argc, char **argv)
 {
     int         c, answers, rc;
     long        n;
-    char       *end;
+    char       *end, err[512];
+    size_t      i;
     tf_eval_t   e;
 
     memset(&e, 0, sizeof(e));
@@ -319,6 +322,14 @@ tf_cli_eval(int argc, char **argv)
                                      "questions, not \"%s\"", e.cli.value);
             }
             e.limit = (unsigned) n;
+            break;
+
+        case OPT_SET:
+            if (e.nset == TF_EVAL_SET_MAX) {
+                return tf_cli_misuse(&e.cli, "--set may come %d times at "
+                                     "most", TF_EVAL_SET_MAX);
+            }
+            e.set[e.nset++] = e.cli.value;
             break;
 
         case OPT_JSON:
@@ -355,6 +366,13 @@ tf_cli_eval(int argc, char **argv)
 
     if (tf_cli_conf(&e.cli, &e.conf) != 0) {
         return e.cli.status;
+    }
+
+    for (i = 0; i < e.nset; i++) {
+        if (tf_conf_set(&e.conf, e.set[i], err, sizeof(err)) != 0) {
+            tf_conf_free(&e.conf);
+            return tf_cli_misuse(&e.cli, "--set: %s", err);
+        }
     }
 
     e.tty = isatty(STDERR_FILENO);

@@ -28,6 +28,7 @@
 
 #define TF_EVAL_DOCUMENTS_MAX  1000000
 #define TF_EVAL_LINE_MAX       (16 * 1024 * 1024)
+#define TF_EVAL_SET_MAX        16
 
 typedef struct {
     tf_cli_t          cli;
@@ -39,6 +40,8 @@ typedef struct {
     const char       *path;
     const char       *split;
     const char       *model;
+    const char       *set[TF_EVAL_SET_MAX];     /* "key=value" */
+    size_t            nset;
     unsigned          limit;        /* questions; 0: all */
     int               json;
     int               keep;

@@ -60,6 +60,7 @@ void
 tf_rag_index_free(tf_rag_index_t *index)
 {
     tf_rag_index_reset(index);
+    tf_rag_index_free_grams(index);
     tf_lexicon_reset(&index->lexicon);
 }
 
@@ -156,6 +157,11 @@ tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index, const char *documents,
                 "SELECT ctid AS place FROM trifecta.posting x "
                 "WHERE x.term = t.term AND x.chunk = t.chunk OFFSET 0"
             ") AS q WHERE p.ctid = q.place"
+        "), grams AS ("
+            "DELETE FROM trifecta.chunk_ngrams g USING old, LATERAL ("
+                "SELECT ctid AS place FROM trifecta.chunk_ngrams x "
+                "WHERE x.chunk = old.id OFFSET 0"
+            ") AS q WHERE g.ctid = q.place"
         ") SELECT count(*), coalesce(sum(len), 0), "
             "coalesce(array_agg(id), '{}') FROM old UNION ALL "
         "(SELECT term, count(*), NULL FROM t GROUP BY term)",
@@ -195,7 +201,7 @@ tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index, int collection, int acl)
     (void) snprintf(numbers[0], sizeof(numbers[0]), "%d", collection);
     (void) snprintf(numbers[1], sizeof(numbers[1]), "%d", acl);
 
-    rc = TF_PG_OK;
+    rc = tf_rag_index_grams(pg, index, numbers[0]);
 
     for (first = 0; first < index->nput && rc == TF_PG_OK; first = last) {
         last = first + TF_RAG_BATCH;
@@ -208,6 +214,11 @@ tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index, int collection, int acl)
 
         if (rc == TF_PG_OK) {
             rc = tf_rag_put_postings(pg, index, first, last, numbers[1]);
+        }
+
+        if (rc == TF_PG_OK) {
+            rc = tf_rag_index_put_grams(pg, index, first, last, numbers[0],
+                                        numbers[1]);
         }
     }
 

@@ -61,6 +61,8 @@ typedef struct {
     long long             n;        /* so many chunks more have it */
 } tf_rag_delta_t;
 
+typedef struct tf_rag_grams_s  tf_rag_grams_t;
+
 typedef struct {
     tf_lexicon_t          lexicon;
 
@@ -78,6 +80,8 @@ typedef struct {
     long long             more_chunks;
     long long             more_len;
     tf_buf_t              went;     /* array of chunks that were dropped */
+
+    tf_rag_grams_t       *grams;    /* see index_ngrams.c; NULL: not yet */
 } tf_rag_index_t;
 
 
@@ -104,6 +108,13 @@ tf_pg_status_t tf_rag_index_drop(tf_pg_t *pg, tf_rag_index_t *index,
     const char *documents, const char *chunks);
 tf_pg_status_t tf_rag_index_put(tf_pg_t *pg, tf_rag_index_t *index,
     int collection, int acl);
+/* Its parts for n-grams: once before, then for chunks that are put. */
+tf_pg_status_t tf_rag_index_grams(tf_pg_t *pg, tf_rag_index_t *index,
+    const char *collection);
+tf_pg_status_t tf_rag_index_put_grams(tf_pg_t *pg, tf_rag_index_t *index,
+    size_t first, size_t last, const char *collection, const char *acl);
+void tf_rag_index_free_grams(tf_rag_index_t *index);
+
 tf_pg_status_t tf_rag_index_count(tf_pg_t *pg, tf_rag_index_t *index,
     int collection);
 

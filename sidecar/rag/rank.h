@@ -26,6 +26,7 @@
 
 #define TF_RAG_FUSE_K    60
 #define TF_RAG_DEPTH     100
+#define TF_RAG_DEPTH_MAX 400    /* of a large scope: see rank_ngrams.c */
 #define TF_RAG_RANK_MS   10000
 
 typedef struct {
@@ -34,7 +35,7 @@ typedef struct {
     uint64_t            terms;      /* of the question, that it has */
 } tf_rag_ranked_t;
 
-typedef struct {
+typedef struct tf_rag_list_s {
     const char         *name;
     double              weight;
     tf_rag_ranked_t    *of;
@@ -69,6 +70,12 @@ tf_pg_status_t tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
 
 tf_pg_status_t tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list);
+tf_pg_status_t tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, tf_rag_list_t *list);
+
+/* What BM25 says of these chunks (a bigint[]), in any order. */
+tf_pg_status_t tf_rag_bm25_of(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, const char *chunks, tf_rag_list_t *list);
 
 /* What BM25 adds up: the number of a term, its weight and its bit. */
 
@@ -78,6 +85,7 @@ typedef struct {
     uint64_t           *bits;
     size_t              n;
     double              length;     /* of a chunk, on average */
+    const char         *chunks;     /* bigint[]: only these; NULL: all */
 } tf_rag_bm25_t;
 
 /* Room for n; 0, or -1: no memory.  Free it in both cases. */

@@ -45,10 +45,35 @@ tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
 }
 
 
+tf_pg_status_t
+tf_rag_bm25_of(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, const char *chunks, tf_rag_list_t *list)
+{
+    tf_rag_bm25_t    terms;
+    tf_pg_status_t   rc;
+
+    if (tf_rag_bm25_terms(found, &terms) != 0) {
+        rc = tf_rag_no_memory(pg);
+
+    } else if (terms.n == 0) {
+        rc = TF_PG_OK;
+
+    } else {
+        terms.chunks = chunks;
+        rc = tf_rag_bm25_store(pg, query, &terms, list);
+    }
+
+    tf_rag_bm25_free(&terms);
+
+    return rc;
+}
+
+
 int
 tf_rag_bm25_alloc(tf_rag_bm25_t *terms, size_t n)
 {
     terms->n = 0;
+    terms->chunks = NULL;
     terms->ids = calloc(n + 1, sizeof(int64_t));
     terms->weights = calloc(n + 1, sizeof(double));
     terms->bits = calloc(n + 1, sizeof(uint64_t));
@@ -145,9 +170,11 @@ tf_rag_bm25_store(tf_pg_t *pg, const tf_rag_query_t *query,
             "AS w(term, weight, bit) "
         "JOIN trifecta.posting p ON p.term = w.term %s"
         "GROUP BY p.chunk ORDER BY score DESC, p.chunk LIMIT $4::int",
-        query->scope.documents == NULL ? ""
-            : "WHERE p.chunk IN (SELECT id FROM trifecta.chunk "
-              "WHERE document = ANY ($6::uuid[])) ");
+        terms->chunks != NULL ? "WHERE p.chunk = ANY ($6::bigint[]) "
+        : query->scope.documents != NULL
+            ? "WHERE p.chunk IN (SELECT id FROM trifecta.chunk "
+              "WHERE document = ANY ($6::uuid[])) "
+            : "");
 
     if (ids.failed || weights.failed || bits.failed || sql.failed) {
         rc = tf_rag_no_memory(pg);
@@ -162,10 +189,11 @@ tf_rag_bm25_store(tf_pg_t *pg, const tf_rag_query_t *query,
     params[2] = bits.data;
     params[3] = numbers[0];
     params[4] = numbers[1];
-    params[5] = query->scope.documents;
+    params[5] = terms->chunks != NULL ? terms->chunks
+                                      : query->scope.documents;
 
     rc = tf_pg_query(pg, &res, TF_RAG_RANK_MS, sql.data,
-                     query->scope.documents == NULL ? 5 : 6, params);
+                     params[5] == NULL ? 5 : 6, params);
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_list_read(pg, res, list);

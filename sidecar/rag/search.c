@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rag/array.h"
 #include "rag/rank.h"
 
 
@@ -12,17 +13,29 @@ typedef struct {
 } tf_rag_retriever_t;
 
 static const tf_rag_retriever_t  tf_rag_retrievers[] = {
-    { "bm25", tf_rag_rank_bm25, offsetof(tf_rag_tune_t, bm25) }
+    { "bm25", tf_rag_rank_bm25, offsetof(tf_rag_tune_t, weight_bm25) },
+    { "ngrams", tf_rag_rank_ngrams, offsetof(tf_rag_tune_t, weight_ngrams) }
 };
 
 #define TF_RAG_RETRIEVERS                                                     \
     (sizeof(tf_rag_retrievers) / sizeof(tf_rag_retrievers[0]))
 
-static const tf_rag_tune_t  tf_rag_tune_default = { 1.0 };
 
-
-static void tf_rag_search_scores(const tf_rag_list_t *list,
+static tf_pg_status_t tf_rag_search_lists(tf_pg_t *pg,
+    const tf_rag_query_t *query, tf_rag_found_t *found, tf_rag_list_t *lists);
+static tf_pg_status_t tf_rag_search_scores(tf_pg_t *pg,
+    const tf_rag_query_t *query, const tf_rag_list_t *bm25,
     tf_rag_found_t *found);
+static int tf_rag_search_score(const tf_rag_list_t *bm25, tf_rag_hit_t *hit);
+
+
+void
+tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune)
+{
+    tune->weight_bm25 = conf->weight_bm25;
+    tune->weight_ngrams = conf->weight_ngrams;
+    tune->ngrams_scan = (double) conf->ngrams_scan;
+}
 
 
 tf_pg_status_t
@@ -30,6 +43,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 {
     size_t           i;
     tf_rag_list_t    lists[TF_RAG_RETRIEVERS], fused;
+    tf_rag_tune_t    tune;
     tf_rag_query_t   wide;
     tf_pg_status_t   rc;
 
@@ -39,12 +53,9 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 
     wide = *query;
 
-    if (wide.k < TF_RAG_DEPTH) {
-        wide.k = TF_RAG_DEPTH;
-    }
-
     if (wide.tune == NULL) {
-        wide.tune = &tf_rag_tune_default;
+        tf_rag_tune(pg->conf, &tune);
+        wide.tune = &tune;
     }
 
     rc = tf_rag_search_terms(pg, &wide, found);
@@ -53,15 +64,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
         return rc;
     }
 
-    for (i = 0; i < TF_RAG_RETRIEVERS && rc == TF_PG_OK; i++) {
-        lists[i].name = tf_rag_retrievers[i].name;
-        memcpy(&lists[i].weight, (const char *) wide.tune
-               + tf_rag_retrievers[i].weight, sizeof(double));
-
-        if (lists[i].weight > 0) {
-            rc = tf_rag_retrievers[i].rank(pg, &wide, found, &lists[i]);
-        }
-    }
+    rc = tf_rag_search_lists(pg, &wide, found, lists);
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_fuse(lists, TF_RAG_RETRIEVERS, query->k, &fused);
@@ -76,7 +79,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     }
 
     if (rc == TF_PG_OK) {
-        tf_rag_search_scores(&lists[0], found);
+        rc = tf_rag_search_scores(pg, &wide, &lists[0], found);
     }
 
     for (i = 0; i < TF_RAG_RETRIEVERS; i++) {
@@ -84,26 +87,99 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     }
 
     tf_rag_list_free(&fused);
+    found->lists = NULL;
+    found->nlists = 0;
 
     return rc;
 }
 
 
-/* What BM25 gave each hit. */
-
-static void
-tf_rag_search_scores(const tf_rag_list_t *list, tf_rag_found_t *found)
+static tf_pg_status_t
+tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
+    tf_rag_found_t *found, tf_rag_list_t *lists)
 {
-    size_t  i, k;
+    size_t           i;
+    unsigned         least;
+    tf_rag_query_t   wide;
+    tf_pg_status_t   rc;
 
-    for (i = 0; i < found->nhits; i++) {
-        for (k = 0; k < list->n; k++) {
-            if (list->of[k].chunk == found->hits[i].chunk) {
-                found->hits[i].score = list->of[k].score;
-                break;
-            }
+    wide = *query;
+    least = found->chunks > query->tune->ngrams_scan ? TF_RAG_DEPTH_MAX
+                                                     : TF_RAG_DEPTH;
+    if (wide.k < least) {
+        wide.k = least;
+    }
+
+    found->lists = lists;
+    rc = TF_PG_OK;
+
+    for (i = 0; i < TF_RAG_RETRIEVERS && rc == TF_PG_OK; i++) {
+        found->nlists = i;
+        lists[i].name = tf_rag_retrievers[i].name;
+        memcpy(&lists[i].weight, (const char *) query->tune
+               + tf_rag_retrievers[i].weight, sizeof(double));
+
+        if (lists[i].weight > 0) {
+            rc = tf_rag_retrievers[i].rank(pg, &wide, found, &lists[i]);
         }
     }
+
+    return rc;
+}
+
+
+/* What BM25 says of each hit, also of those that others found. */
+
+static tf_pg_status_t
+tf_rag_search_scores(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_list_t *bm25, tf_rag_found_t *found)
+{
+    size_t           i;
+    tf_buf_t         rest = TF_BUF_INIT;
+    tf_rag_list_t    list;
+    tf_pg_status_t   rc;
+
+    for (i = 0; i < found->nhits; i++) {
+        if (!tf_rag_search_score(bm25, &found->hits[i])) {
+            tf_array_int(&rest, found->hits[i].chunk);
+        }
+    }
+
+    if (rest.len == 0) {
+        return TF_PG_OK;
+    }
+
+    memset(&list, 0, sizeof(list));
+    tf_array_close(&rest);
+
+    rc = rest.failed ? tf_rag_no_memory(pg)
+                     : tf_rag_bm25_of(pg, query, found, rest.data, &list);
+
+    for (i = 0; i < found->nhits && rc == TF_PG_OK; i++) {
+        (void) tf_rag_search_score(&list, &found->hits[i]);
+    }
+
+    tf_rag_list_free(&list);
+    tf_buf_free(&rest);
+
+    return rc;
+}
+
+
+static int
+tf_rag_search_score(const tf_rag_list_t *bm25, tf_rag_hit_t *hit)
+{
+    size_t  i;
+
+    for (i = 0; i < bm25->n; i++) {
+        if (bm25->of[i].chunk == hit->chunk) {
+            hit->score = bm25->of[i].score;
+            hit->terms |= bm25->of[i].terms;
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -81,8 +81,11 @@ typedef struct {
     size_t          nhits;
     tf_rag_unit_t  *units;      /* best first */
     size_t          nunits;
-    double          chunks;     /* in all collections */
+    double          chunks;     /* in the collections of the scope */
     double          length;     /* of a chunk, on average */
+
+    const struct tf_rag_list_s  *lists;     /* of the retrievers before */
+    size_t                       nlists;
 } tf_rag_found_t;
 
 
@@ -93,8 +96,12 @@ typedef struct {
     const char           *documents;    /* uuid[], that filters allow */
 } tf_rag_scope_t;
 
+/* How to search; the configuration has the same names. */
+
 typedef struct {
-    double                bm25;         /* weight; 0: is not asked */
+    double                weight_bm25;  /* of a retriever; 0: is not asked */
+    double                weight_ngrams;
+    double                ngrams_scan;  /* chunks of a scope, at most */
 } tf_rag_tune_t;
 
 typedef struct {
@@ -105,6 +112,9 @@ typedef struct {
     struct tf_rag_mem_s  *mem;          /* indexes in memory; NULL: none */
 } tf_rag_query_t;
 
+
+/* What the configuration says. */
+void tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune);
 
 /* The k best chunks. */
 tf_pg_status_t tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query,

@@ -1,0 +1,160 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rag/array.h"
+#include "rag/ngrams.h"
+#include "rag/rank.h"
+
+
+/*
+ * Chunks whose words look like those of the question (ngrams.h).
+ *
+ * In a scope of up to conf->ngrams_scan chunks all of them are compared, so
+ * that a passage is found that has no word of the question as it was typed.
+ * In a larger one that would take too long, and the candidates of BM25 are
+ * compared only: their order gets better, their number does not.  An index
+ * (HNSW) is none of the ways: to write a chunk into it takes longer than
+ * everything else that is done with the chunk, and it filters by rights after
+ * it has ranked.
+ *
+ * What is less alike than chance can make it is left out.
+ */
+
+#define TF_RANK_NGRAMS_LEAST  0.03
+
+
+static tf_pg_status_t tf_rag_question_vector(tf_pg_t *pg,
+    const tf_rag_query_t *query, const tf_rag_found_t *found, tf_buf_t *out);
+static void tf_rag_candidates(const tf_rag_found_t *found, tf_buf_t *out);
+
+
+tf_pg_status_t
+tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, tf_rag_list_t *list)
+{
+    int              few;
+    char             numbers[2][32];
+    tf_buf_t         vector = TF_BUF_INIT, chunks = TF_BUF_INIT;
+    tf_buf_t         sql = TF_BUF_INIT;
+    PGresult        *res;
+    const char      *params[6];
+    tf_pg_status_t   rc;
+
+    rc = tf_rag_question_vector(pg, query, found, &vector);
+    if (rc != TF_PG_OK || vector.len == 0) {
+        goto done;
+    }
+
+    few = found->chunks <= query->tune->ngrams_scan;
+
+    if (!few) {
+        tf_rag_candidates(found, &chunks);
+        if (chunks.len == 0) {
+            goto done;
+        }
+        tf_array_close(&chunks);
+    }
+
+    /* the operator's sign is that of a distance */
+
+    tf_buf_puts(&sql,
+        "SELECT chunk, score, 0 FROM ("
+            "SELECT g.chunk, -(g.grams <#> $1::halfvec) / 1000000 AS score "
+            "FROM trifecta.chunk_ngrams g "
+            "WHERE ($2::bigint[] IS NOT NULL OR $3::int[] IS NULL "
+                "OR g.collection = ANY ($3::int[])) ");
+
+    if (!few) {
+        tf_buf_puts(&sql, "AND g.chunk = ANY ($2::bigint[]) ");
+    }
+
+    if (query->scope.documents != NULL) {
+        tf_buf_puts(&sql, "AND g.chunk IN (SELECT id FROM trifecta.chunk "
+                    "WHERE document = ANY ($6::uuid[])) ");
+    }
+
+    tf_buf_puts(&sql,
+            "ORDER BY g.grams <#> $1::halfvec, g.chunk LIMIT $4::int"
+        ") s WHERE score >= $5::float8 ORDER BY score DESC, chunk");
+
+    if (vector.failed || chunks.failed || sql.failed) {
+        rc = tf_rag_no_memory(pg);
+        goto done;
+    }
+
+    (void) snprintf(numbers[0], sizeof(numbers[0]), "%u", query->k);
+    (void) snprintf(numbers[1], sizeof(numbers[1]), "%f",
+                    TF_RANK_NGRAMS_LEAST);
+
+    params[0] = vector.data;
+    params[1] = few ? NULL : chunks.data;
+    params[2] = query->scope.collections;
+    params[3] = numbers[0];
+    params[4] = numbers[1];
+    params[5] = query->scope.documents;
+
+    rc = tf_pg_query(pg, &res, TF_RAG_RANK_MS, sql.data,
+                     query->scope.documents == NULL ? 5 : 6, params);
+
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_list_read(pg, res, list);
+        PQclear(res);
+    }
+
+done:
+
+    tf_buf_free(&vector);
+    tf_buf_free(&chunks);
+    tf_buf_free(&sql);
+
+    return rc;
+}
+
+
+static tf_pg_status_t
+tf_rag_question_vector(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, tf_buf_t *out)
+{
+    size_t           i;
+    tf_ngrams_t     *grams;
+    tf_pg_status_t   rc;
+    tf_ngram_idf_t  *idf;
+
+    grams = calloc(1, sizeof(tf_ngrams_t));
+    idf = calloc(1, sizeof(tf_ngram_idf_t));
+
+    rc = grams == NULL || idf == NULL
+         ? tf_rag_no_memory(pg)
+         : tf_ngrams_load(pg, query->scope.collections, idf);
+
+    if (rc == TF_PG_OK) {
+        for (i = 0; i < found->nterms; i++) {
+            tf_ngrams_add(grams, found->terms[i].text,
+                          strlen(found->terms[i].text), 1);
+        }
+
+        (void) tf_ngrams_vector(grams, idf, out);
+    }
+
+    free(grams);
+    free(idf);
+
+    return rc;
+}
+
+
+static void
+tf_rag_candidates(const tf_rag_found_t *found, tf_buf_t *out)
+{
+    size_t                i, k;
+    const tf_rag_list_t  *list;
+
+    for (i = 0; i < found->nlists; i++) {
+        list = &found->lists[i];
+
+        for (k = 0; k < list->n; k++) {
+            tf_array_int(out, list->of[k].chunk);
+        }
+    }
+}
