@@ -152,14 +152,22 @@ subtest 'kept current while documents come, change and go' => sub {
 subtest 'questions while an ingest runs' => sub {
     my $before = counts();
 
-    $t->write_file("$t->{dir}/more/$_.md", document())
-        for grep { make_path("$t->{dir}/more"); 1 } 1 .. 60;
+    make_path("$t->{dir}/more");
 
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
-        my ($status) = $t->run('ingest', '--collection', 'many',
-            "$t->{dir}/more");
-        POSIX::_exit($status);
+        my $failed = 0;
+
+        # many versions: new documents, and others in place of the last ones
+        for (1 .. 12) {
+            $t->write_file("$t->{dir}/more/" . int(rand 20) . '.md',
+                document()) for 1 .. 4;
+            my ($status) = $t->run('ingest', '--collection', 'many',
+                "$t->{dir}/more");
+            $failed ||= $status;
+        }
+
+        POSIX::_exit($failed);
     }
 
     my $asked = 0;

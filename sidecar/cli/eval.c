@@ -11,8 +11,11 @@
 #include "base/clock.h"
 
 
+#define TF_EVAL_INDEX_MS  600000
+
 enum {
-    OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_SET, OPT_JSON, OPT_KEEP
+    OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_SET, OPT_JSON, OPT_KEEP,
+    OPT_INDEX
 };
 
 static const tf_cli_option_t  tf_eval_options[] = {
@@ -25,6 +28,8 @@ static const tf_cli_option_t  tf_eval_options[] = {
     { "json", OPT_JSON, NULL, "one JSON object instead of a table" },
     { "keep", OPT_KEEP, NULL, "leave the documents in the store, for the next "
       "run" },
+    { "index", OPT_INDEX, NULL, "retrieval: rank with an index in memory, as a "
+      "sidecar does with a large collection" },
     { NULL, 0, NULL, NULL }
 };
 
@@ -167,6 +172,53 @@ tf_eval_ingested(tf_eval_t *e, int64_t began)
 }
 
 
+int
+tf_eval_index(tf_eval_t *e)
+{
+    int64_t          began, end;
+    tf_mem_entry_t  *entry;
+
+    if (!e->index) {
+        return 0;
+    }
+
+    e->conf.index_from = 1;
+    e->mem = e->conf.index_memory ? tf_rag_mem_start(&e->conf) : NULL;
+
+    if (e->mem == NULL) {
+        return tf_cli_error(&e->cli, "there is no index in memory: see "
+                            "index_memory");
+    }
+
+    began = tf_clock_ms();
+    end = began + TF_EVAL_INDEX_MS;
+    tf_rag_mem_wish(e->mem, e->target.collection_id, e->tenant);
+
+    for ( ;; ) {
+        entry = tf_mem_shelf_get(&e->mem->shelf, e->target.collection_id,
+                                 tf_clock_ms());
+
+        if (entry != NULL || atomic_load(&e->mem->refused)
+            || tf_clock_ms() > end)
+        {
+            break;
+        }
+
+        (void) usleep(20000);
+    }
+
+    if (entry == NULL) {
+        return tf_cli_error(&e->cli, "the index could not be built");
+    }
+
+    tf_eval_count(e, "index_bytes", entry->bytes);
+    tf_eval_say(e, "index_seconds", (double) (tf_clock_ms() - began) / 1000);
+    tf_mem_shelf_put(&e->mem->shelf, entry);
+
+    return 0;
+}
+
+
 /* "path/to/scifact/" is "scifact"; only what a tenant's name may have. */
 
 static void
@@ -285,6 +337,7 @@ tf_eval_run(tf_eval_t *e, int answers)
                           e->pg.err);
     }
 
+    tf_rag_mem_stop(e->mem);
     json_decref(e->report);
     tf_pg_close(&e->pg);
 
@@ -338,6 +391,10 @@ tf_cli_eval(int argc, char **argv)
 
         case OPT_KEEP:
             e.keep = 1;
+            break;
+
+        case OPT_INDEX:
+            e.index = 1;
             break;
         }
     }

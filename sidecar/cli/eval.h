@@ -10,6 +10,7 @@
 #include "db/pg.h"
 #include "llm/models.h"
 #include "rag/ingest.h"
+#include "rag/mem.h"
 
 
 /*
@@ -45,8 +46,10 @@ typedef struct {
     unsigned          limit;        /* questions; 0: all */
     int               json;
     int               keep;
+    int               index;        /* rank with an index in memory */
     int               tty;
 
+    tf_rag_mem_t     *mem;
     size_t            documents;
     size_t            chunks;
     double            ingest_s;
@@ -63,6 +66,12 @@ int tf_eval_ingest(tf_eval_t *e, const char *source, const char *title,
 
 /* All are in: flushes, and says how fast that was. */
 int tf_eval_ingested(tf_eval_t *e, int64_t began);
+
+/*
+ * An index in memory of what is in, if there shall be one: says how large it
+ * is, and how long that took.
+ */
+int tf_eval_index(tf_eval_t *e);
 
 /* A figure of the report. */
 void tf_eval_say(tf_eval_t *e, const char *name, double value);

@@ -317,6 +317,7 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
     memset(&query, 0, sizeof(query));
     query.question = text;
     query.k = TF_BEIR_CHUNKS;
+    query.mem = e->mem;
 
     if (b->nasked == b->room) {
         b->room = b->room ? b->room * 2 : 1024;
@@ -434,6 +435,10 @@ tf_eval_retrieval(tf_eval_t *e)
 
     if (rc == 0) {
         rc = tf_eval_ingested(e, began);
+    }
+
+    if (rc == 0) {
+        rc = tf_eval_index(e);
     }
 
     if (rc == 0) {
