@@ -61,11 +61,16 @@ sub counts {
            checks_total mismatches_total collections bytes) };
 }
 
-# Questions that are answered at the same time.
+# Questions that are answered at the same time.  Each is another one, or its
+# answer would be at hand already.
+
+my $asked = 0;
+
+sub question { words(shift) . ' n' . ++$asked }
 
 sub ask_many {
     my ($n, %o) = @_;
-    my @ids = map { $t->ask(words(2 + int rand 5), %o) } 1 .. $n;
+    my @ids = map { $t->ask(question(2 + int rand 5), %o) } 1 .. $n;
     my @bad = grep { $_->{status} ne 'succeeded' }
         map { $t->wait_for_answer($_, timeout => 60 * $slow) } @ids;
     is(@bad, 0, "$n questions are answered") or diag explain $bad[0];
@@ -73,7 +78,7 @@ sub ask_many {
 
 sub has_index {
     my ($name, $builds) = @_;
-    $t->ask_and_wait(words(3));
+    $t->ask_and_wait(question(3));
     ok($t->wait_for(sub { my $c = counts();
         $c->{collections} && $c->{builds_total} >= $builds }, 30 * $slow),
         $name) or diag explain counts(), $t->log_of('sidecar', 0);
@@ -170,15 +175,15 @@ subtest 'questions while an ingest runs' => sub {
         POSIX::_exit($failed);
     }
 
-    my $asked = 0;
-    do { ask_many(8); $asked += 8 } until waitpid $pid, 1;    # WNOHANG
+    my $first = $asked;
+    do { ask_many(8) } until waitpid $pid, 1;    # WNOHANG
     is($?, 0, 'ingested');
 
     ask_many(10);
 
     # what was committed during a comparison makes it say nothing
     my $now = same_as_store('during the ingest', $before, 10);
-    diag "$asked questions, ", $now->{checks_total} - $before->{checks_total},
+    diag $asked - $first, " questions, ", $now->{checks_total} - $before->{checks_total},
         " compared, ", $now->{news_total} - $before->{news_total},
         " times brought forward";
 };
@@ -310,7 +315,7 @@ subtest 'memory that is too small' => sub {
     $t->write_conf;
     $t->start('sidecar', 0);
 
-    $t->ask_and_wait(words(3));
+    $t->ask_and_wait(question(3));
     ok($t->wait_for(sub { counts()->{refused_total} }, 30 * $slow),
         'there is no index');
     ask_many(6);
