@@ -330,12 +330,19 @@ ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
     read->accepted = ngx_http_trifecta_resp_int(e[2]);
     read->position = ngx_http_trifecta_resp_int(e[4]);
     read->stopping = 0;
+    read->ready = 0;
+    read->total = 0;
 
     ngx_http_trifecta_read_model(read, e[3]->str, e[3]->len);
 
     if (!ngx_http_trifecta_state_ends(state)) {
         read->stopping = (reply->elements > 7
                           && ngx_http_trifecta_resp_int(e[7]) == 1);
+
+        if (reply->elements > 9) {
+            read->ready = ngx_http_trifecta_resp_int(e[8]);
+            read->total = ngx_http_trifecta_resp_int(e[9]);
+        }
 
         if (ngx_http_trifecta_read_doubts(read)) {
             read->queue = ngx_http_trifecta_queue_doubted;

@@ -84,6 +84,8 @@ struct ngx_http_trifecta_read_s {
     int64_t                      accepted;      /* ms */
     int64_t                      position;      /* jobs in front of it */
     ngx_uint_t                   stopping;      /* it was told to stop */
+    int64_t                      ready;         /* how far it is, */
+    int64_t                      total;         /* of so much; 0: unknown */
     ngx_str_t                    model;
     PGresult                    *row;   /* or NULL; gone when done returns */
     ngx_http_trifecta_cached_t   cached;        /* then nothing above is set */

@@ -103,6 +103,12 @@ ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
         ngx_http_trifecta_json_lit(j, ",\"cancel_requested\":true");
     }
 
+    if (read->seen == ngx_http_trifecta_seen_open && read->total > 0) {
+        ngx_http_trifecta_json_printf(j, ",\"progress\":{\"done\":%L,"
+                                      "\"total\":%L}", read->ready,
+                                      read->total);
+    }
+
     ngx_http_trifecta_json_lit(j, "}");
 }
 

@@ -59,7 +59,8 @@ typedef enum {
 #define TF_JOB_KINDS(X)                                                      \
     X(QUERY,  "query",  1,  600000)                                          \
     X(EMBED,  "embed",  2,  86400000)                                        \
-    X(FORGET, "forget", 0,  86400000)
+    X(FORGET, "forget", 0,  86400000)                                        \
+    X(INGEST, "ingest", 2,  3600000)
 
 
 /* Bounds that both programs and the function library share. */

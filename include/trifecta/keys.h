@@ -63,6 +63,7 @@
 #define TF_FN_CLAIM         TF_FN("claim")
 #define TF_FN_STARTED       TF_FN("started")
 #define TF_FN_HEARTBEAT     TF_FN("heartbeat")
+#define TF_FN_PROGRESS      TF_FN("progress")
 #define TF_FN_FINISH        TF_FN("finish")
 #define TF_FN_RELEASE       TF_FN("release")
 #define TF_FN_RELET         TF_FN("relet")

@@ -17,8 +17,8 @@
 
 enum {
     OPT_TENANT = 1, OPT_OWNER, OPT_VISIBILITY, OPT_GROUPS, OPT_COLLECTION,
-    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_LIMIT, OPT_TEXT, OPT_QUIET,
-    OPT_CONNECTIONS
+    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_QUEUE, OPT_NO_WAIT, OPT_LIMIT,
+    OPT_TEXT, OPT_QUIET, OPT_CONNECTIONS
 };
 
 static const tf_cli_option_t  tf_ingest_options[] = {
@@ -36,6 +36,10 @@ static const tf_cli_option_t  tf_ingest_options[] = {
     { "again", OPT_AGAIN, NULL, "read unchanged files again, too" },
     { "meta", OPT_META, "PAIR", "NAME=VALUE: what the documents are said to "
       "be, for filters; any number of times" },
+    { "queue", OPT_QUEUE, NULL, "make a job of each PATH, which a sidecar "
+      "does, and wait for it" },
+    { "no-wait", OPT_NO_WAIT, NULL, "with --queue: print the ids of the jobs "
+      "and leave" },
     { "limit", OPT_LIMIT, "LIMITS", "change limits, such as "
       "pages=5000,text=32m (configuration: ingest_limits)" },
     { "connections", OPT_CONNECTIONS, "N", "to PostgreSQL that write at the "
@@ -65,6 +69,7 @@ static const tf_cli_usage_t  tf_ingest_usage = {
     "  4  done, but something was skipped: it is named on standard error\n",
     "  trifecta ingest docs/\n"
     "  trifecta ingest --delete --collection handbook /srv/handbook\n"
+    "  trifecta ingest --queue --meta team=search reports/ mails.zip\n"
     "  trifecta ingest --owner main:alice --visibility private notes.md\n"
 };
 
@@ -74,6 +79,15 @@ static int tf_ingest_options_read(tf_ingest_run_t *run, int argc,
 static unsigned tf_ingest_number(const char *s);
 static int tf_ingest_options_check(tf_ingest_run_t *run);
 static int tf_ingest_text(tf_ingest_run_t *run);
+
+
+static void
+tf_ingest_run_free(tf_ingest_run_t *run)
+{
+    tf_buf_free(&run->given);
+    tf_buf_free(&run->limits);
+    free(run);
+}
 
 
 /* A path, and jobs that embed what is new of it. */
@@ -116,16 +130,14 @@ tf_cli_ingest(int argc, char **argv)
 
     if (tf_ingest_options_read(run, argc, argv) != 0) {
         rc = run->cli.status;
-        tf_buf_free(&run->given);
-        free(run);
+        tf_ingest_run_free(run);
         return rc;
     }
 
     if (run->text) {
         rc = tf_ingest_text(run);
         tf_conf_free(&run->conf);
-        tf_buf_free(&run->given);
-        free(run);
+        tf_ingest_run_free(run);
         return rc;
     }
 
@@ -134,6 +146,11 @@ tf_cli_ingest(int argc, char **argv)
     run->told = 0;
 
     tf_pg_init(&run->pg, &run->conf, TF_PG_RAG);
+
+    if (run->queue) {
+        rc = tf_ingest_queue(run);
+        goto done;
+    }
 
     rc = TF_CLI_OK;
 
@@ -155,10 +172,11 @@ tf_cli_ingest(int argc, char **argv)
         rc = TF_CLI_SKIPPED;
     }
 
+done:
+
     tf_pg_close(&run->pg);
     tf_conf_free(&run->conf);
-    tf_buf_free(&run->given);
-    free(run);
+    tf_ingest_run_free(run);
 
     return rc;
 }
@@ -169,7 +187,6 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 {
     int       c, rc;
     char      err[256];
-    tf_buf_t  limits = TF_BUF_INIT;
 
     tf_cli_begin(&run->cli, &tf_ingest_usage, argc, argv);
 
@@ -217,9 +234,17 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
 
             break;
 
+        case OPT_QUEUE:
+            run->queue = 1;
+            break;
+
+        case OPT_NO_WAIT:
+            run->detach = 1;
+            break;
+
         case OPT_LIMIT:
-            tf_buf_puts(&limits, run->cli.value);
-            tf_buf_puts(&limits, " ");
+            tf_buf_puts(&run->limits, run->cli.value);
+            tf_buf_puts(&run->limits, " ");
             break;
 
         case OPT_CONNECTIONS:
@@ -249,16 +274,14 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
         if (tf_limits_parse(&run->target.limits, run->conf.ingest_limits, err,
                             sizeof(err)) != 0
             || tf_limits_parse(&run->target.limits,
-                               limits.len ? limits.data : "", err,
-                               sizeof(err)) != 0)
+                               run->limits.len ? run->limits.data : "",
+                               err, sizeof(err)) != 0)
         {
             run->cli.status = tf_cli_misuse(&run->cli, "%s", err);
             tf_conf_free(&run->conf);
             rc = -1;
         }
     }
-
-    tf_buf_free(&limits);
 
     if (run->target.tenant == NULL) {
         run->target.tenant = run->conf.tenant;
@@ -296,6 +319,12 @@ tf_ingest_options_check(tf_ingest_run_t *run)
 
     if (run->cli.argc == 0) {
         wrong = "which PATH?";
+
+    } else if (run->detach && !run->queue) {
+        wrong = "--no-wait belongs to --queue";
+
+    } else if (run->queue && (run->remove || run->text)) {
+        wrong = "--queue goes neither with --delete nor with --text";
 
     } else if (run->text && run->cli.argc > 1) {
         wrong = "--text takes one file";

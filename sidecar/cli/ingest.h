@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <trifecta/id.h>
+
 #include "base/buf.h"
 #include "rag/folder.h"
 #include "rag/ingest.h"
@@ -14,7 +16,9 @@
 
 /*
  * trifecta ingest: ingest.c reads what is wanted, ingest_files.c goes through
- * the files, ingest_show.c tells what happens.
+ * the files, ingest_show.c tells what happens.  With --queue a sidecar does
+ * the work: ingest_queue.c makes a job of each path, ingest_wait.c waits for
+ * the jobs and tells how far they are.
  *
  * On a terminal one line moves; elsewhere each file has its line.  Both, and
  * what is skipped, go to standard error; the summary to standard output.
@@ -33,7 +37,10 @@ typedef struct {
     tf_buf_t          given;        /* metadata of --meta */
     size_t            nmeta;
     const char       *collection;   /* of --collection, or NULL */
+    tf_buf_t          limits;       /* of --limit */
     int               remove;
+    int               queue;
+    int               detach;       /* and do not wait for the jobs */
     int               text;
     int               quiet;
     int               tty;
@@ -60,6 +67,32 @@ typedef struct {
 
 /* A file, a folder or an archive: TF_CLI_OK or TF_CLI_FAILED. */
 int tf_ingest_path(tf_ingest_run_t *run, const char *path);
+
+/* The collection of a path that --collection does not name. */
+const char *tf_ingest_collection(const char *path, int folder, char *name,
+    size_t len);
+
+/* A job of --queue. */
+
+typedef struct {
+    char         id[TF_ID_TEXT_LEN + 1];
+    const char  *path;
+    size_t       files;
+    size_t       done;
+    char         state[16];         /* as it was told; "": not told yet */
+    int          ended;
+} tf_ingest_queued_t;
+
+/* All paths become jobs, and they end: the exit code. */
+int tf_ingest_queue(tf_ingest_run_t *run);
+int tf_ingest_wait(tf_ingest_run_t *run, tf_ingest_queued_t *jobs, size_t n);
+
+/* A bar of so many characters for the line of a terminal. */
+#define TF_INGEST_BAR  24
+void tf_ingest_bar(char bar[TF_INGEST_BAR + 1], size_t done, size_t total);
+
+/* A name or a text of a line without control characters. */
+const char *tf_ingest_name(char *name, size_t size, const char *path);
 
 /* A file or folder was skipped; a handler of folders, too. */
 void tf_ingest_skipped(void *ctx, const char *path, const char *why);

@@ -28,8 +28,6 @@ static int tf_ingest_vanished(tf_ingest_run_t *run, const tf_files_t *files,
     const char *path);
 static void tf_ingest_gone(void *ctx, const char *source);
 static void tf_ingest_source(tf_ingest_run_t *run, const char *source);
-static const char *tf_ingest_collection(const char *path, int folder,
-    char *name, size_t len);
 
 
 int
@@ -103,7 +101,7 @@ tf_ingest_path(tf_ingest_run_t *run, const char *path)
 
 /* A folder's documents are a collection of its name, a file's of its folder. */
 
-static const char *
+const char *
 tf_ingest_collection(const char *path, int folder, char *name, size_t len)
 {
     char   full[PATH_MAX];

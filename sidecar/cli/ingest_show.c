@@ -7,10 +7,6 @@
 #include "base/clock.h"
 
 
-#define TF_INGEST_BAR  24           /* characters */
-
-static const char *tf_ingest_name(char *name, size_t size, const char *path);
-
 
 void
 tf_ingest_skipped(void *ctx, const char *path, const char *why)
@@ -30,7 +26,7 @@ tf_ingest_skipped(void *ctx, const char *path, const char *why)
  * neither steer the terminal nor make a line of its own.
  */
 
-static const char *
+const char *
 tf_ingest_name(char *name, size_t size, const char *path)
 {
     size_t         i;
@@ -102,10 +98,22 @@ tf_ingest_tell(tf_ingest_run_t *run, const char *source, tf_ingest_t outcome,
 
 
 void
+tf_ingest_bar(char bar[TF_INGEST_BAR + 1], size_t done, size_t total)
+{
+    size_t  full;
+
+    done = done < total ? done : total;
+    full = total ? done * TF_INGEST_BAR / total : 0;
+    memset(bar, '#', full);
+    memset(bar + full, '.', TF_INGEST_BAR - full);
+    bar[TF_INGEST_BAR] = '\0';
+}
+
+
+void
 tf_ingest_progress(tf_ingest_run_t *run, const char *source)
 {
     char     name[PATH_MAX], bar[TF_INGEST_BAR + 1];
-    size_t   full;
     int64_t  now;
 
     now = tf_clock_ms();
@@ -116,10 +124,7 @@ tf_ingest_progress(tf_ingest_run_t *run, const char *source)
 
     run->told = now;
 
-    full = run->total ? run->done * TF_INGEST_BAR / run->total : 0;
-    memset(bar, '#', full);
-    memset(bar + full, '.', TF_INGEST_BAR - full);
-    bar[TF_INGEST_BAR] = '\0';
+    tf_ingest_bar(bar, run->done, run->total);
 
     (void) fprintf(stderr, "\r\033[K[%s] %zu of %zu  %zu chunks  %.40s", bar,
                    run->done, run->total, run->chunks.written,

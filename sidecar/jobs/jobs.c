@@ -15,6 +15,7 @@ static const tf_jobs_kind_t  tf_jobs_kinds[] = {
     { "query", tf_jobs_query },
     { "embed", tf_jobs_embed },
     { "forget", tf_jobs_forget },
+    { "ingest", tf_jobs_ingest },
 };
 
 

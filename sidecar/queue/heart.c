@@ -13,6 +13,8 @@
 typedef struct {
     char     id[TF_ID_TEXT_LEN + 1];
     int64_t  lease;
+    unsigned done;
+    unsigned total;             /* 0: nothing new to tell */
 } tf_beat_t;
 
 
@@ -60,6 +62,21 @@ tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease, tf_stop_t stop)
 }
 
 
+static void
+tf_heart_progress(tf_job_t *job, tf_beat_t *beat)
+{
+    beat->total = atomic_load(&job->total);
+    beat->done = atomic_load(&job->done);
+
+    if (job->told == beat->done + 1) {
+        beat->total = 0;
+
+    } else if (beat->total > 0) {
+        job->told = beat->done + 1;
+    }
+}
+
+
 /*
  * Lists the leases to keep.  A job past its hard deadline is stopped, and
  * its lease is kept no longer.
@@ -100,6 +117,7 @@ tf_heart_list(tf_shard_t *shard, tf_beat_t **beats, unsigned *size)
 
         if (atomic_load(&job->stop) != TF_STOP_LOST) {
             memcpy((*beats)[n].id, job->id, sizeof(job->id));
+            tf_heart_progress(job, &(*beats)[n]);
             (*beats)[n++].lease = job->lease;
         }
     }
@@ -120,6 +138,38 @@ tf_heart_answer(tf_queue_t *q, const tf_beat_t *beat, const char *answer)
         tf_fault(cancel, beaten);
         tf_pool_stop(q, beat->id, beat->lease, TF_STOP_CANCELLED);
     }
+}
+
+
+/* Nothing depends on it: what was lost is told by the next beat. */
+
+static void
+tf_heart_tell(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
+    unsigned n)
+{
+    unsigned     i, some;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
+
+    some = 0;
+
+    tf_cmd_fcall(&cmd, TF_FN_PROGRESS, shard->prefix);
+    tf_cmd_str(&cmd, shard->worker);
+
+    for (i = 0; i < n; i++) {
+        if (beats[i].total) {
+            tf_cmd_str(&cmd, beats[i].id);
+            tf_cmd_num(&cmd, beats[i].lease);
+            tf_cmd_num(&cmd, beats[i].done);
+            tf_cmd_num(&cmd, beats[i].total);
+            some = 1;
+        }
+    }
+
+    reply = some ? tf_redis_call(redis, 0, &cmd) : NULL;
+
+    tf_cmd_free(&cmd);
+    freeReplyObject(reply);
 }
 
 
@@ -156,6 +206,7 @@ tf_heart_beat(tf_shard_t *shard, tf_redis_t *redis, const tf_beat_t *beats,
     }
 
     freeReplyObject(reply);
+    tf_heart_tell(shard, redis, beats, n);
 
     return 0;
 }

@@ -96,6 +96,9 @@ struct tf_job_s {
     atomic_int       stop;          /* tf_stop_t */
     atomic_llong     stopped;       /* when it was set */
     atomic_int       runs;          /* a thread works on it */
+    atomic_uint      done;          /* how far it is, of total, which the */
+    atomic_uint      total;         /* heartbeat tells Redis; 0: unknown */
+    unsigned         told;          /* the last "done" that was told, + 1 */
 
     /* what came of it; strings are malloc'ed */
 

@@ -72,6 +72,9 @@ const char *tf_prune_age(int64_t ms, char *text, size_t len);
 
 
 /*
+ * The files of ingest jobs that need them no more go, too (migrations/V13),
+ * about once a minute, whether anything else is kept for ever or not.
+ *
  * What a thread of the pool calls about once a second: it decides itself
  * when something is due (once an hour, first a few seconds after the start),
  * and gives back control after a quarter of a second, or one step.  One
@@ -83,6 +86,7 @@ typedef struct {
     const tf_conf_t   *conf;
     tf_pg_t            pg;      /* connected during a round only */
     int64_t            days_at;
+    int64_t            files_at;
     int64_t            round_at;
     int                running;
     tf_prune_round_t   round;

@@ -16,6 +16,8 @@
 #define TF_PRUNE_AGAIN_MS  300000       /* after a failure */
 #define TF_PRUNE_DAYS_MS   60000        /* when partitions were not made */
 #define TF_PRUNE_SLICE_MS  250
+#define TF_PRUNE_FILES_MS  60000
+#define TF_PRUNE_DELETE_MS 30000
 
 
 void
@@ -27,6 +29,7 @@ tf_prune_init(tf_prune_t *p, tf_queue_t *q)
     p->conf = q->conf;
     tf_pg_init(&p->pg, p->conf, TF_PG_QUEUE);
     p->round_at = tf_clock_ms() + tf_pool_jitter(TF_PRUNE_FIRST_MS);
+    p->files_at = p->round_at;
 }
 
 
@@ -61,6 +64,32 @@ tf_prune_days(tf_prune_t *p, int64_t now)
 
     tf_log(TF_LOG_WARN, "the partitions of the next days were not made, "
            "their jobs go into the default partition: %s", p->pg.err);
+}
+
+
+/* Jobs that need their files no more: one a step, for it may have many. */
+
+static void
+tf_prune_files(tf_prune_t *p, int64_t now)
+{
+    int        more;
+    PGresult  *res;
+
+    more = 0;
+
+    if (tf_pg_query(&p->pg, &res, TF_PRUNE_DELETE_MS,
+                    "SELECT trifecta.prune_files(1)", 0, NULL)
+        == TF_PG_OK)
+    {
+        more = strcmp(PQgetvalue(res, 0, 0), "0") != 0;
+        PQclear(res);
+
+    } else {
+        tf_log(TF_LOG_WARN, "files that were ingested were not removed: %s",
+               p->pg.err);
+    }
+
+    p->files_at = more ? now : now + tf_pool_jitter(TF_PRUNE_FILES_MS);
 }
 
 
@@ -162,7 +191,9 @@ tf_prune_tick(tf_prune_t *p)
 
     now = tf_clock_ms();
 
-    if (now < p->days_at && (p->conf->retention == 0 || now < p->round_at)) {
+    if (now < p->days_at && now < p->files_at
+        && (p->conf->retention == 0 || now < p->round_at))
+    {
         return;
     }
 
@@ -176,6 +207,10 @@ tf_prune_tick(tf_prune_t *p)
 
     if (now >= p->days_at) {
         tf_prune_days(p, now);
+    }
+
+    if (now >= p->files_at) {
+        tf_prune_files(p, now);
     }
 
     if (p->conf->retention > 0 && now >= p->round_at) {

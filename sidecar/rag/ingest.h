@@ -35,6 +35,30 @@
  * written.
  */
 
+typedef enum {
+    TF_INGEST_NEW,
+    TF_INGEST_CHANGED,
+    TF_INGEST_SAME,
+    TF_INGEST_OTHER,        /* of no known format */
+    TF_INGEST_REFUSED,      /* this file: err says why; go on with others */
+    TF_INGEST_FAILED        /* the store: err says what; stop */
+} tf_ingest_t;
+
+typedef struct {
+    size_t        written;          /* chunks */
+    size_t        kept;
+} tf_ingest_count_t;
+
+/*
+ * Called for each document that is new or changed in the transaction that
+ * writes it, which may fail and be tried again; path is the one with which it
+ * was added, note what was left out of it, or "".  With several connections
+ * it is called by several threads, each with its own.
+ */
+typedef tf_pg_status_t (*tf_rag_stored_pt)(void *ctx, tf_pg_t *pg,
+    const char *path, const char *source, tf_ingest_t outcome,
+    const tf_ingest_count_t *count, const char *note);
+
 typedef struct {
     const char   *tenant;
     const char   *owner;
@@ -48,25 +72,13 @@ typedef struct {
     int           lazy;             /* commit without waiting for the disk */
     tf_limits_t   limits;
 
+    tf_rag_stored_pt  stored;       /* or NULL */
+    void             *stored_ctx;
+
     int           collection_id;    /* of tf_rag_target_open() */
     int           acl_id;
     char          config[64];       /* the collection's language */
 } tf_rag_target_t;
-
-typedef enum {
-    TF_INGEST_NEW,
-    TF_INGEST_CHANGED,
-    TF_INGEST_SAME,
-    TF_INGEST_OTHER,        /* of no known format */
-    TF_INGEST_REFUSED,      /* this file: err says why; go on with others */
-    TF_INGEST_FAILED        /* the store: err says what; stop */
-} tf_ingest_t;
-
-
-typedef struct {
-    size_t        written;          /* chunks */
-    size_t        kept;
-} tf_ingest_count_t;
 
 
 /* Finds or makes the collection and the access rule; err is pg->err. */

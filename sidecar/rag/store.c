@@ -28,6 +28,8 @@ static tf_pg_status_t tf_rag_documents(tf_rag_group_t *group,
     tf_rag_batch_t *batch, int stored);
 static tf_pg_status_t tf_rag_metadata(tf_rag_group_t *group,
     tf_rag_batch_t *batch, const char *stored);
+static tf_pg_status_t tf_rag_tell_stored(tf_rag_group_t *group,
+    tf_rag_batch_t *batch);
 static void tf_rag_document_id(tf_rag_batch_t *batch, const char *source,
     const char *id);
 
@@ -222,6 +224,12 @@ tf_rag_write(tf_rag_group_t *group, tf_rag_batch_t *batch)
                               group->target->acl_id);
     }
 
+    /* before the collection's row is locked, for that is taken last */
+
+    if (rc == TF_PG_OK && group->target->stored != NULL) {
+        rc = tf_rag_tell_stored(group, batch);
+    }
+
     if (rc == TF_PG_OK) {
         rc = tf_rag_index_count(pg, &group->index,
                                 group->target->collection_id);
@@ -394,6 +402,31 @@ tf_rag_documents(tf_rag_group_t *group, tf_rag_batch_t *batch, int stored)
 
     for (i = 0; i < 5; i++) {
         tf_buf_free(&a[i]);
+    }
+
+    return rc;
+}
+
+
+static tf_pg_status_t
+tf_rag_tell_stored(tf_rag_group_t *group, tf_rag_batch_t *batch)
+{
+    size_t              i;
+    tf_rag_item_t      *item;
+    tf_pg_status_t      rc;
+    tf_ingest_count_t   count;
+
+    for (i = 0, rc = TF_PG_OK; i < batch->n && rc == TF_PG_OK; i++) {
+        item = batch->items[i];
+        count.written = item->doc.nput;
+        count.kept = item->doc.nchunks - item->doc.nput;
+
+        rc = group->target->stored(group->target->stored_ctx, group->pg,
+                                   item->path, item->source,
+                                   item->version[0] ? TF_INGEST_CHANGED
+                                                    : TF_INGEST_NEW,
+                                   &count, item->doc.text.note == NULL
+                                           ? "" : item->doc.text.note);
     }
 
     return rc;

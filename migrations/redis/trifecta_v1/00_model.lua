@@ -25,7 +25,7 @@ A job's hash P:j:<id>:
   crashes lost   see reclaim
   cancel     its owner wants it to stop
   deleted    its owner wants it gone; polls answer so
-
+  done total how far its worker has come, if it says so
   durable    its client waits until the ledger has written it
 
 P:meta, one hash a shard:

@@ -155,13 +155,13 @@ look P tenant owner id     (no-writes)
 -> ABSENT                  unknown here, or not this tenant's and owner's
    NOTREADY                unknown here, and this Redis has no epoch
    DELETED                 its owner deleted it
-   state attempt acc model position live started cancel(0|1)
+   state attempt acc model position live started cancel(0|1) done total
 --]]
 
 local function look(keys, args)
     local P = keys[1]
     local job, absent = job_of(P, args, 'attempt', 'acc', 'model', 'started',
-                               'cancel')
+                               'cancel', 'done', 'total')
 
     if not job then
         return { absent }
@@ -174,7 +174,8 @@ local function look(keys, args)
     return { job.state, tonumber(job.attempt), tonumber(job.acc), job.model,
              redis.call('ZRANK', P .. ':live', args[3]) or 0,
              redis.call('ZCARD', P .. ':live'), tonumber(job.started or 0),
-             job.cancel and 1 or 0 }
+             job.cancel and 1 or 0, tonumber(job.done or 0) or 0,
+             tonumber(job.total or 0) or 0 }
 end
 
 

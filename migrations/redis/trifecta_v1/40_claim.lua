@@ -188,6 +188,28 @@ local function heartbeat(keys, args)
 end
 
 
+-- progress P worker (id lease done total)... -> OK | FENCED, one for each.
+-- How far a job is, for whoever asks.
+
+local function progress(keys, args)
+    local P, w = keys[1], args[1]
+    local out = {}
+
+    for i = 2, #args, 4 do
+        if held(P, w, args[i], args[i + 1]) then
+            redis.call('HSET', job_key(P, args[i]), 'done', args[i + 2],
+                       'total', args[i + 3])
+            out[#out + 1] = 'OK'
+        else
+            out[#out + 1] = 'FENCED'
+        end
+    end
+
+    return out
+end
+
+
 register('claim',     claim,     { 'allow-oom' })
 register('started',   started,   { 'allow-oom' })
 register('heartbeat', heartbeat, { 'allow-oom' })
+register('progress',  progress,  {})
