@@ -16,6 +16,7 @@
 #include "rag/scope.h"
 #include "rag/search.h"
 #include "rag/talk.h"
+#include "rag/vectors.h"
 
 
 /* What a provider is given: arrays that point into what was found. */
@@ -25,6 +26,8 @@ typedef struct {
     tf_talk_t           talk;
     tf_reuse_t          reuse;
     tf_rag_found_t      found;
+    tf_rag_vector_t     vector;
+    tf_rag_order_t      order;
     tf_llm_request_t    request;
     tf_llm_reply_t      reply;
     tf_llm_passage_t   *passages;
@@ -125,6 +128,7 @@ done:
     tf_llm_reply_free(&a->reply);
     free(a->passages);
     free(a->quotes);
+    tf_rag_vector_free(&a->vector);
     tf_rag_found_free(&a->found);
     free(a);
 
@@ -184,10 +188,28 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 {
     tf_pg_status_t      rc;
     tf_rag_query_t      query;
+    tf_rag_asking_t     asking;
     tf_rag_scope_of_t   scope;
     tf_answer_status_t  status;
 
+    memset(&asking, 0, sizeof(asking));
+    asking.tenant = request->tenant;
+    asking.owner = request->owner;
+    asking.groups = request->groups;
+    asking.question = tf_answer_question(request, a);
+    asking.collections = request->collections;
+    asking.models = request->models;
+    asking.attempt = request->attempt;
+    asking.cancel = request->cancel;
+
+    rc = tf_rag_vector(pg, &asking, &a->vector);
+
+    if (rc != TF_PG_OK) {
+        return tf_answer_store(pg, rc, answer);
+    }
+
     memset(&query, 0, sizeof(query));
+    query.vector = &a->vector;
     query.question = tf_answer_question(request, a);
     query.k = TF_ANSWER_PASSAGES;
     query.mem = request->mem;
@@ -230,6 +252,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 
     if (rc == TF_PG_OK) {
         tf_rag_scope_free(&scope);
+        tf_rag_order(&asking, &a->found, &a->order);
         return TF_ANSWER_OK;
     }
 
@@ -429,9 +452,13 @@ tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage)
            + (double) a->talk.input_tokens * asked->input_price
            + (double) a->talk.output_tokens * asked->output_price;
 
+    cost = cost / 1e6 + tf_rag_vector_cost(&a->vector);
+
     if (cost > 0 || by->input_price > 0 || by->output_price > 0) {
-        tf_buf_printf(usage, ",\"cost\":%.6f", cost / 1e6);
+        tf_buf_printf(usage, ",\"cost\":%.6f", cost);
     }
+
+    tf_rag_vector_usage(&a->vector, &a->order, usage);
 
     tf_buf_puts(usage, "}");
 }

@@ -70,6 +70,8 @@ tf_pg_status_t tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
 
 tf_pg_status_t tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list);
+tf_pg_status_t tf_rag_rank_vectors(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, tf_rag_list_t *list);
 tf_pg_status_t tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list);
 

@@ -14,7 +14,8 @@ typedef struct {
 
 static const tf_rag_retriever_t  tf_rag_retrievers[] = {
     { "bm25", tf_rag_rank_bm25, offsetof(tf_rag_tune_t, weight_bm25) },
-    { "ngrams", tf_rag_rank_ngrams, offsetof(tf_rag_tune_t, weight_ngrams) }
+    { "ngrams", tf_rag_rank_ngrams, offsetof(tf_rag_tune_t, weight_ngrams) },
+    { "vectors", tf_rag_rank_vectors, offsetof(tf_rag_tune_t, weight_vectors) }
 };
 
 #define TF_RAG_RETRIEVERS                                                     \
@@ -34,6 +35,7 @@ tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune)
 {
     tune->weight_bm25 = conf->weight_bm25;
     tune->weight_ngrams = conf->weight_ngrams;
+    tune->weight_vectors = TF_RAG_WEIGHT_VECTORS;
     tune->ngrams_scan = (double) conf->ngrams_scan;
 }
 

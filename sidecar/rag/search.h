@@ -8,7 +8,8 @@
 
 
 /*
- * Retrieval: lexical (no neural model).  Several retrievers (rank.h) each give
+ * Retrieval: lexical (no neural model), and by vectors of a model where there
+ * is a live embedding set.  Several retrievers (rank.h) each give
  * a list of chunks; the lists are fused and the best chunks are loaded.  Run
  * it between tf_pg_begin_as() and the end of that transaction; row-level
  * security leaves what belongs to others out before anything is ranked.
@@ -36,6 +37,7 @@
 #define TF_RAG_PART        0.25
 #define TF_RAG_INFO_MIN    1000
 #define TF_RAG_TERMS_MAX   64       /* of a question; the rarest are kept */
+#define TF_RAG_WEIGHT_VECTORS  1.0   /* as much as words */
 #define TF_RAG_QUOTES_MAX  512      /* units that are looked at */
 
 typedef struct {
@@ -101,6 +103,7 @@ typedef struct {
 typedef struct {
     double                weight_bm25;  /* of a retriever; 0: is not asked */
     double                weight_ngrams;
+    double                weight_vectors;   /* no key has it */
     double                ngrams_scan;  /* chunks of a scope, at most */
 } tf_rag_tune_t;
 
@@ -110,6 +113,7 @@ typedef struct {
     tf_rag_scope_t        scope;
     const tf_rag_tune_t  *tune;         /* NULL: the defaults */
     struct tf_rag_mem_s  *mem;          /* indexes in memory; NULL: none */
+    const struct tf_rag_vector_s  *vector;  /* vectors.h; NULL: none */
 } tf_rag_query_t;
 
 

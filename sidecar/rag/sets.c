@@ -57,13 +57,14 @@ tf_rag_set_get(tf_pg_t *pg, int id, tf_rag_set_t *set)
 
 
 tf_pg_status_t
-tf_rag_set_live(tf_pg_t *pg, const tf_rag_scope_t *scope, tf_rag_set_t *set)
+tf_rag_set_live(tf_pg_t *pg, const char *collection, tf_rag_set_t *set)
 {
     return tf_set_read(pg, TF_SET_COLUMNS
                        "WHERE status = 'live' AND (collection IS NULL "
-                       "OR ARRAY[collection] = $1::integer[]) "
-                       "ORDER BY collection NULLS LAST LIMIT 1",
-                       scope->collections, set);
+                       "OR collection = (SELECT c.id FROM "
+                           "trifecta.collection c WHERE c.name = $1)) "
+                       "ORDER BY collection NULLS LAST LIMIT 1", collection,
+                       set);
 }
 
 

@@ -45,10 +45,10 @@ typedef struct {
 tf_pg_status_t tf_rag_set_get(tf_pg_t *pg, int id, tf_rag_set_t *set);
 
 /*
- * The live set that a question of this scope uses: that of its collection,
- * if it is one that has one, else that of the tenant.
+ * The live set that a question uses: that of the collection, if it is about
+ * one (else NULL) that has a set, or that of the tenant.
  */
-tf_pg_status_t tf_rag_set_live(tf_pg_t *pg, const tf_rag_scope_t *scope,
+tf_pg_status_t tf_rag_set_live(tf_pg_t *pg, const char *collection,
     tf_rag_set_t *set);
 
 /* Chunks of the transaction's owner that the set lacks: id, text. */
