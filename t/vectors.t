@@ -140,6 +140,9 @@ is_deeply($end->{usage}{embedding},
     { model => 'small', error => 'model_unavailable' },
     'and_the_usage_says_that_it_was_so');
 unlink $off;
+($end, $told) = ask('What of that loaf?');
+is_deeply($end->{usage}{embedding}, { model => 'small', input_tokens => 3 },
+    'an_answer_without_vectors_is_not_given_again');
 ($end, $told) = ask('What of the bakery?');
 is((order($told))[0], 'bread', 'afterwards they are asked again');
 
@@ -295,7 +298,7 @@ unlike(join(' ', @{ $sent->{json}{documents} }), qr/canary-(private|group)/,
     'and_only_passages_that_the_asker_may_see');
 
 $t->write_file($unordered, '');
-($end, $told) = ask('Is there a kitten?');
+($end, $told) = ask('Is there any kitten?');
 is((order($told))[0], 'feline', 'without_it_the_order_of_the_search_stays');
 is_deeply($end->{usage}{rerank},
     { model => 'order', error => 'model_unavailable' }, 'and it says so');

@@ -103,6 +103,7 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
             /* what nobody paid for, or somebody else wrote, is not kept */
 
             if (rc == TF_ANSWER_OK && a->reply.model == model
+                && a->vector.error == NULL && a->order.error == NULL
                 && a->reply.output_tokens + a->reply.input_tokens > 0)
             {
                 tf_reuse_keep(pg, request, model, &a->reuse);
@@ -188,21 +189,13 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 {
     tf_pg_status_t      rc;
     tf_rag_query_t      query;
-    tf_rag_asking_t     asking;
+    const char         *question;
     tf_rag_scope_of_t   scope;
     tf_answer_status_t  status;
 
-    memset(&asking, 0, sizeof(asking));
-    asking.tenant = request->tenant;
-    asking.owner = request->owner;
-    asking.groups = request->groups;
-    asking.question = tf_answer_question(request, a);
-    asking.collections = request->collections;
-    asking.models = request->models;
-    asking.attempt = request->attempt;
-    asking.cancel = request->cancel;
+    question = tf_answer_question(request, a);
 
-    rc = tf_rag_vector(pg, &asking, &a->vector);
+    rc = tf_rag_vector(pg, request, question, &a->vector);
 
     if (rc != TF_PG_OK) {
         return tf_answer_store(pg, rc, answer);
@@ -210,7 +203,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 
     memset(&query, 0, sizeof(query));
     query.vector = &a->vector;
-    query.question = tf_answer_question(request, a);
+    query.question = question;
     query.k = TF_ANSWER_PASSAGES;
     query.mem = request->mem;
 
@@ -243,7 +236,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_quotes(pg, tf_answer_question(request, a), &a->found);
+        rc = tf_rag_quotes(pg, question, &a->found);
     }
 
     if (rc == TF_PG_OK) {
@@ -252,7 +245,7 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
 
     if (rc == TF_PG_OK) {
         tf_rag_scope_free(&scope);
-        tf_rag_order(&asking, &a->found, &a->order);
+        tf_rag_order(request, question, &a->found, &a->order);
         return TF_ANSWER_OK;
     }
 

@@ -11,15 +11,16 @@
 /* The live set, in a transaction of its own. */
 
 static tf_pg_status_t
-tf_vector_set(tf_pg_t *pg, const tf_rag_asking_t *asking, tf_rag_set_t *set)
+tf_vector_set(tf_pg_t *pg, const tf_answer_request_t *request,
+    tf_rag_set_t *set)
 {
     const char      *name;
     tf_pg_status_t   rc;
 
-    name = json_array_size(asking->collections) == 1
-           ? json_string_value(json_array_get(asking->collections, 0)) : NULL;
+    name = json_array_size(request->collections) == 1
+           ? json_string_value(json_array_get(request->collections, 0)) : NULL;
 
-    rc = tf_pg_begin_as(pg, asking->tenant, asking->owner, asking->groups);
+    rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_set_live(pg, name, set);
@@ -38,10 +39,10 @@ tf_vector_set(tf_pg_t *pg, const tf_rag_asking_t *asking, tf_rag_set_t *set)
 
 
 tf_pg_status_t
-tf_rag_vector(tf_pg_t *pg, const tf_rag_asking_t *asking,
-    tf_rag_vector_t *vector)
+tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
+    const char *question, tf_rag_vector_t *vector)
 {
-    tf_llm_embed_t     request;
+    tf_llm_embed_t     embed;
     tf_pg_status_t     rc;
     tf_llm_status_t    status;
     tf_llm_vectors_t   v;
@@ -51,17 +52,17 @@ tf_rag_vector(tf_pg_t *pg, const tf_rag_asking_t *asking,
 
     /* an installation without such models has no sets to look for */
 
-    if (tf_llm_models_of(asking->models, TF_LLM_EMBEDDING, NULL) == NULL) {
+    if (tf_llm_models_of(request->models, TF_LLM_EMBEDDING, NULL) == NULL) {
         return TF_PG_OK;
     }
 
-    rc = tf_vector_set(pg, asking, &vector->set);
+    rc = tf_vector_set(pg, request, &vector->set);
 
     if (rc != TF_PG_OK || vector->set.id == 0) {
         return rc;
     }
 
-    vector->model = tf_llm_models_of(asking->models, TF_LLM_EMBEDDING,
+    vector->model = tf_llm_models_of(request->models, TF_LLM_EMBEDDING,
                                      vector->set.model);
 
     if (vector->model == NULL
@@ -76,14 +77,14 @@ tf_rag_vector(tf_pg_t *pg, const tf_rag_asking_t *asking,
         return TF_PG_OK;
     }
 
-    memset(&request, 0, sizeof(request));
-    request.texts = &asking->question;
-    request.n = 1;
-    request.question = 1;
-    request.attempt = asking->attempt;
-    request.cancel = asking->cancel;
+    memset(&embed, 0, sizeof(embed));
+    embed.texts = &question;
+    embed.n = 1;
+    embed.question = 1;
+    embed.attempt = request->attempt;
+    embed.cancel = request->cancel;
 
-    status = tf_llm_embed(vector->model, &request, &v, &failure);
+    status = tf_llm_embed(vector->model, &embed, &v, &failure);
 
     if (status == TF_LLM_OK) {
         tf_rag_set_vector(&vector->text, v.of, v.dims);
@@ -153,8 +154,8 @@ tf_order_apply(tf_rag_found_t *found, const tf_order_t *places,
 
 
 void
-tf_rag_order(const tf_rag_asking_t *asking, tf_rag_found_t *found,
-    tf_rag_order_t *order)
+tf_rag_order(const tf_answer_request_t *request, const char *question,
+    tf_rag_found_t *found, tf_rag_order_t *order)
 {
     float               *scores;
     size_t               i, n, *where;
@@ -162,11 +163,11 @@ tf_rag_order(const tf_rag_asking_t *asking, tf_rag_found_t *found,
     const char         **texts;
     tf_rag_hit_t        *hits;
     tf_llm_status_t      rc;
-    tf_llm_rerank_t      request;
+    tf_llm_rerank_t      rerank;
     tf_llm_failure_t     failure;
 
     memset(order, 0, sizeof(tf_rag_order_t));
-    order->model = tf_llm_models_of(asking->models, TF_LLM_RERANK, NULL);
+    order->model = tf_llm_models_of(request->models, TF_LLM_RERANK, NULL);
     n = found->nhits;
 
     if (order->model == NULL || n < 2) {
@@ -191,13 +192,13 @@ tf_rag_order(const tf_rag_asking_t *asking, tf_rag_found_t *found,
         texts[i] = found->hits[i].body;
     }
 
-    memset(&request, 0, sizeof(request));
-    request.question = asking->question;
-    request.documents = texts;
-    request.n = n;
-    request.cancel = asking->cancel;
+    memset(&rerank, 0, sizeof(rerank));
+    rerank.question = question;
+    rerank.documents = texts;
+    rerank.n = n;
+    rerank.cancel = request->cancel;
 
-    rc = tf_llm_rerank(order->model, &request, scores, &failure);
+    rc = tf_llm_rerank(order->model, &rerank, scores, &failure);
 
     if (rc != TF_LLM_OK) {
         order->error = rc == TF_LLM_FAILED ? failure.code : "cancelled";

@@ -2,12 +2,9 @@
 #define TF_RAG_VECTORS_H
 
 
-#include <stdatomic.h>
-
-#include <jansson.h>
-
 #include "base/buf.h"
 #include "llm/models.h"
+#include "rag/answer.h"
 #include "rag/search.h"
 #include "rag/sets.h"
 
@@ -21,7 +18,8 @@
  * with words alone, or its own order stays, and the answer's usage says so.
  *
  * The set that is live is chosen here, once; the search then looks at that set
- * and no other, whatever is switched to meanwhile.
+ * and no other, whatever is switched to meanwhile.  What is looked for may be
+ * another question than the request's: one that stands alone.
  */
 
 typedef struct tf_rag_vector_s  tf_rag_vector_t;
@@ -39,26 +37,15 @@ typedef struct {
     const char            *error;       /* its code, or NULL */
 } tf_rag_order_t;
 
-typedef struct {
-    const char             *tenant;
-    const char             *owner;
-    const char             *groups;
-    const char             *question;
-    const json_t           *collections;    /* names; NULL: all */
-    const tf_llm_models_t  *models;
-    unsigned                attempt;
-    const atomic_int       *cancel;
-} tf_rag_asking_t;
-
 
 /* Only the store can fail this. */
-tf_pg_status_t tf_rag_vector(tf_pg_t *pg, const tf_rag_asking_t *asking,
-    tf_rag_vector_t *vector);
+tf_pg_status_t tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
+    const char *question, tf_rag_vector_t *vector);
 void tf_rag_vector_free(tf_rag_vector_t *vector);
 
 /* Sorts what was found, hits and what refers to them. */
-void tf_rag_order(const tf_rag_asking_t *asking, tf_rag_found_t *found,
-    tf_rag_order_t *order);
+void tf_rag_order(const tf_answer_request_t *request, const char *question,
+    tf_rag_found_t *found, tf_rag_order_t *order);
 
 /* {...,"embedding":{...},"rerank":{...}}: members for the usage, if any. */
 void tf_rag_vector_usage(const tf_rag_vector_t *vector,
