@@ -17,8 +17,8 @@
 
 enum {
     OPT_TENANT = 1, OPT_OWNER, OPT_VISIBILITY, OPT_GROUPS, OPT_COLLECTION,
-    OPT_DELETE, OPT_AGAIN, OPT_META, OPT_QUEUE, OPT_NO_WAIT, OPT_LIMIT,
-    OPT_TEXT, OPT_QUIET, OPT_CONNECTIONS
+    OPT_LANGUAGE, OPT_DELETE, OPT_AGAIN, OPT_META, OPT_QUEUE, OPT_NO_WAIT,
+    OPT_LIMIT, OPT_TEXT, OPT_QUIET, OPT_CONNECTIONS
 };
 
 static const tf_cli_option_t  tf_ingest_options[] = {
@@ -30,6 +30,8 @@ static const tf_cli_option_t  tf_ingest_options[] = {
       "private (tenant)" },
     { "groups", OPT_GROUPS, "A,B", "the groups of --visibility groups" },
     { "collection", OPT_COLLECTION, "C", "the collection (the folder's name)" },
+    { "language", OPT_LANGUAGE, "L", "text search configuration of a new "
+      "collection, such as german (configuration: language)" },
     { "delete", OPT_DELETE, NULL, "remove the owner's documents of "
       "--collection that are not in the folder" },
     { "prune", OPT_DELETE, NULL, "the same as --delete" },
@@ -219,6 +221,10 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
             run->collection = run->cli.value;
             break;
 
+        case OPT_LANGUAGE:
+            run->language = run->cli.value;
+            break;
+
         case OPT_DELETE:
             run->remove = 1;
             break;
@@ -288,7 +294,8 @@ tf_ingest_options_read(tf_ingest_run_t *run, int argc, char **argv)
     }
 
     run->target.given = run->given.data;
-    run->target.language = run->conf.language;
+    run->target.language = run->language != NULL ? run->language
+                                                 : run->conf.language;
     run->target.lazy = 1;
 
     return rc;
@@ -325,6 +332,10 @@ tf_ingest_options_check(tf_ingest_run_t *run)
 
     } else if (run->queue && (run->remove || run->text)) {
         wrong = "--queue goes neither with --delete nor with --text";
+
+    } else if (run->queue && run->language != NULL) {
+        wrong = "--language does not go with --queue: the collection is made "
+                "in the language of the sidecar";
 
     } else if (run->text && run->cli.argc > 1) {
         wrong = "--text takes one file";

@@ -36,6 +36,7 @@ typedef struct {
     tf_rag_group_t   *group;        /* of this path */
     tf_buf_t          given;        /* metadata of --meta */
     size_t            nmeta;
+    const char       *language;     /* of --language, or NULL */
     const char       *collection;   /* of --collection, or NULL */
     tf_buf_t          limits;       /* of --limit */
     int               remove;

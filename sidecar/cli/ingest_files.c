@@ -75,6 +75,14 @@ tf_ingest_path(tf_ingest_run_t *run, const char *path)
         if (tf_rag_target_open(&run->pg, &run->target) != TF_PG_OK) {
             rc = tf_cli_error(&run->cli, "%s", run->pg.err);
 
+        } else if (run->language != NULL
+                   && strcmp(run->language, run->target.config) != 0)
+        {
+            rc = tf_cli_error(&run->cli, "the collection \"%s\" is %s and "
+                              "stays so: leave --language out, or choose "
+                              "another --collection",
+                              run->target.collection, run->target.config);
+
         } else {
             rc = tf_ingest_files(run, &files);
         }

@@ -44,6 +44,7 @@ typedef struct {
     char       *text;
     int         whole;      /* an identifier as it stands */
     int         part;       /* a part of one that is known as a whole */
+    int         other;      /* not of the question's own language */
     int         name;       /* see tf_terms_is_name() */
     char       *ids;        /* array: its numbers in the collections */
     double      df;

@@ -80,23 +80,32 @@ tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
     params[2] = partlist.data;
     params[3] = query->scope.collections;
 
-    /* kinds: 0 a word, 1 an identifier, 2 a part of the identifier "whole" */
+    /*
+     * kinds: 0 a word, 1 an identifier, 2 a part of the identifier "whole".
+     * The question's own language is the one of the scope that has most of its
+     * words for stop words: what another language makes of them is looked for,
+     * but that nobody knows it means nothing.
+     */
 
     rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
         "WITH c AS (SELECT id, language FROM trifecta.collection "
             "WHERE $4::int[] IS NULL OR id = ANY ($4::int[])), "
-        "g AS (SELECT DISTINCT language FROM c), "
+        "v AS (SELECT language, to_tsvector(language::regconfig, $1) AS v "
+            "FROM (SELECT DISTINCT language FROM c) AS d), "
+        "g AS (SELECT language, rank() OVER (ORDER BY (SELECT "
+            "coalesce(sum(cardinality(positions)), 0) FROM unnest(v))) = 1 "
+            "AS own FROM v), "
         "q AS ("
-            "SELECT language, lexeme AS term, 0 AS kind, '' AS whole "
+            "SELECT language, lexeme AS term, 0 AS kind, '' AS whole, own "
             "FROM g, unnest(to_tsvector(language::regconfig, $1)) "
             "UNION "
-            "SELECT language, u, 1, '' FROM g, unnest($2::text[]) u "
+            "SELECT language, u, 1, '', true FROM g, unnest($2::text[]) u "
             "UNION "
-            "SELECT language, lexeme, 2, w "
+            "SELECT language, lexeme, 2, w, own "
             "FROM g, unnest($2::text[], $3::text[]) AS u(w, p), "
                 "unnest(to_tsvector(language::regconfig, p))"
         ") SELECT q.term, q.kind, q.whole, coalesce(sum(t.df), 0) AS n, "
-            "array_remove(array_agg(t.id), NULL) "
+            "array_remove(array_agg(t.id), NULL), bool_or(q.own) "
         "FROM q JOIN c USING (language) LEFT JOIN trifecta.term t "
             "ON t.collection = c.id AND t.term = q.term "
         "GROUP BY q.term, q.kind, q.whole "
@@ -152,6 +161,7 @@ tf_rag_terms_read(tf_pg_t *pg, PGresult *res, tf_rag_found_t *found)
         term->df = strtod(PQgetvalue(res, i, 3), NULL);
         term->whole = (strcmp(PQgetvalue(res, i, 1), "1") == 0);
         term->name = term->whole && tf_terms_is_name(text, strlen(text));
+        term->other = strcmp(PQgetvalue(res, i, 5), "t") != 0;
         term->part = 0;
         found->nterms++;
 
@@ -211,7 +221,7 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
             term->info = 0;
         }
 
-        if (tf_rag_is_filler(term->text)) {
+        if (term->other || tf_rag_is_filler(term->text)) {
             term->info = 0;
         }
 
@@ -242,8 +252,8 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
 
 
 /*
- * Words of asking, as the English stemmer leaves them; its stop words ("what",
- * "how", "is") are gone already.
+ * Words of asking, as the English and the German stemmer leave them; stop words
+ * ("what", "how", "ist") are gone already.
  */
 
 static int
@@ -255,7 +265,11 @@ tf_rag_is_filler(const char *term)
         "explain", "find", "give", "know", "let", "like", "look", "mani",
         "may", "mean", "might", "much", "must", "need", "pleas", "question",
         "say", "shall", "show", "someth", "tell", "thank", "understand",
-        "us", "want", "wonder", "would", NULL
+        "us", "want", "wonder", "would",
+
+        "bitt", "beschreib", "erklar", "find", "frag", "gibt", "genau",
+        "konnt", "mocht", "nenn", "sag", "weiss", "wiss", "woll", "zeig",
+        NULL
     };
 
     for (i = 0; words[i] != NULL; i++) {
