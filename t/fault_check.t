@@ -159,6 +159,10 @@ caught('a result without a success', '2', sub {
 caught('a result without a row', '2', sub {
     push @{ $_[0]{results} }, { job => 'z', attempt => 1, body => 'x' } });
 
+caught('but for one that retention has begun to remove', '', sub {
+    push @{ $_[0]{results} }, { job => '0191c0de-0000-7000-8000-000000000001',
+                                attempt => 1, body => 'x' } });
+
 # 3
 caught('two ids for one key', '3', sub {
     $_[0]{ops}[1]{id} = 'a2';

@@ -18,6 +18,7 @@ use Trifecta::Test::Old;
 
 my %NOT = map { $_ => 1 } qw(relet.answered cancel.beaten);
 my $PATIENCE = 8;       # s
+my %PATIENCE = (prune => 30, days => 30);
 
 # Passages of a second or so; of those that are rare, the first one kills.
 my %OFTEN = (submit => 20, claim => 10, begin => 10, started => 10, run => 20,
@@ -68,7 +69,8 @@ sub meets {
     $t->{opt}{proc_env}{$what} = $old;
     $then->($s) if $then;
 
-    my $end = clock_gettime(CLOCK_MONOTONIC) + $PATIENCE;
+    my ($step) = split /\./, $point;
+    my $end = clock_gettime(CLOCK_MONOTONIC) + ($PATIENCE{$step} // $PATIENCE);
     until (met($s, $file, $from, $point)) {
         return 0 if clock_gettime(CLOCK_MONOTONIC) > $end;
         $s->rest(0.05);
@@ -142,8 +144,9 @@ sub has_old_jobs {
 }
 
 
-my %THEN = (prune => \&has_old_jobs, reclaim => \&other_one_dies, release => \&told_to_leave,
-            drain => \&told_to_leave, rebuild => \&is_not_adopted);
+my %THEN = (prune => \&has_old_jobs, reclaim => \&other_one_dies,
+            release => \&told_to_leave, drain => \&told_to_leave,
+            rebuild => \&is_not_adopted);
 
 sub cell {
     my ($program, $step, $moment, $what) = @_;
