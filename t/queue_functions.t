@@ -279,6 +279,33 @@ is_deeply($r->cmd('HMGET', "$P:j:" . sprintf('00000000-0000-7000-8000-%012x',
     $next), 'crashes', 'lost'), [0, 1],
     'a_lease_lost_before_the_job_had_begun_is_no_crash');
 
+# A worker that died was seen after the entry: with leases of 10 s
+
+sub idle_since {
+    my ($seconds, $worker, $seen) = @_;
+    $r->cmd('XCLAIM', "$P:r:1", 'w', $worker, 0, $r->cmd('HGET',
+        "$P:j:$job->{id}", 'sid'), 'IDLE', 1000 * $seconds, 'JUSTID');
+    $r->cmd('ZADD', "$P:wk", ($r->cmd('TIME')->[0] - $seen) * 1000, $worker);
+    no_outage();
+}
+
+fresh();
+submit();
+($job) = claim('w1', 1);
+fcall('started', 'w1', $job->{id}, 1, 1);
+idle_since(15, 'w1', 5);
+is_deeply([reclaim('w2', 1, 10000)], [],
+    'a_job_that_runs_is_not_taken_from_a_worker_that_was_just_seen');
+idle_since(15, 'w1', 12);
+($job) = reclaim('w2', 1, 10000);
+is_deeply($r->cmd('HMGET', "$P:j:$job->{id}", 'crashes', 'lost'), [1, 0],
+    'when_it_is_not_seen_for_a_lease_it_has_crashed');
+fcall('started', 'w2', $job->{id}, $job->{lease}, 2);
+idle_since(25, 'w2', 1);
+($job) = reclaim('w3', 1, 10000);
+is_deeply($r->cmd('HMGET', "$P:j:$job->{id}", 'crashes', 'lost'), [1, 1],
+    'when_it_is_seen_for_a_second_lease_it_has_lost_its_lease');
+
 fresh();
 submit(limit => 150);
 ($job) = claim('w1', 1);

@@ -99,7 +99,9 @@ reclaim P worker n lease_ms
   come back first.  Call it every second, also with n = 0.
 
   A lease lost while its worker is still seen, or before "started", counts as
-  lost, else as a crash.  An entry of the caller itself is taken over too:
+  lost, else as a crash.  A worker that has died was seen until then, perhaps
+  later than the entry: one that was begun waits for a second lease at most,
+  until it is clear which of both it is.  An entry of the caller itself is taken over too:
   the answer to its claim may have got lost on the way.
 -> {{epoch, strange, damaged}, job...} as of claim, the first word being RUN,
    CANCELLED, EXPIRED (past its deadline: complete as failed, then finish) or
@@ -165,23 +167,28 @@ local function reclaim(keys, args)
             else
                 local seen = tonumber(redis.call('ZSCORE', P .. ':wk',
                                                  holder) or 0)
+                local lives = now - seen < lease_ms
+                local begun = tonumber(job.attempt) > 0
                 local counter, limit, what = 'crashes', CRASHES_MAX, 'RUN'
 
-                if now - seen < lease_ms or tonumber(job.attempt) == 0 then
+                if lives or not begun then
                     counter, limit = 'lost', LOST_MAX
                 end
 
-                if redis.call('HINCRBY', job_key(P, id), counter, 1) > limit
-                then
-                    what = 'DEAD'
-                end
+                if not (lives and begun) or entry[3] >= 2 * lease_ms then
+                    if redis.call('HINCRBY', job_key(P, id), counter, 1)
+                       > limit
+                    then
+                        what = 'DEAD'
+                    end
 
-                if now > tonumber(job.dl) then
-                    what = 'EXPIRED'
-                end
+                    if now > tonumber(job.dl) then
+                        what = 'EXPIRED'
+                    end
 
-                redis.call('XCLAIM', stream, 'w', w, 0, sid, 'JUSTID')
-                out[#out + 1] = hand_over(P, w, id, sid, prio, now, what)
+                    redis.call('XCLAIM', stream, 'w', w, 0, sid, 'JUSTID')
+                    out[#out + 1] = hand_over(P, w, id, sid, prio, now, what)
+                end
             end
         end
     end
