@@ -102,7 +102,12 @@ sub in_a_sidecar {
     meets($s, 'sidecar', $point, $n, $file, $then)
         or meets($s, 'sidecar', $point, 1, $file, $then)
         or die "$point was not met\n";
-    push @{ $s->{killed} }, { pid => $s->{t}->proc('sidecar', 0)->pid,
+
+    # it says so, then it dies
+    my $proc = $s->{t}->proc('sidecar', 0);
+    my $end = clock_gettime(CLOCK_MONOTONIC) + $PATIENCE;
+    $s->rest(0.02) while $proc->alive && clock_gettime(CLOCK_MONOTONIC) < $end;
+    push @{ $s->{killed} }, { pid => $proc->pid,
         t => clock_gettime(CLOCK_MONOTONIC) };
     $s->rest($s->rand(0, 3.5));
 }
