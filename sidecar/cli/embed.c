@@ -48,7 +48,7 @@ static const tf_cli_option_t  tf_cli_embed_options[] = {
 };
 
 static const tf_cli_usage_t  tf_cli_embed_usage = {
-    "embed", "create|run SET|status [SET]|switch SET|retire SET|delete SET",
+    "embed", "COMMAND [SET]",
     "Makes vectors of the passages, so that questions find what is said in\n"
     "other words. The vectors of one model are a set; a new set is built\n"
     "beside the one that questions use, and takes its place at once.\n"

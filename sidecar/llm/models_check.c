@@ -1,0 +1,141 @@
+#include "llm/models_check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "llm/provider.h"
+
+
+const char *
+tf_llm_models_kind(tf_llm_model_t *model)
+{
+    size_t  i;
+
+    static const struct {
+        const char     *word;
+        tf_llm_kind_t   is;
+    } kinds[] = {
+        { "chat", TF_LLM_CHAT },
+        { "embedding", TF_LLM_EMBEDDING },
+        { "rerank", TF_LLM_RERANK }
+    };
+
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(model->kind, kinds[i].word) == 0) {
+            model->is = kinds[i].is;
+            return NULL;
+        }
+    }
+
+    return "kind must be chat, embedding or rerank";
+}
+
+
+/* What a model that does not answer must say; NULL or what is wrong. */
+
+static const char *
+tf_models_check_kind(const tf_llm_model_t *model)
+{
+    const tf_llm_wire_t  *wire;
+
+    wire = model->by->wire;
+
+    if (wire == NULL) {
+        return "the provider extractive has only models of kind chat";
+    }
+
+    if (model->fallback[0]) {
+        return "only models of kind chat have a fallback";
+    }
+
+    if (model->query_timeout < 1) {
+        return "query_timeout must be more than 0";
+    }
+
+    if (model->is == TF_LLM_RERANK) {
+        return wire->rerank == NULL
+               ? "this provider has no rerank: openai has" : NULL;
+    }
+
+    if (model->dimensions < 1 || model->dimensions > TF_LLM_DIMS_MAX) {
+        return "dimensions must be set: how many numbers a vector of this "
+               "model has, 1 to 4000";
+    }
+
+    if (strcmp(model->encoding, "base64") != 0
+        && strcmp(model->encoding, "float") != 0)
+    {
+        return "encoding must be base64 or float";
+    }
+
+    if (model->batch < 1 || model->batch > TF_LLM_INPUTS_MAX) {
+        return "batch must be between 1 and 2048";
+    }
+
+    return NULL;
+}
+
+
+const char *
+tf_llm_models_check(const tf_llm_model_t *model)
+{
+    char        *end;
+    double       t;
+    const char  *why;
+
+    if (model->by == NULL) {
+        return "provider must be extractive, openai or ollama";
+    }
+
+    why = model->is == TF_LLM_CHAT ? NULL : tf_models_check_kind(model);
+    if (why != NULL) {
+        return why;
+    }
+
+    if (model->by->wire != NULL && model->base_url[0] == '\0') {
+        return "base_url is missing: where is the server?";
+    }
+
+    if (model->by->wire != NULL
+        && strncmp(model->base_url, "https://", 8) != 0
+        && strncmp(model->base_url, "http://", 7) != 0)
+    {
+        return "base_url must begin with https:// or http://";
+    }
+
+    if (model->temperature[0]) {
+        t = strtod(model->temperature, &end);
+        if (*end != '\0' || !(t >= 0 && t <= 2)) {
+            return "temperature must be between 0 and 2";
+        }
+    }
+
+    if (model->is != TF_LLM_CHAT && model->context < 16) {
+        return "context must be at least 16";
+    }
+
+    if (model->context > 100000000
+        || (model->is == TF_LLM_CHAT
+            && (model->max_output < 1 || model->max_output > 1000000
+                || model->context < model->max_output + 256)))
+    {
+        return "context must be at least max_output + 256";
+    }
+
+    if (model->history > 1000000) {
+        return "history must be at most 1000000 tokens";
+    }
+
+    if (model->talk_timeout > 600000) {
+        return "talk_timeout must be ten minutes at most";
+    }
+
+    if (model->connect_timeout < 1 || model->first_token_timeout < 1
+        || model->idle_timeout < 1 || model->total_timeout < 1
+        || model->total_timeout > 86400000)
+    {
+        return "every timeout must be more than 0, and a day at most";
+    }
+
+    return NULL;
+}

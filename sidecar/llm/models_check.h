@@ -1,0 +1,20 @@
+#ifndef TF_LLM_MODELS_CHECK_H
+#define TF_LLM_MODELS_CHECK_H
+
+
+#include "llm/models.h"
+
+
+/*
+ * What a section of the file of models says, when all of its keys are read:
+ * each function returns NULL, or a static text that says what is wrong.
+ */
+
+/* Sets what the word of the key "kind" is. */
+const char *tf_llm_models_kind(tf_llm_model_t *model);
+
+/* The keys with each other; the kind and the provider are known. */
+const char *tf_llm_models_check(const tf_llm_model_t *model);
+
+
+#endif /* TF_LLM_MODELS_CHECK_H */
