@@ -162,6 +162,9 @@ caught('a result without a row', '2', sub {
 caught('but for one that retention has begun to remove', '', sub {
     push @{ $_[0]{results} }, { job => '0191c0de-0000-7000-8000-000000000001',
                                 attempt => 1, body => 'x' } });
+caught('or was about to when rows and results were read', '', sub {
+    $_[0]{rows}{'0191c0de-0000-7000-8000-000000000001'} = {
+        state => 'succeeded', attempt => 1, tenant => 't', owner => 'o' } });
 
 # 3
 caught('two ids for one key', '3', sub {

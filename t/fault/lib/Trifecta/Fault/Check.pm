@@ -323,7 +323,7 @@ sub _one_id {
 }
 
 
-# Retention removes the job first and its result in a step of its own.
+# Retention removes jobs and results, in steps and while they are collected.
 
 sub _old {
     my ($id) = @_;
@@ -369,7 +369,8 @@ sub _results {
     for my $id (sort keys %{ $seen->{rows} }) {
         my $row = $seen->{rows}{$id};
         $self->_bad('2', "$id succeeded and has no result")
-            if $row->{state} eq 'succeeded' && !$row->{deleted} && !$of{$id};
+            if $row->{state} eq 'succeeded' && !$row->{deleted} && !$of{$id}
+               && !_old($id);
     }
 
     # what a client was told at the end is what is stored
