@@ -60,7 +60,7 @@ use warnings;
             $s->fill('log');
             $s->rest($s->rand(1, 2));
         },
-        log => [qr/No space left on device/, qr/write\(\) .* was incomplete/],
+        log => [qr{write\(\) to "/}, qr/write\(\) .* was incomplete/],
     },
     {
         name => 'full-body', quick => 1,
