@@ -33,7 +33,7 @@
  */
 
 #define NGX_HTTP_TRIFECTA_INSTALL_MAX   64
-#define NGX_HTTP_TRIFECTA_INSTALL_WAIT  2000    /* ms */
+#define NGX_HTTP_TRIFECTA_INSTALL_WAIT  600     /* ms */
 
 typedef struct {
     u_char      id[NGX_HTTP_TRIFECTA_INSTALL_MAX];
