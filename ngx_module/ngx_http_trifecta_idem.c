@@ -1,5 +1,4 @@
 #include "ngx_http_trifecta_idem.h"
-#include "ngx_http_trifecta_accepted.h"
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_reply.h"
 
@@ -123,5 +122,5 @@ ngx_http_trifecta_replay(ngx_http_request_t *r, const char *id, size_t len)
 
     tf_id_format((char *) ctx->job_id.data, &tid);
 
-    return ngx_http_trifecta_accepted_before(r);
+    return NGX_DECLINED;
 }

@@ -27,8 +27,8 @@ ngx_int_t ngx_http_trifecta_idem_text(ngx_http_request_t *r, const char *route,
     u_char text[NGX_HTTP_TRIFECTA_IDEM_LEN]);
 
 /*
- * Answers with the state of the job that the key made first.  NGX_DONE when
- * the answer comes later, from an event that finalizes the request.
+ * The job that the key made first becomes that of the context.  NGX_DECLINED:
+ * answer with its state; else the value of an error.
  */
 ngx_int_t ngx_http_trifecta_replay(ngx_http_request_t *r, const char *id,
     size_t len);
