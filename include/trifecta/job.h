@@ -72,6 +72,10 @@ typedef enum {
 #define TF_FAILS_MAX        5       /* attempts that fail, then it failed */
 #define TF_ENDED_TTL        3600    /* s, a job's hash after its end */
 
+#define TF_EVENTS_TTL       300     /* s, a job's events after its end */
+#define TF_EVENTS_MAX       16384   /* of a job, over all attempts */
+#define TF_EVENTS_SIZE      4194304 /* bytes of them */
+
 #define TF_TENANT_MAX       64      /* bytes */
 #define TF_OWNER_MAX        255     /* bytes */
 #define TF_QUERY_MAX        32768   /* characters (not bytes) */

@@ -17,6 +17,7 @@
  *
  *   P:r:0..2            stream, group "w"  ready work by priority
  *   P:j:<id>            hash               the job
+ *   P:ev:<id>           stream             what the job says while it runs
  *   P:live              zset id -> ms      every open job of the shard
  *   P:t:<tenant>:live   zset id -> ms      every open job of the tenant
  *   P:t:<tenant>:ready  zset id -> ms      in a stream, not claimed (<= 16)
@@ -36,7 +37,8 @@
  *
  * and the sharded channels
  *
- *   P:c:<id>            doorbell of a job: rings with each new state
+ *   P:c:<id>            doorbell of a job: rings with each new state, and with
+ *                       "event" when there is something new in P:ev:<id>
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
  *   P:inv               for caches: the id of a deleted job, or "<" and an id:
  *                       all jobs with a smaller one have left PostgreSQL
@@ -64,6 +66,8 @@
 #define TF_FN_STARTED       TF_FN("started")
 #define TF_FN_HEARTBEAT     TF_FN("heartbeat")
 #define TF_FN_PROGRESS      TF_FN("progress")
+#define TF_FN_EMIT          TF_FN("emit")
+#define TF_FN_EVENTS        TF_FN("events")
 #define TF_FN_FINISH        TF_FN("finish")
 #define TF_FN_RELEASE       TF_FN("release")
 #define TF_FN_RELET         TF_FN("relet")

@@ -26,6 +26,7 @@ A job's hash P:j:<id>:
   cancel     its owner wants it to stop
   deleted    its owner wants it gone; polls answer so
   done total how far its worker has come, if it says so
+  ev         it has events: the last one, and their bytes (35_events.lua)
   durable    its client waits until the ledger has written it
 
 P:meta, one hash a shard:
@@ -51,6 +52,9 @@ local READY_MAX   = 16        -- TF_READY_MAX of job.h
 local CRASHES_MAX = 3         -- TF_CRASHES_MAX
 local LOST_MAX    = 10        -- TF_LOST_MAX
 local ENDED_TTL   = 3600      -- TF_ENDED_TTL, s
+local EVENTS_TTL  = 300       -- TF_EVENTS_TTL, s, after the end
+local EVENTS_MAX  = 16384     -- TF_EVENTS_MAX, entries of a job
+local EVENTS_SIZE = 4194304   -- TF_EVENTS_SIZE, bytes of them
 local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3

@@ -45,11 +45,16 @@ local function own(cmd, key, ...)
 end
 
 
+local function events_key(P, id)
+    return P .. ':ev:' .. id
+end
+
+
 -- Fields of a hash as a table; nil when there is no such hash, or another
--- thing of that name.
+-- thing of that name.  "ev" says whether the job has a stream of events.
 
 local function job_get(P, id, ...)
-    local names = { 'state', ... }
+    local names = { 'state', 'ev', ... }
     local values = redis.pcall('HMGET', job_key(P, id), unpack(names))
 
     if values.err or not values[1] then
@@ -142,13 +147,19 @@ local function ring(P, id, state)
 end
 
 
--- The end of an open job, as far as Redis is concerned.
+-- The end of an open job, as far as Redis is concerned.  What it has said on
+-- its way stays a little: its readers may be behind.
 
-local function ended(P, id, tenant, state)
+local function ended(P, id, job, state)
     own('ZREM', P .. ':live', id)
-    own('ZREM', P .. ':t:' .. tenant .. ':live', id)
+    own('ZREM', P .. ':t:' .. (job.tenant or '') .. ':live', id)
     redis.call('HSET', job_key(P, id), 'state', state)
     redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
+
+    if job.ev then
+        redis.call('EXPIRE', events_key(P, id), EVENTS_TTL)
+    end
+
     ring(P, id, state)
 end
 
@@ -185,7 +196,7 @@ local function damaged(P, id, job, prio, sid)
 
     leave(P, id, tenant, prio, sid, 'ready')
     own('ZREM', P .. ':t:' .. tenant .. ':run', id)
-    ended(P, id, tenant, 'failed')
+    ended(P, id, job, 'failed')
     redis.call('XADD', P .. ':acc', '*', 'op', 'damaged', 'id', id)
 end
 

@@ -95,7 +95,7 @@ local function claim(keys, args)
 
                 elseif now > tonumber(job.dl) then
                     leave(P, id, job.tenant, prio, sid, 'ready')
-                    ended(P, id, job.tenant, 'failed')
+                    ended(P, id, job, 'failed')
                     redis.call('XADD', P .. ':acc', '*', 'op', 'expire',
                                'id', id)
 
@@ -132,7 +132,7 @@ end
 -- The job, if the worker holds it under this lease.
 
 local function held(P, w, id, lease)
-    local job = job_get(P, id, 'worker', 'cancel', unpack(SOUND))
+    local job = job_get(P, id, 'worker', 'cancel', 'deleted', unpack(SOUND))
 
     if job and job.state == 'running' and job.worker == w
        and job.lease == lease and sound(job)
@@ -144,16 +144,25 @@ local function held(P, w, id, lease)
 end
 
 
--- started P worker (id lease attempt)... -> OK | FENCED, one for each
+-- started P worker (id lease attempt)... -> OK | FENCED | {OK {event...}}, one
+-- for each.  The events are those of earlier attempts: nobody adds to them
+-- any more.
 
 local function started(keys, args)
     local P, w = keys[1], args[1]
     local out = {}
 
     for i = 2, #args, 3 do
-        if held(P, w, args[i], args[i + 1]) then
+        local job = held(P, w, args[i], args[i + 1])
+
+        if job then
             redis.call('HSET', job_key(P, args[i]), 'attempt', args[i + 2])
             out[#out + 1] = 'OK'
+
+            if job.ev then
+                out[#out] = { 'OK', entries_of(P, args[i], '', EVENTS_MAX,
+                                               math.huge) }
+            end
         else
             out[#out + 1] = 'FENCED'
         end

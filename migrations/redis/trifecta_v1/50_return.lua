@@ -9,7 +9,7 @@ local function finish(keys, args)
     end
 
     leave(P, id, job.tenant, job.prio, job.sid, 'run')
-    ended(P, id, job.tenant, state)
+    ended(P, id, job, state)
     redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
 
     if state == 'dead' then

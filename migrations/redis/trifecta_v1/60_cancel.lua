@@ -19,7 +19,7 @@ local function stop(P, id, job)
         leave(P, id, job.tenant, job.prio, nil, 'ready')
     end
 
-    ended(P, id, job.tenant, 'cancelled')
+    ended(P, id, job, 'cancelled')
 
     return 'CANCELLED'
 end
@@ -61,8 +61,8 @@ end
 
 --[[
 delete P tenant owner id
-  An open job is stopped.  Request and result are erased here and, by the
-  ledger, in PostgreSQL; caches are told.  A job that is not here any more
+  An open job is stopped.  Request, events and result are erased here and, by
+  the ledger, in PostgreSQL; caches are told.  A job that is not here any more
   gets a tombstone, so that polls answer so at once.
 -> DELETED                 it is gone
    GONE                    it was deleted before
@@ -93,6 +93,7 @@ local function delete(keys, args)
         stop(P, id, job)
     end
 
+    redis.call('DEL', events_key(P, id))
     redis.call('HSET', job_key(P, id), 'deleted', 1)
     redis.call('PERSIST', job_key(P, id))
     redis.call('XADD', P .. ':acc', '*', 'op', 'delete', 'id', id)

@@ -182,7 +182,7 @@ local function settle(keys, args)
             leave(P, id, job.tenant, job.prio, nil, 'ready')
         end
 
-        ended(P, id, job.tenant, state)
+        ended(P, id, job, state)
         redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
     end
 
@@ -227,7 +227,7 @@ local function forget(keys, args)
         return { 'OPEN' }
     end
 
-    redis.call('DEL', job_key(keys[1], args[1]))
+    redis.call('DEL', job_key(keys[1], args[1]), events_key(keys[1], args[1]))
     ring(keys[1], args[1], 'gone')
 
     return { 'OK' }
@@ -261,7 +261,7 @@ end
 local function drop(keys, args)
     local P, id = keys[1], args[1]
 
-    redis.call('DEL', job_key(P, id))
+    redis.call('DEL', job_key(P, id), events_key(P, id))
     own('ZREM', P .. ':live', id)
     own('ZREM', P .. ':dly', id)
 
