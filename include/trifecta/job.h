@@ -60,12 +60,13 @@ typedef enum {
     X(QUERY,  "query",  1,  600000)                                          \
     X(EMBED,  "embed",  2,  86400000)                                        \
     X(FORGET, "forget", 0,  86400000)                                        \
-    X(INGEST, "ingest", 2,  3600000)
+    X(INGEST, "ingest", 2,  86400000)
 
 
 /* Bounds that both programs and the function library share. */
 
 #define TF_PRIORITIES       3       /* streams P:r:0 .. P:r:2 */
+#define TF_PRIORITY_BACKGROUND  (TF_PRIORITIES - 1)  /* work without hurry */
 #define TF_READY_MAX        16      /* jobs of one tenant in the streams */
 #define TF_CRASHES_MAX      3       /* then the job is dead */
 #define TF_LOST_MAX         10      /* leases lost, then the job is dead */

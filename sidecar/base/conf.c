@@ -71,6 +71,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     if (conf->threads < 1 || conf->threads > 256) {
         why = "threads must be between 1 and 256";
 
+    } else if (conf->background > conf->threads) {
+        why = "background must be at most threads";
+
     } else if (conf->lease < 100) {
         why = "lease must be at least 100ms";
 

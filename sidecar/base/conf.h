@@ -67,6 +67,8 @@
       "tenant of tokens and ingested documents, unless told otherwise")       \
     X(NUM,  threads,                "8",                                      \
       "jobs that run at the same time in one process (1..256)")               \
+    X(NUM,  background,             "0",                                      \
+      "of these, ingest and embed jobs at most; 0: half of them")             \
     X(STR,  worker,                 "",                                       \
       "name of this process in the queue; empty: host, pid and random")       \
     X(MS,   lease,                  "30s",                                    \

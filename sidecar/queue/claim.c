@@ -6,143 +6,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
-#include "queue/pool.h"
+#include "queue/claim.h"
 
-
-/*
- * The claimer of a shard.  It waits for Redis without a place, and reserves
- * places only for a call to a Redis that has just answered: a server that
- * falls silent keeps the others from these for one deadline, once.
- */
 
 #define TF_CLAIM_RECLAIM_MS   1000
 #define TF_CLAIM_PUMP         1000  /* delayed jobs at a time */
 #define TF_CLAIM_LOWEST       8     /* each so many starts at the lowest */
-
-typedef struct {
-    tf_queue_t  *q;
-    tf_shard_t  *shard;
-    tf_redis_t   redis;
-    uint64_t     number;        /* among those who wait for a place; or 0 */
-    unsigned     claims;
-    unsigned     streak;
-    int          owed;          /* a reclaim that had no place */
-    int64_t      reclaim_at;
-    char         last[TF_PRIORITIES][32];   /* what XREAD waits behind */
-} tf_claimer_t;
-
-
-/* Under the lock: is it this claimer's turn? */
-
-static int
-tf_claim_first(tf_claimer_t *c, unsigned *waiting)
-{
-    int          first;
-    unsigned     i;
-    tf_queue_t  *q;
-
-    q = c->q;
-    first = 1;
-    *waiting = 0;
-
-    for (i = 0; i < q->nshards; i++) {
-        if (q->numbers[i] != 0) {
-            (*waiting)++;
-            first &= q->numbers[i] >= c->number;
-        }
-    }
-
-    return first;
-}
-
-
-/* Under the lock. */
-
-static unsigned
-tf_claim_free(tf_queue_t *q)
-{
-    unsigned  i, taken;
-
-    taken = q->nheld + q->reserved;
-
-    for (i = 0; i < q->nshards; i++) {
-        if (q->shards[i].down) {
-            taken -= q->shards[i].nreturning;
-        }
-    }
-
-    return taken < q->conf->threads ? (unsigned) q->conf->threads - taken : 0;
-}
-
-
-/*
- * Reserves this claimer's share of the free places, after waiting for one
- * until the time: how many, or -1: leave.
- */
-
-static int
-tf_claim_places(tf_claimer_t *c, int64_t until)
-{
-    int          n;
-    unsigned     places, waiting;
-    tf_queue_t  *q;
-
-    q = c->q;
-    n = 0;
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    if (c->number == 0) {
-        c->number = ++q->last_number;
-    }
-
-    q->numbers[c->shard->index] = c->number;
-
-    for ( ;; ) {
-        if (q->draining || q->over) {
-            n = -1;
-            break;
-        }
-
-        places = q->store_down ? 0 : tf_claim_free(q);
-
-        if (places > 0 && tf_claim_first(c, &waiting)) {
-            n = (int) ((places + waiting - 1) / waiting);
-            q->reserved += (unsigned) n;
-            c->number = 0;
-            break;
-        }
-
-        if (tf_cond_wait_until(&q->freed, &q->mutex, until) != 0) {
-            break;
-        }
-    }
-
-    q->numbers[c->shard->index] = 0;
-
-    if (q->nshards > 1) {
-        (void) pthread_cond_broadcast(&q->freed);
-    }
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    return n;
-}
-
-
-/* What came of the reserved places is held by now. */
-
-static void
-tf_claim_unreserve(tf_claimer_t *c, int places)
-{
-    if (places > 0) {
-        (void) pthread_mutex_lock(&c->q->mutex);
-        c->q->reserved -= (unsigned) places;
-        (void) pthread_cond_broadcast(&c->q->freed);
-        (void) pthread_mutex_unlock(&c->q->mutex);
-    }
-}
+#define TF_CLAIM_FULL_MS      100   /* the background is */
 
 
 static int
@@ -300,6 +170,7 @@ tf_claim_reclaim(tf_claimer_t *c, int places)
     tf_cmd_str(&cmd, c->shard->worker);
     tf_cmd_num(&cmd, places);
     tf_cmd_num(&cmd, c->q->conf->lease);
+    tf_cmd_num(&cmd, c->back);
 
     reply = tf_claim_call(c, 0, &cmd);
     tf_cmd_free(&cmd);
@@ -341,6 +212,7 @@ tf_claim_claim(tf_claimer_t *c, int places)
     tf_cmd_str(&cmd, c->shard->worker);
     tf_cmd_num(&cmd, places);
     tf_cmd_str(&cmd, ++c->claims % TF_CLAIM_LOWEST ? "0" : "1");
+    tf_cmd_num(&cmd, c->back);
 
     tf_pulse_try(&c->shard->pulses[TF_POOL_STEP_claim]);
     reply = tf_claim_call(c, 0, &cmd);
@@ -387,6 +259,11 @@ tf_claim_wait(tf_claimer_t *c)
     redisReply  *reply;
 
     ms = (int) (c->reclaim_at - tf_clock_ms());
+
+    if (c->back == 0 && ms > TF_CLAIM_FULL_MS) {
+        ms = TF_CLAIM_FULL_MS;
+    }
+
     if (ms <= 0 || c->last[0][0] == '\0') {
         return;
     }

@@ -107,6 +107,7 @@ struct tf_queue_s {
     tf_job_t             *held;         /* every job in the pool */
     unsigned              nheld;
     unsigned              reserved;     /* places that a claim may fill */
+    unsigned              reserved_back;    /* with work in the background */
     uint64_t              last_number;  /* of a claimer that wants places */
     uint64_t              numbers[TF_SHARDS_MAX];   /* 0: does not wait */
 

@@ -40,7 +40,8 @@
  * complete are shared by all, because PostgreSQL is.  The free places are
  * reserved before a claim and handed to the claimers in the order in which
  * they ask, so that one shard's flood leaves room for the others and no more
- * is claimed than there is room for.
+ * is claimed than there is room for.  Jobs of the lowest priority take a part
+ * of the places at most ("background"): what comes in a hurry finds a thread.
  *
  * A store that is away is no job's fault: what was not begun or could not
  * read is released, what is finished waits as long as its lease is held, and

@@ -58,6 +58,7 @@ local EVENTS_SIZE = 4194304   -- TF_EVENTS_SIZE, bytes of them
 local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
+local BACKGROUND  = PRIORITIES - 1     -- TF_PRIORITY_BACKGROUND
 local ASIDE_TTL   = 604800000 -- ms, a key of another type that was moved
 local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
 local LEDGER_MAX  = 100000    -- entries of P:acc, then nothing is accepted

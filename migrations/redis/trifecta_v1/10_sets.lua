@@ -71,6 +71,15 @@ local function job_get(P, id, ...)
 end
 
 
+-- How many ready jobs its tenant may have at most when a job of this priority
+-- joins them.  Work in the background takes half of the places and no more: it
+-- may stay there for long, and questions come past it.
+
+local function ready_max(prio)
+    return prio == BACKGROUND and READY_MAX / 2 or READY_MAX
+end
+
+
 -- Puts a queued job into its stream, or parks it when its tenant has enough
 -- there.  The order in the park is priority, then acceptance, so a job that
 -- was released comes before those accepted later.
@@ -78,7 +87,7 @@ end
 local function enqueue(P, id, tenant, prio, acc)
     local T = P .. ':t:' .. tenant
 
-    if own('ZCARD', T .. ':ready') >= READY_MAX then
+    if own('ZCARD', T .. ':ready') >= ready_max(prio) then
         own('ZADD', T .. ':park', prio * 2^42 + acc, id)
         redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'parked')
         redis.call('HDEL', job_key(P, id), 'sid')
@@ -96,12 +105,23 @@ end
 local function promote(P, tenant)
     local T = P .. ':t:' .. tenant
 
-    while own('ZCARD', T .. ':ready') < READY_MAX do
-        local id = own('ZPOPMIN', T .. ':park')[1]
+    while true do
+        local ready = own('ZCARD', T .. ':ready')
 
-        if not id then
+        if ready >= READY_MAX then
             return
         end
+
+        local id, score = unpack(own('ZRANGE', T .. ':park', 0, 0,
+                                     'WITHSCORES'))
+
+        -- those behind it are of its priority or a lower one
+
+        if not id or ready >= ready_max(math.floor(score / 2^42)) then
+            return
+        end
+
+        own('ZREM', T .. ':park', id)
 
         local job = job_get(P, id, 'prio', 'acc', 'sub')
 

@@ -40,15 +40,16 @@ end
 
 
 --[[
-claim P worker n lowest_first(0|1)
-  Hands out at most n ready jobs.  Entries whose job is gone, cancelled or
+claim P worker n lowest_first(0|1) [m]
+  Hands out at most n ready jobs, of the lowest priority at most m of them.  Entries whose job is gone, cancelled or
   no longer theirs are dropped; a job past its deadline, or damaged, is ended
   as failed and left to the ledger.
 -> {{epoch, strange, damaged, last id of r:0, of r:1, of r:2}, job...}
    strange and damaged say how many entries were dropped because they name
    no job, or because the hash of theirs was damaged.
-   The last ids are there only when fewer than n came and there is no more:
-   what XREAD BLOCK may wait behind without missing anything.
+   The last ids are there only when fewer than n came and there is no more,
+   but for the lowest priority if m came of it: what XREAD BLOCK may wait
+   behind without missing anything.
    job = RUN (or CANCELLED: complete as that, then finish) id sid lease prio tenant owner groups scopes kind model payload
          request_id fp acc dl now fails trace idem
 --]]
@@ -58,6 +59,7 @@ local function claim(keys, args)
     local now = now_ms()
     local out = { claim_head(P) }
     local from, to, step = 0, PRIORITIES - 1, 1
+    local room = tonumber(args[4] or n)
     local dropped = 0
 
     own('ZADD', P .. ':wk', now, w)
@@ -69,9 +71,16 @@ local function claim(keys, args)
     for prio = from, to, step do
         local stream = P .. ':r:' .. prio
 
-        while #out - 1 < n and dropped < DROPS_MAX do
-            local got = redis.call('XREADGROUP', 'GROUP', 'w', w, 'COUNT',
-                                   n - (#out - 1), 'STREAMS', stream, '>')
+        while dropped < DROPS_MAX do
+            local want = n - (#out - 1)
+
+            if prio == BACKGROUND then
+                want = math.min(want, room)
+            end
+
+            local got = want > 0
+                        and redis.call('XREADGROUP', 'GROUP', 'w', w, 'COUNT',
+                                       want, 'STREAMS', stream, '>')
             if not got then
                 break
             end
@@ -103,6 +112,7 @@ local function claim(keys, args)
                     local T = P .. ':t:' .. job.tenant
 
                     dropped = dropped - 1
+                    room = room - (prio == BACKGROUND and 1 or 0)
                     out[#out + 1] = hand_over(P, w, id, sid, prio, now, 'RUN')
                     own('ZADD', T .. ':run', now, id)
                     own('ZREM', T .. ':ready', id)

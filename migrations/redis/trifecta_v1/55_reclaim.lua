@@ -92,11 +92,12 @@ end
 
 
 --[[
-reclaim P worker n lease_ms
-  Takes over at most n jobs whose entry has been idle for a lease.  Idle time
-  includes this server's own downtime, so when nobody has reclaimed for a
-  while (or the clock went back), everybody was away and gets one lease to
-  come back first.  Call it every second, also with n = 0.
+reclaim P worker n lease_ms [m]
+  Takes over at most n jobs, of the lowest priority at most m of them, whose
+  entry has been idle for a lease.  Idle time includes this server's own
+  downtime, so when nobody has reclaimed for a while (or the clock went back),
+  everybody was away and gets one lease to come back first.  Call it every
+  second, also with n = 0.
 
   A lease lost while its worker is still seen, or before "started", counts as
   lost, else as a crash.  A worker that has died was seen until then, perhaps
@@ -111,6 +112,7 @@ reclaim P worker n lease_ms
 local function reclaim(keys, args)
     local P, w = keys[1], args[1]
     local n, lease_ms = tonumber(args[2]), tonumber(args[3])
+    local room = tonumber(args[4] or n)
     local now = now_ms()
     local meta = redis.call('HMGET', P .. ':meta', 'reclaim', 'hold', 'epoch')
     local last, hold = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
@@ -139,11 +141,16 @@ local function reclaim(keys, args)
 
     for prio = 0, PRIORITIES - 1 do
         local stream = P .. ':r:' .. prio
+        local want = n - (#out - 1)
         local late = {}
 
-        if #out - 1 < n then
+        if prio == BACKGROUND then
+            want = math.min(want, room)
+        end
+
+        if want > 0 then
             late = redis.call('XPENDING', stream, 'w', 'IDLE', lease_ms, '-',
-                              '+', n - (#out - 1))
+                              '+', want)
         end
 
         for _, entry in ipairs(late) do
