@@ -47,6 +47,29 @@ tf_llm_reply_free(tf_llm_reply_t *reply)
 }
 
 
+int
+tf_llm_give(const tf_llm_request_t *request, const char *data, size_t len)
+{
+    if (request->sink == NULL || len == 0) {
+        return 0;
+    }
+
+    return request->sink->text(request->sink->arg, data, len);
+}
+
+
+tf_llm_status_t
+tf_llm_not_given(tf_llm_reply_t *reply)
+{
+    reply->code = "internal_error";
+    reply->retryable = 1;
+    (void) snprintf(reply->message, sizeof(reply->message),
+                    "The answer could not be passed on as it came.");
+
+    return TF_LLM_FAILED;
+}
+
+
 tf_llm_status_t
 tf_llm_answer(const tf_llm_model_t *model, const tf_llm_request_t *request,
     tf_llm_reply_t *reply)
@@ -69,6 +92,13 @@ tf_llm_answer(const tf_llm_model_t *model, const tf_llm_request_t *request,
 
         tf_llm_reply_free(reply);
         memset(reply, 0, sizeof(tf_llm_reply_t));
+
+        if (request->sink != NULL
+            && request->sink->reset(request->sink->arg) != 0)
+        {
+            reply->model = model;
+            return tf_llm_not_given(reply);
+        }
 
         model = model->next;
     }

@@ -54,6 +54,20 @@ typedef struct {
     char                    *answer;
 } tf_llm_turn_t;
 
+/*
+ * Where a model's text goes while it comes.  The sink is given all of the
+ * text of a generated reply, in order, in pieces of whole bytes; so the body
+ * may be taken from either.  When another model, or another try, begins anew,
+ * reset says that what was given is void.  Each returns 0, or -1 when the
+ * answer is to be given up.
+ */
+
+typedef struct {
+    int                    (*text)(void *arg, const char *data, size_t len);
+    int                    (*reset)(void *arg);
+    void                    *arg;
+} tf_llm_sink_t;
+
 typedef struct {
     const char              *question;  /* as it was asked */
     const char              *restated;  /* the same, to be understood without
@@ -74,6 +88,7 @@ typedef struct {
                                          * passage has, or NULL */
     unsigned                 attempt;   /* 1 for the job's first */
     const atomic_int        *cancel;
+    const tf_llm_sink_t     *sink;      /* or NULL */
 } tf_llm_request_t;
 
 #define TF_LLM_CITATIONS_MAX  32
@@ -132,6 +147,13 @@ tf_llm_status_t tf_llm_extractive(const tf_llm_model_t *model,
     const tf_llm_request_t *request, tf_llm_reply_t *reply);
 tf_llm_status_t tf_llm_chat(const tf_llm_model_t *model,
     const tf_llm_request_t *request, tf_llm_reply_t *reply);
+
+/* A piece of text for the sink, if there is one: 0, or -1. */
+int tf_llm_give(const tf_llm_request_t *request, const char *data,
+    size_t len);
+
+/* A reply that failed because its sink did. */
+tf_llm_status_t tf_llm_not_given(tf_llm_reply_t *reply);
 
 /* Says that it is not in the documents, and names the nearest. */
 void tf_llm_abstain(const tf_llm_request_t *request, tf_llm_reply_t *reply);
