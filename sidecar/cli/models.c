@@ -56,6 +56,10 @@ tf_models_describe(const tf_llm_model_t *m)
                                 : "without documents");
         }
 
+        if (m->only != NULL) {
+            (void) printf(" from the collections %s", m->collections);
+        }
+
         (void) printf(", %zu key%s", m->nkeys, m->nkeys == 1 ? "" : "s");
     }
 

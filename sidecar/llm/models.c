@@ -40,6 +40,7 @@ tf_models_free_one(tf_llm_model_t *model)
 
     free(model->keys);
     free(model->name);
+    json_decref(model->only);
     tf_llm_breaker_free(model->breaker);
     tf_llm_breaker_free(model->side);
     tf_keys_free(model, tf_models_table, TF_MODELS_NKEYS);
@@ -285,6 +286,13 @@ tf_models_fallbacks(tf_llm_models_t *models, char *err, size_t errlen)
                             model->fallback);
             return -1;
         }
+
+        if (!tf_llm_models_within(model, model->next)) {
+            (void) snprintf(err, errlen, "[%s]: fallback = %s: that model "
+                            "must have all of its collections too, or no "
+                            "\"collections\"", model->name, model->fallback);
+            return -1;
+        }
     }
 
     for (i = 0; i < models->n; i++) {
@@ -330,6 +338,10 @@ tf_models_complete(tf_llm_models_t *models, char *err, size_t errlen)
         why = tf_llm_models_kind(model);
         if (why == NULL) {
             why = tf_llm_models_check(model);
+        }
+
+        if (why == NULL) {
+            why = tf_llm_models_collections(model);
         }
 
         if (why != NULL) {
@@ -434,6 +446,36 @@ tf_llm_models_of(const tf_llm_models_t *models, tf_llm_kind_t kind,
     }
 
     return NULL;
+}
+
+
+int
+tf_llm_models_within(const tf_llm_model_t *a, const tf_llm_model_t *b)
+{
+    size_t   i, k;
+    json_t  *one, *other;
+
+    if (b->only == NULL) {
+        return 1;
+    }
+
+    if (a->only == NULL) {
+        return 0;
+    }
+
+    json_array_foreach(a->only, i, one) {
+        json_array_foreach(b->only, k, other) {
+            if (json_equal(one, other)) {
+                break;
+            }
+        }
+
+        if (k == json_array_size(b->only)) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

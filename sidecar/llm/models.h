@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "base/keys.h"
 #include "llm/breaker.h"
@@ -30,6 +32,9 @@
  * there, after those of the file, unless a section of that name says
  * otherwise.  Files of keys are read once, at the start.
  *
+ * What a model must not see, no model of its fallbacks sees for it: each of
+ * them has at least its collections.
+ *
  * X(type, key, default, what it means), as in base/conf.h.
  */
 
@@ -50,6 +55,8 @@
       "CA file for the server; empty: the system's")                          \
     X(BOOL, retrieval,           "on",                                        \
       "off: it answers without documents")                                    \
+    X(STR,  collections,         "",                                          \
+      "names, with commas between: it answers from these only; empty: all")   \
     X(STR,  fallback,            "",                                          \
       "model that answers when this one cannot")                              \
     X(NUM,  context,             "8192",                                      \
@@ -110,6 +117,7 @@ struct tf_llm_model_s {
     const tf_llm_model_t     *next;     /* of the fallback chain, or NULL */
     char                    **keys;
     size_t                    nkeys;
+    json_t                   *only;     /* names of collections; or NULL: all */
     tf_llm_breaker_t         *breaker;
     tf_llm_breaker_t         *side;     /* for calls that it can do without */
     tf_stream_pool_t         *pool;
@@ -145,6 +153,9 @@ void tf_llm_models_free(tf_llm_models_t *models);
  */
 const tf_llm_model_t *tf_llm_models_find(const tf_llm_models_t *models,
     const char *name);
+
+/* Whether a may see no collection that b may not see. */
+int tf_llm_models_within(const tf_llm_model_t *a, const tf_llm_model_t *b);
 
 /* The model of that kind and name; NULL as name: the first of the kind. */
 const tf_llm_model_t *tf_llm_models_of(const tf_llm_models_t *models,

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/meta.h>
+
 #include "llm/provider.h"
 
 
@@ -28,6 +30,50 @@ tf_llm_models_kind(tf_llm_model_t *model)
     }
 
     return "kind must be chat, embedding or rerank";
+}
+
+
+const char *
+tf_llm_models_collections(tf_llm_model_t *model)
+{
+    size_t       n;
+    json_t      *name;
+    const char  *p;
+
+    if (model->collections[0] == '\0') {
+        return NULL;
+    }
+
+    if (model->is != TF_LLM_CHAT || !model->retrieval) {
+        return "collections are for models of kind chat with retrieval = on";
+    }
+
+    model->only = json_array();
+
+    for (p = model->collections; p != NULL; p = p[n] ? p + n + 1 : NULL) {
+        p += strspn(p, " \t");
+        n = strcspn(p, ",");
+
+        while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t')) {
+            n--;
+        }
+
+        if (n == 0 || n > TF_COLLECTION_NAME_MAX) {
+            return "collections must be names of 1 to 255 bytes, with commas "
+                   "between";
+        }
+
+        name = json_stringn(p, n);
+
+        if (name == NULL || json_array_append_new(model->only, name) != 0) {
+            return "collections must be UTF-8";
+        }
+
+        n += strspn(p + n, " \t");
+    }
+
+    return json_array_size(model->only) > TF_COLLECTIONS_MAX
+           ? "collections must be 16 names at most" : NULL;
 }
 
 

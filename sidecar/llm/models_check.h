@@ -13,6 +13,9 @@
 /* Sets what the word of the key "kind" is. */
 const char *tf_llm_models_kind(tf_llm_model_t *model);
 
+/* Sets what the names of the key "collections" are. */
+const char *tf_llm_models_collections(tf_llm_model_t *model);
+
 /* The keys with each other; the kind and the provider are known. */
 const char *tf_llm_models_check(const tf_llm_model_t *model);
 

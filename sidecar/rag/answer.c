@@ -212,8 +212,8 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
     if (rc == TF_PG_OK) {
-        switch (tf_rag_scope_find(pg, request->collections, request->filters,
-                                  &scope))
+        switch (tf_rag_scope_find(pg, a->model->only, request->collections,
+                                  request->filters, &scope))
         {
 
         case TF_SCOPE_OK:

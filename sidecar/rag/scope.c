@@ -9,11 +9,14 @@
 #include "rag/array.h"
 
 
-#define TF_SCOPE_MS  10000
+#define TF_SCOPE_MS          10000
+#define TF_SCOPE_NAME_SHOWN  120    /* bytes of it, in a message */
 
 
-static tf_rag_scope_status_t tf_rag_scope_collections(tf_pg_t *pg,
+static tf_rag_scope_status_t tf_rag_scope_allowed(const json_t *only,
     const json_t *names, tf_rag_scope_of_t *scope);
+static tf_rag_scope_status_t tf_rag_scope_collections(tf_pg_t *pg,
+    const json_t *names, int all, tf_rag_scope_of_t *scope);
 static tf_rag_scope_status_t tf_rag_scope_documents(tf_pg_t *pg,
     const json_t *filters, tf_rag_scope_of_t *scope);
 
@@ -47,8 +50,9 @@ tf_rag_scope_store(tf_rag_scope_of_t *scope, tf_pg_status_t rc)
 
 
 tf_rag_scope_status_t
-tf_rag_scope_find(tf_pg_t *pg, const json_t *collections,
-    const json_t *filters, tf_rag_scope_of_t *scope)
+tf_rag_scope_find(tf_pg_t *pg, const json_t *only,
+    const json_t *collections, const json_t *filters,
+    tf_rag_scope_of_t *scope)
 {
     tf_rag_scope_status_t  status;
 
@@ -56,8 +60,13 @@ tf_rag_scope_find(tf_pg_t *pg, const json_t *collections,
 
     status = TF_SCOPE_OK;
 
-    if (collections != NULL) {
-        status = tf_rag_scope_collections(pg, collections, scope);
+    if (collections != NULL && only != NULL) {
+        status = tf_rag_scope_allowed(only, collections, scope);
+    }
+
+    if (status == TF_SCOPE_OK && (collections != NULL || only != NULL)) {
+        status = tf_rag_scope_collections(pg, collections ? collections : only,
+                                          collections != NULL, scope);
     }
 
     if (status == TF_SCOPE_OK && json_object_size(filters) > 0) {
@@ -65,6 +74,58 @@ tf_rag_scope_find(tf_pg_t *pg, const json_t *collections,
     }
 
     return status;
+}
+
+
+/* Refuses because of a name, of which as much is shown as there is room. */
+
+static tf_rag_scope_status_t
+tf_rag_scope_name(tf_rag_scope_of_t *scope, const char *code,
+    const char *before, const char *name, const char *after)
+{
+    char    message[256];
+    size_t  len;
+
+    len = strlen(name);
+
+    if (len > TF_SCOPE_NAME_SHOWN) {
+        for (len = TF_SCOPE_NAME_SHOWN; (name[len] & 0xc0) == 0x80; len--) {
+            /* void */
+        }
+    }
+
+    (void) snprintf(message, sizeof(message), "%s \"%.*s\" %s", before,
+                    (int) len, name, after);
+
+    return tf_rag_scope_refuse(scope, code, message);
+}
+
+
+static tf_rag_scope_status_t
+tf_rag_scope_allowed(const json_t *only, const json_t *names,
+    tf_rag_scope_of_t *scope)
+{
+    size_t         i, k;
+    const json_t  *name;
+
+    for (i = 0; i < json_array_size(names); i++) {
+        name = json_array_get(names, i);
+
+        for (k = 0; k < json_array_size(only); k++) {
+            if (json_equal(name, json_array_get(only, k))) {
+                break;
+            }
+        }
+
+        if (json_is_string(name) && k == json_array_size(only)) {
+            return tf_rag_scope_name(scope, "collection_not_allowed",
+                                     "The model does not answer from the "
+                                     "collection", json_string_value(name),
+                                     "- leave it out, or ask another model.");
+        }
+    }
+
+    return TF_SCOPE_OK;
 }
 
 
@@ -96,11 +157,10 @@ tf_rag_scope_missing(const json_t *names, PGresult *res)
 
 
 static tf_rag_scope_status_t
-tf_rag_scope_collections(tf_pg_t *pg, const json_t *names,
+tf_rag_scope_collections(tf_pg_t *pg, const json_t *names, int all,
     tf_rag_scope_of_t *scope)
 {
     int              row;
-    char             message[256], shown[160];
     size_t           i, len;
     json_t          *name;
     tf_buf_t         list = TF_BUF_INIT;
@@ -142,24 +202,14 @@ tf_rag_scope_collections(tf_pg_t *pg, const json_t *names,
         return tf_rag_scope_store(scope, rc);
     }
 
-    missing = tf_rag_scope_missing(names, res);
+    missing = all ? tf_rag_scope_missing(names, res) : NULL;
 
     if (missing != NULL) {
-        len = strlen(missing);
-
-        if (len >= sizeof(shown)) {
-            for (len = sizeof(shown) - 1; (missing[len] & 0xc0) == 0x80; len--)
-            {
-                /* void */
-            }
-        }
-
-        (void) snprintf(message, sizeof(message), "There is no collection "
-                        "\"%.*s\" with documents that you may see.",
-                        (int) len, missing);
         PQclear(res);
 
-        return tf_rag_scope_refuse(scope, "collection_not_found", message);
+        return tf_rag_scope_name(scope, "collection_not_found", "There is no "
+                                 "collection", missing, "with documents that "
+                                 "you may see.");
     }
 
     for (row = 0; row < PQntuples(res); row++) {

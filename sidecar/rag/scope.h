@@ -46,10 +46,12 @@ typedef struct {
 
 
 /*
- * Between tf_pg_begin_as() and the end of that transaction; either may be
- * NULL.  Free with tf_rag_scope_free() whatever came of it.
+ * Between tf_pg_begin_as() and the end of that transaction; each may be NULL.
+ * only has the names that may be looked at at all: collections outside of
+ * them are refused by name, before the store is asked, and without collections
+ * those of them are looked at that there are.  Free with tf_rag_scope_free() whatever came of it.
  */
-tf_rag_scope_status_t tf_rag_scope_find(tf_pg_t *pg,
+tf_rag_scope_status_t tf_rag_scope_find(tf_pg_t *pg, const json_t *only,
     const json_t *collections, const json_t *filters,
     tf_rag_scope_of_t *scope);
 

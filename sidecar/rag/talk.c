@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "llm/prompt.h"
+#include "rag/array.h"
 
 
 /* The conversation is there, and says what may be read of it. */
@@ -24,6 +25,7 @@ static const char  tf_talk_turns_sql[] =
     "AND j.id < $5::uuid AND j.id > $6::uuid AND j.state = 'succeeded' "
     "AND j.deleted IS NULL AND j.groups <@ $4::jsonb "
     "AND j.request->>'query' IS NOT NULL "
+    "AND ($9::text[] IS NULL OR j.model = ANY ($9::text[])) "
     "ORDER BY j.id DESC LIMIT $8";
 
 static const char  tf_talk_keep_sql[] =
@@ -159,13 +161,35 @@ tf_talk_fit(const tf_llm_model_t *model, tf_talk_t *talk)
 }
 
 
+/* The models that see no collection which this one may not see. */
+
+static void
+tf_talk_models(const tf_llm_models_t *models, const tf_llm_model_t *model,
+    tf_buf_t *names)
+{
+    size_t  i;
+
+    for (i = 0; i < models->n; i++) {
+        if (models->list[i].is == TF_LLM_CHAT
+            && tf_llm_models_within(&models->list[i], model))
+        {
+            tf_array_text(names, models->list[i].name,
+                          strlen(models->list[i].name));
+        }
+    }
+
+    tf_array_close(names);
+}
+
+
 tf_pg_status_t
 tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk)
 {
     char             since[40], cut[16], max[16];
+    tf_buf_t         names = TF_BUF_INIT;
     PGresult        *res;
-    const char      *params[8], *after, *upto;
+    const char      *params[9], *after, *upto;
     tf_pg_status_t   rc;
 
     (void) snprintf(cut, sizeof(cut), "%d", TF_TALK_QUESTION_MAX);
@@ -179,9 +203,18 @@ tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
     params[5] = since;
     params[6] = cut;
     params[7] = max;
+    params[8] = NULL;
 
-    rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
+    if (model->only != NULL) {
+        tf_talk_models(request->models, model, &names);
+        params[8] = names.data;
+    }
+
+    rc = names.failed ? tf_talk_no_memory(pg)
+                      : tf_pg_begin_as(pg, request->tenant, request->owner,
+                                       request->groups);
     if (rc != TF_PG_OK) {
+        tf_buf_free(&names);
         return rc;
     }
 
@@ -193,7 +226,7 @@ tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
     /* the summary tells of all up to there; ids compare as they are written */
 
     after = PQgetvalue(res, 0, 1);
-    upto = PQgetvalue(res, 0, 3);
+    upto = model->only == NULL ? PQgetvalue(res, 0, 3) : "";
 
     (void) snprintf(talk->version, sizeof(talk->version), "%s",
                     PQgetvalue(res, 0, 0));
@@ -208,7 +241,7 @@ tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
     PQclear(res);
 
     if (model->by->wire != NULL && model->history > 0) {
-        rc = tf_pg_query(pg, &res, 0, tf_talk_turns_sql, 8, params);
+        rc = tf_pg_query(pg, &res, 0, tf_talk_turns_sql, 9, params);
         if (rc != TF_PG_OK) {
             goto failed;
         }
@@ -230,10 +263,13 @@ tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
         tf_buf_reset(&talk->summary);
     }
 
+    tf_buf_free(&names);
+
     return tf_pg_commit(pg);
 
 failed:
 
+    tf_buf_free(&names);
     tf_pg_rollback(pg);
 
     return rc;

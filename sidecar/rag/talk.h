@@ -15,7 +15,9 @@
  * had ended when it was looked at, in the order in which they were accepted;
  * it waits for none, and never knows of a later one, also when it is tried
  * again.  Turns whose job had a group that the asker has no more are left
- * out, and so is a summary of such turns.
+ * out, and so is a summary of such turns.  A model that may see some
+ * collections only knows the turns of models that see no others, and no
+ * summary, which may be of anything.
  *
  * At most "history" tokens of it are told to a model.  When the turns are
  * more, the newest that fill half of that are told as they are, and the model

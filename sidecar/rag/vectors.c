@@ -14,11 +14,17 @@ static tf_pg_status_t
 tf_vector_set(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_rag_set_t *set)
 {
-    const char      *name;
-    tf_pg_status_t   rc;
+    const char            *name;
+    const json_t          *names;
+    tf_pg_status_t         rc;
+    const tf_llm_model_t  *model;
 
-    name = json_array_size(request->collections) == 1
-           ? json_string_value(json_array_get(request->collections, 0)) : NULL;
+    model = tf_llm_models_find(request->models, request->model);
+    names = request->collections == NULL && model != NULL
+            ? model->only : request->collections;
+
+    name = json_array_size(names) == 1
+           ? json_string_value(json_array_get(names, 0)) : NULL;
 
     rc = tf_pg_begin_as(pg, request->tenant, request->owner, request->groups);
 
