@@ -101,6 +101,46 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
 }
 
 
+ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_job_payload(ngx_http_request_t *r,
+    ngx_http_trifecta_redis_handler_pt handler, void *data)
+{
+    size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS + 3];
+    const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 3];
+    ngx_uint_t                      i;
+    ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_shard_t      *shard;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    shard = ngx_http_trifecta_job_args(r, "FCALL_RO", TF_FN_EVENTS, argv,
+                                       argvlen);
+    if (shard == NULL) {
+        return NULL;
+    }
+
+    /* behind which event, at most how many, the payload, too */
+
+    argv[NGX_HTTP_TRIFECTA_JOB_ARGS] = "";
+    argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 1] = "1";
+    argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 2] = "1";
+
+    for (i = NGX_HTTP_TRIFECTA_JOB_ARGS;
+         i < NGX_HTTP_TRIFECTA_JOB_ARGS + 3; i++)
+    {
+        argvlen[i] = ngx_strlen(argv[i]);
+    }
+
+    cmd = ngx_http_trifecta_redis_command(shard->redis,
+                                          NGX_HTTP_TRIFECTA_JOB_ARGS + 3,
+                                          argv, argvlen, 0, handler, data);
+
+    ngx_http_trifecta_redis_charge(cmd, &ctx->queue_time);
+
+    return cmd;
+}
+
+
 ngx_int_t
 ngx_http_trifecta_job_change(ngx_http_trifecta_op_t *op, const char *fn,
     ngx_http_trifecta_redis_handler_pt handler)

@@ -27,6 +27,11 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(
     ngx_http_request_t *r, const char *call, const char *fn,
     ngx_uint_t flags, ngx_http_trifecta_redis_handler_pt handler, void *data);
 
+/* Looks at the job of the context, and at its request behind that. */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_payload(
+    ngx_http_request_t *r, ngx_http_trifecta_redis_handler_pt handler,
+    void *data);
+
 /*
  * Calls a function that changes the job of the operation's request.
  * NGX_ERROR: refused.  See ngx_http_trifecta_op_change().

@@ -6,6 +6,7 @@
 
 #define NGX_HTTP_TRIFECTA_POLL_FAILED  500      /* ms, then twice, ... */
 #define NGX_HTTP_TRIFECTA_POLL_DOUBLE  3        /* ... so often */
+#define NGX_HTTP_TRIFECTA_POLL_ALONE   500      /* ms */
 
 
 static void ngx_http_trifecta_poll_read(ngx_http_trifecta_read_t *read);
@@ -120,6 +121,10 @@ ngx_http_trifecta_poll_sleep(ngx_http_trifecta_poll_t *poll)
                                    NGX_HTTP_TRIFECTA_POLL_DOUBLE));
     }
 
+    if (poll->alone) {
+        delay = ngx_min(delay, NGX_HTTP_TRIFECTA_POLL_ALONE);
+    }
+
     /* those who fell asleep together need not look together */
 
     delay -= (ngx_msec_t) ngx_random() % (delay / 4 + 1);
@@ -215,6 +220,18 @@ ngx_http_trifecta_poll_read(ngx_http_trifecta_read_t *read)
 static void
 ngx_http_trifecta_poll_leave(ngx_http_trifecta_poll_t *poll)
 {
+    if (poll->stay && poll->waiting) {
+        poll->alone = 1;
+        poll->read.op.request->keepalive = 0;
+
+        if (!poll->reading) {
+            ngx_http_trifecta_poll_end(poll,
+                                       ngx_http_trifecta_poll_look(poll));
+        }
+
+        return;
+    }
+
     ngx_http_trifecta_poll_stop(poll);
 
     poll->applied = 0;
@@ -303,6 +320,11 @@ ngx_http_trifecta_poll_start(ngx_http_trifecta_poll_t *poll)
                                                    &ctx->job_id,
                                                    &poll->waiter)
                : NGX_DECLINED;
+
+    if (rc == NGX_DECLINED && poll->stay) {
+        poll->alone = 1;
+        rc = NGX_OK;
+    }
 
     if (rc == NGX_DECLINED) {
         poll->applied = 0;

@@ -23,7 +23,11 @@
  * failed, soon and then less often, for a store that is back does not ring.
  * When its time is over it reads once more and answers whatever is there.
  *
- * When the worker leaves, the answer is what was read last, at once.
+ * When the worker leaves, the answer is what was read last, at once.  A poll
+ * that is to "stay", because nothing but the end is an answer, goes on without
+ * a doorbell instead, and looks by itself until nginx has had enough of it
+ * (worker_shutdown_timeout); so does one for which the worker has too many
+ * waiters.
  *
  * What is enough, and what the answer is, say the two functions of whoever
  * polls.  "applied" tells whether the client gets the wait that it preferred,
@@ -57,6 +61,8 @@ struct ngx_http_trifecta_poll_s {
     unsigned                      reading:1;
     unsigned                      again:1;  /* it rang while it was read */
     unsigned                      known:1;  /* it was open */
+    unsigned                      stay:1;   /* set by whoever polls */
+    unsigned                      alone:1;  /* nothing rings for it */
 };
 
 

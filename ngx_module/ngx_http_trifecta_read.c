@@ -36,9 +36,10 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
       " (extract(epoch from j.accepted) * 1000)::bigint,"
       " (extract(epoch from j.finished) * 1000)::bigint,"
       " j.error::text, j.usage::text, r.body, r.citations::text,"
-      " j.deleted IS NOT NULL, j.conversation"
+      " j.deleted IS NOT NULL, j.conversation,"
+      " CASE WHEN $4 = '1' THEN j.request::text END"
       " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"
-      " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 3 },
+      " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 4 },
 
     { NULL, 0 }
 };
@@ -95,6 +96,28 @@ ngx_http_trifecta_read_model(ngx_http_trifecta_read_t *read,
     read->model.len = ngx_min(len, sizeof(read->name));
 
     ngx_memcpy(read->name, model, read->model.len);
+}
+
+
+/* It never changes, and a reading may be repeated: one copy will do. */
+
+static void
+ngx_http_trifecta_read_request(ngx_http_trifecta_read_t *read,
+    const char *text, size_t len)
+{
+    u_char  *p;
+
+    if (!read->payload || len == 0 || read->request.len) {
+        return;
+    }
+
+    p = ngx_pnalloc(read->op.request->pool, len);
+
+    if (p) {
+        ngx_memcpy(p, text, len);
+        read->request.data = p;
+        read->request.len = len;
+    }
 }
 
 
@@ -229,6 +252,10 @@ ngx_http_trifecta_read_row(ngx_http_trifecta_read_t *read, PGresult *res)
     read->stopping = 0;
     read->row = res;
 
+    ngx_http_trifecta_read_request(read,
+                        PQgetvalue(res, 0, NGX_HTTP_TRIFECTA_ROW_REQUEST),
+                        PQgetlength(res, 0, NGX_HTTP_TRIFECTA_ROW_REQUEST));
+
     ngx_http_trifecta_read_model(read, PQgetvalue(res, 0, 2),
                                  PQgetlength(res, 0, 2));
 }
@@ -252,7 +279,7 @@ ngx_http_trifecta_read_queried(void *data, PGresult *res)
 static ngx_int_t
 ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
 {
-    ngx_str_t                       params[3];
+    ngx_str_t                       params[4];
     ngx_http_request_t             *r;
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_main_conf_t  *mcf;
@@ -264,10 +291,12 @@ ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
     params[0] = ctx->tenant;
     params[1] = ctx->owner;
     params[2] = ctx->job_id;
+    params[3].data = (u_char *) (read->payload ? "1" : "0");
+    params[3].len = 1;
 
     read->op.query = ngx_http_trifecta_pg_query(mcf->worker->pg,
                                                 ngx_http_trifecta_job_query,
-                                                params, 3,
+                                                params, 4,
                                                 ngx_http_trifecta_read_queried,
                                                 read);
     ngx_http_trifecta_pg_charge(read->op.query, &ctx->store_time);
@@ -344,6 +373,10 @@ ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
             read->total = ngx_http_trifecta_resp_int(e[9]);
         }
 
+        if (reply->elements > 10 && e[10]->type == REDIS_REPLY_STRING) {
+            ngx_http_trifecta_read_request(read, e[10]->str, e[10]->len);
+        }
+
         if (ngx_http_trifecta_read_doubts(read)) {
             read->queue = ngx_http_trifecta_queue_doubted;
             return ngx_http_trifecta_read_store(read);
@@ -383,7 +416,7 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
     read->row = NULL;
     ngx_str_null(&read->cached.body);
 
-    if (!read->cancelled
+    if (!read->cancelled && !read->payload
         && ngx_http_trifecta_cache_get(r, &read->cached) == NGX_OK)
     {
         read->seen = ngx_http_trifecta_seen_ended;
@@ -392,9 +425,17 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
 
     read->ticket = ngx_http_trifecta_cache_ticket(r);
 
-    read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO", TF_FN_LOOK, 0,
+    if (read->payload && read->request.len == 0) {
+        read->op.cmd = ngx_http_trifecta_job_payload(r,
                                               ngx_http_trifecta_read_looked,
                                               read);
+    } else {
+        read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO",
+                                              TF_FN_LOOK, 0,
+                                              ngx_http_trifecta_read_looked,
+                                              read);
+    }
+
     if (read->op.cmd == NULL) {
         return ngx_http_trifecta_read_reply(read, NULL);
     }

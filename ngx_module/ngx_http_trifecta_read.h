@@ -40,10 +40,11 @@
  *   doubted    the row        Redis' word        Redis' word      no store
  *
  * What the cache has is an end that was read like this, and nobody is asked
- * then; a reading after a cancel does not use it.
+ * then; a reading after a cancel, or one that wants the job's request, too,
+ * does not use it.
  *
  * A reading may be repeated as often as one likes: it takes nothing from the
- * request's pool, but for what comes from the cache.
+ * request's pool, but for what comes from the cache and, once, the request.
  */
 
 #define NGX_HTTP_TRIFECTA_READ_DOUBT  600000    /* ms */
@@ -76,6 +77,7 @@ struct ngx_http_trifecta_read_s {
     ngx_http_trifecta_op_t       op;
     ngx_http_trifecta_read_pt    done;
     unsigned                     cancelled:1;   /* it is after a cancel */
+    unsigned                     payload:1;     /* the request, too */
 
     ngx_http_trifecta_seen_e     seen;
 
@@ -87,6 +89,7 @@ struct ngx_http_trifecta_read_s {
     int64_t                      ready;         /* how far it is, */
     int64_t                      total;         /* of so much; 0: unknown */
     ngx_str_t                    model;
+    ngx_str_t                    request;       /* empty: not known */
     PGresult                    *row;   /* or NULL; gone when done returns */
     ngx_http_trifecta_cached_t   cached;        /* then nothing above is set */
 
@@ -105,7 +108,8 @@ struct ngx_http_trifecta_read_s {
 #define NGX_HTTP_TRIFECTA_ROW_CITATIONS      8
 #define NGX_HTTP_TRIFECTA_ROW_DELETED        9
 #define NGX_HTTP_TRIFECTA_ROW_CONVERSATION   10
-#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        11
+#define NGX_HTTP_TRIFECTA_ROW_REQUEST        11
+#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        12
 
 
 /*
