@@ -61,7 +61,7 @@ ngx_http_trifecta_subscriber_call(ngx_event_t *ev)
 
 void
 ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
-    ngx_http_trifecta_channel_t *channel, ngx_uint_t end)
+    ngx_http_trifecta_channel_t *channel, ngx_http_trifecta_rings_e rings)
 {
     ngx_queue_t                 *q;
     ngx_http_trifecta_waiter_t  *waiter;
@@ -72,7 +72,9 @@ ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
     {
         waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, queue);
 
-        if (end || waiter->every) {
+        if (rings == ngx_http_trifecta_rings_end || waiter->events
+            || (rings == ngx_http_trifecta_rings_state && waiter->every))
+        {
             ngx_http_trifecta_waiter_due(sub, waiter);
         }
     }
@@ -212,7 +214,8 @@ ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
     waiter->channel = channel;
     waiter->called = 0;
     ngx_queue_insert_tail(&channel->waiters, &waiter->queue);
-    ngx_queue_insert_tail(&sub->waiters, &waiter->all);
+    ngx_queue_insert_tail(waiter->events ? &sub->streams : &sub->waiters,
+                          &waiter->all);
 
     worker->nwaiters++;
     ngx_http_trifecta_slot(sub->mcf)->waiters = worker->nwaiters;

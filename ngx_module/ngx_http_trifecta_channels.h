@@ -37,6 +37,7 @@ struct ngx_http_trifecta_subscriber_s {
     ngx_rbtree_t                     channels;
     ngx_rbtree_node_t                sentinel;
     ngx_queue_t                      waiters;
+    ngx_queue_t                      streams;   /* those that stay */
     ngx_queue_t                      due;
     ngx_event_t                      call;
 
@@ -63,9 +64,16 @@ void ngx_http_trifecta_subscriber_call(ngx_event_t *ev);
 void ngx_http_trifecta_waiter_due(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_waiter_t *waiter);
 
-/* All of a channel, or those who want to hear of more than the end. */
+/* What rings, and so whom it wakes: all of a channel, or fewer. */
+
+typedef enum {
+    ngx_http_trifecta_rings_event = 0,
+    ngx_http_trifecta_rings_state,
+    ngx_http_trifecta_rings_end
+} ngx_http_trifecta_rings_e;
+
 void ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
-    ngx_http_trifecta_channel_t *channel, ngx_uint_t end);
+    ngx_http_trifecta_channel_t *channel, ngx_http_trifecta_rings_e rings);
 
 ngx_http_trifecta_channel_t *ngx_http_trifecta_channel_find(
     ngx_http_trifecta_subscriber_t *sub, ngx_str_t *name);

@@ -2,7 +2,8 @@
 #include "ngx_http_trifecta_worker.h"
 
 
-#define NGX_HTTP_TRIFECTA_JOB_ARGS  7
+#define NGX_HTTP_TRIFECTA_JOB_ARGS     7
+#define NGX_HTTP_TRIFECTA_EVENTS_ARGS  (NGX_HTTP_TRIFECTA_JOB_ARGS + 3)
 
 
 ngx_int_t
@@ -102,12 +103,14 @@ ngx_http_trifecta_job_command(ngx_http_request_t *r, const char *call,
 
 
 ngx_http_trifecta_redis_cmd_t *
-ngx_http_trifecta_job_payload(ngx_http_request_t *r,
+ngx_http_trifecta_job_events(ngx_http_request_t *r,
+    ngx_http_trifecta_mark_t *after, ngx_uint_t count, ngx_uint_t payload,
     ngx_http_trifecta_redis_handler_pt handler, void *data)
 {
-    size_t                          argvlen[NGX_HTTP_TRIFECTA_JOB_ARGS + 3];
-    const char                     *argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 3];
-    ngx_uint_t                      i;
+    size_t                          argvlen[NGX_HTTP_TRIFECTA_EVENTS_ARGS];
+    u_char                          mark[2 * NGX_INT_T_LEN + 2];
+    u_char                          number[NGX_INT_T_LEN];
+    const char                     *argv[NGX_HTTP_TRIFECTA_EVENTS_ARGS];
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_shard_t      *shard;
     ngx_http_trifecta_redis_cmd_t  *cmd;
@@ -119,21 +122,16 @@ ngx_http_trifecta_job_payload(ngx_http_request_t *r,
         return NULL;
     }
 
-    /* behind which event, at most how many, the payload, too */
-
-    argv[NGX_HTTP_TRIFECTA_JOB_ARGS] = "";
-    argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 1] = "1";
-    argv[NGX_HTTP_TRIFECTA_JOB_ARGS + 2] = "1";
-
-    for (i = NGX_HTTP_TRIFECTA_JOB_ARGS;
-         i < NGX_HTTP_TRIFECTA_JOB_ARGS + 3; i++)
-    {
-        argvlen[i] = ngx_strlen(argv[i]);
-    }
+    argv[7] = (char *) mark;
+    argvlen[7] = ngx_sprintf(mark, "%ui-%ui", after->attempt, after->n) - mark;
+    argv[8] = (char *) number;
+    argvlen[8] = ngx_sprintf(number, "%ui", count) - number;
+    argv[9] = payload ? "1" : "0";
+    argvlen[9] = 1;
 
     cmd = ngx_http_trifecta_redis_command(shard->redis,
-                                          NGX_HTTP_TRIFECTA_JOB_ARGS + 3,
-                                          argv, argvlen, 0, handler, data);
+                                          NGX_HTTP_TRIFECTA_EVENTS_ARGS, argv,
+                                          argvlen, 0, handler, data);
 
     ngx_http_trifecta_redis_charge(cmd, &ctx->queue_time);
 

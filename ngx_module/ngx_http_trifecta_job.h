@@ -10,6 +10,14 @@
  * is called for it, and the answer that says how it stands.
  */
 
+/* The place of an event: the first of an attempt is 1, 0-0 is before all. */
+
+typedef struct {
+    ngx_uint_t               attempt;
+    ngx_uint_t               n;
+} ngx_http_trifecta_mark_t;
+
+
 /*
  * Reads an id from the path into ctx->job_id.  NGX_DECLINED when it was made
  * for this tenant and owner, else the value of a 404: the same for what is no
@@ -27,9 +35,13 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_command(
     ngx_http_request_t *r, const char *call, const char *fn,
     ngx_uint_t flags, ngx_http_trifecta_redis_handler_pt handler, void *data);
 
-/* Looks at the job of the context, and at its request behind that. */
-ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_payload(
-    ngx_http_request_t *r, ngx_http_trifecta_redis_handler_pt handler,
+/*
+ * The same for the function that also reads its events: at most count of
+ * them, behind the mark, and its request.
+ */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_job_events(
+    ngx_http_request_t *r, ngx_http_trifecta_mark_t *after, ngx_uint_t count,
+    ngx_uint_t payload, ngx_http_trifecta_redis_handler_pt handler,
     void *data);
 
 /*

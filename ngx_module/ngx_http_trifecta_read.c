@@ -27,19 +27,39 @@ static const ngx_http_trifecta_state_row_t  ngx_http_trifecta_states[] = {
  * second.
  */
 
+#define NGX_HTTP_TRIFECTA_JOB_SETTINGS                                        \
+    "SELECT set_config('trifecta.tenant', $1, true),"                         \
+    " set_config('trifecta.owner', $2, true)"
+
+#define NGX_HTTP_TRIFECTA_JOB_COLUMNS                                         \
+    "j.state, j.attempt, j.model,"                                            \
+    " (extract(epoch from j.accepted) * 1000)::bigint,"                       \
+    " (extract(epoch from j.finished) * 1000)::bigint,"                       \
+    " j.error::text, j.usage::text, r.body, r.citations::text,"               \
+    " j.deleted IS NOT NULL, j.conversation"
+
+#define NGX_HTTP_TRIFECTA_JOB_FROM                                            \
+    " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"    \
+    " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2"
+
+
 static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
 {
-    { "SELECT set_config('trifecta.tenant', $1, true),"
-      " set_config('trifecta.owner', $2, true)", 2 },
+    { NGX_HTTP_TRIFECTA_JOB_SETTINGS, 2 },
 
-    { "SELECT j.state, j.attempt, j.model,"
-      " (extract(epoch from j.accepted) * 1000)::bigint,"
-      " (extract(epoch from j.finished) * 1000)::bigint,"
-      " j.error::text, j.usage::text, r.body, r.citations::text,"
-      " j.deleted IS NOT NULL, j.conversation,"
-      " CASE WHEN $4 = '1' THEN j.request::text END"
-      " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"
-      " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2", 4 },
+    { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
+
+    { NULL, 0 }
+};
+
+
+static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_more_query[] =
+{
+    { NGX_HTTP_TRIFECTA_JOB_SETTINGS, 2 },
+
+    { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS ","
+      " j.request::text, r.deltas::text, to_jsonb(j) ->> 'streamed',"
+      " to_jsonb(r) ->> 'tool_calls'" NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
 
     { NULL, 0 }
 };
@@ -99,6 +119,13 @@ ngx_http_trifecta_read_model(ngx_http_trifecta_read_t *read,
 }
 
 
+static ngx_uint_t
+ngx_http_trifecta_more(ngx_http_trifecta_read_t *read)
+{
+    return read->payload || read->full;
+}
+
+
 /* It never changes, and a reading may be repeated: one copy will do. */
 
 static void
@@ -107,7 +134,7 @@ ngx_http_trifecta_read_request(ngx_http_trifecta_read_t *read,
 {
     u_char  *p;
 
-    if (!read->payload || len == 0 || read->request.len) {
+    if (len == 0 || read->request.len) {
         return;
     }
 
@@ -192,7 +219,11 @@ ngx_http_trifecta_read_row(ngx_http_trifecta_read_t *read, PGresult *res)
     ngx_uint_t      ends;
     tf_job_state_t  state;
 
-    if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_ROW_COLUMNS) {
+    if (res == NULL
+        || PQnfields(res) != (ngx_http_trifecta_more(read)
+                              ? NGX_HTTP_TRIFECTA_ROW_MORE
+                              : NGX_HTTP_TRIFECTA_ROW_COLUMNS))
+    {
 
         if (read->cancelled && read->queue == ngx_http_trifecta_queue_ended
             && read->state == TF_JOB_CANCELLED)
@@ -252,12 +283,31 @@ ngx_http_trifecta_read_row(ngx_http_trifecta_read_t *read, PGresult *res)
     read->stopping = 0;
     read->row = res;
 
-    ngx_http_trifecta_read_request(read,
+    if (read->payload) {
+        ngx_http_trifecta_read_request(read,
                         PQgetvalue(res, 0, NGX_HTTP_TRIFECTA_ROW_REQUEST),
                         PQgetlength(res, 0, NGX_HTTP_TRIFECTA_ROW_REQUEST));
+    }
 
     ngx_http_trifecta_read_model(read, PQgetvalue(res, 0, 2),
                                  PQgetlength(res, 0, 2));
+}
+
+
+void
+ngx_http_trifecta_read_clear(ngx_http_trifecta_read_t *read)
+{
+    if (read->full) {
+        PQclear(read->row);
+    }
+
+    if (read->reply) {
+        freeReplyObject(read->reply);
+    }
+
+    read->row = NULL;
+    read->reply = NULL;
+    read->events = NULL;
 }
 
 
@@ -268,7 +318,18 @@ ngx_http_trifecta_read_queried(void *data, PGresult *res)
 
     read->op.query = NULL;
 
+    if (read->full && res) {
+
+        /* no memory is no answer */
+
+        res = PQcopyResult(res, PG_COPYRES_ATTRS|PG_COPYRES_TUPLES);
+    }
+
     ngx_http_trifecta_read_row(read, res);
+
+    if (read->full && read->row == NULL) {
+        PQclear(res);
+    }
 
     /* the request, and this reading with it, may be gone afterwards */
 
@@ -279,7 +340,7 @@ ngx_http_trifecta_read_queried(void *data, PGresult *res)
 static ngx_int_t
 ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
 {
-    ngx_str_t                       params[4];
+    ngx_str_t                       params[3];
     ngx_http_request_t             *r;
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_main_conf_t  *mcf;
@@ -291,12 +352,12 @@ ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
     params[0] = ctx->tenant;
     params[1] = ctx->owner;
     params[2] = ctx->job_id;
-    params[3].data = (u_char *) (read->payload ? "1" : "0");
-    params[3].len = 1;
 
     read->op.query = ngx_http_trifecta_pg_query(mcf->worker->pg,
-                                                ngx_http_trifecta_job_query,
-                                                params, 4,
+                                                ngx_http_trifecta_more(read)
+                                                ? ngx_http_trifecta_more_query
+                                                : ngx_http_trifecta_job_query,
+                                                params, 3,
                                                 ngx_http_trifecta_read_queried,
                                                 read);
     ngx_http_trifecta_pg_charge(read->op.query, &ctx->store_time);
@@ -373,10 +434,6 @@ ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
             read->total = ngx_http_trifecta_resp_int(e[9]);
         }
 
-        if (reply->elements > 10 && e[10]->type == REDIS_REPLY_STRING) {
-            ngx_http_trifecta_read_request(read, e[10]->str, e[10]->len);
-        }
-
         if (ngx_http_trifecta_read_doubts(read)) {
             read->queue = ngx_http_trifecta_queue_doubted;
             return ngx_http_trifecta_read_store(read);
@@ -392,6 +449,35 @@ ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
 }
 
 
+/* Behind what "look" answers: the request, and the list of events. */
+
+static void
+ngx_http_trifecta_read_more(ngx_http_trifecta_read_t *read,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+    redisReply  *reply;
+
+    reply = answer->reply;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements < 12)
+    {
+        return;
+    }
+
+    if (reply->element[10]->type == REDIS_REPLY_STRING) {
+        ngx_http_trifecta_read_request(read, reply->element[10]->str,
+                                       reply->element[10]->len);
+    }
+
+    if (read->full && reply->element[11]->type == REDIS_REPLY_ARRAY) {
+        answer->kept = 1;
+        read->reply = reply;
+        read->events = reply->element[11];
+    }
+}
+
+
 static void
 ngx_http_trifecta_read_looked(void *data,
     ngx_http_trifecta_redis_answer_t *answer)
@@ -399,6 +485,10 @@ ngx_http_trifecta_read_looked(void *data,
     ngx_http_trifecta_read_t *read = data;
 
     read->op.cmd = NULL;
+
+    if (ngx_http_trifecta_more(read)) {
+        ngx_http_trifecta_read_more(read, answer);
+    }
 
     if (ngx_http_trifecta_read_reply(read, answer->reply) == NGX_OK) {
         read->done(read);
@@ -409,14 +499,15 @@ ngx_http_trifecta_read_looked(void *data,
 ngx_int_t
 ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
 {
+    ngx_uint_t           wanted;
     ngx_http_request_t  *r;
 
     r = read->op.request;
 
-    read->row = NULL;
+    ngx_http_trifecta_read_clear(read);
     ngx_str_null(&read->cached.body);
 
-    if (!read->cancelled && !read->payload
+    if (!read->cancelled && !ngx_http_trifecta_more(read)
         && ngx_http_trifecta_cache_get(r, &read->cached) == NGX_OK)
     {
         read->seen = ngx_http_trifecta_seen_ended;
@@ -425,10 +516,15 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
 
     read->ticket = ngx_http_trifecta_cache_ticket(r);
 
-    if (read->payload && read->request.len == 0) {
-        read->op.cmd = ngx_http_trifecta_job_payload(r,
+    wanted = (read->payload && read->request.len == 0);
+
+    if (read->full || wanted) {
+        read->op.cmd = ngx_http_trifecta_job_events(r, &read->after,
+                                              read->full ? read->count : 0,
+                                              wanted,
                                               ngx_http_trifecta_read_looked,
                                               read);
+
     } else {
         read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO",
                                               TF_FN_LOOK, 0,

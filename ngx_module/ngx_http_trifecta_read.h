@@ -45,6 +45,13 @@
  *
  * A reading may be repeated as often as one likes: it takes nothing from the
  * request's pool, but for what comes from the cache and, once, the request.
+ *
+ * A reading may want more than GET does, and then does not use the cache:
+ * - with "payload" the request of the job, as it was given to the queue;
+ * - with "full" the row has all its columns, and what the job says on its way
+ *   is read with it: its events behind a mark, while Redis has them.  What a
+ *   full reading has found stays until the next one, or until whoever made it
+ *   calls ngx_http_trifecta_read_clear() in the end.
  */
 
 #define NGX_HTTP_TRIFECTA_READ_DOUBT  600000    /* ms */
@@ -78,6 +85,11 @@ struct ngx_http_trifecta_read_s {
     ngx_http_trifecta_read_pt    done;
     unsigned                     cancelled:1;   /* it is after a cancel */
     unsigned                     payload:1;     /* the request, too */
+    unsigned                     full:1;        /* and all else */
+
+    /* of a full one: so many events, at most, behind that one */
+    ngx_uint_t                   count;
+    ngx_http_trifecta_mark_t     after;
 
     ngx_http_trifecta_seen_e     seen;
 
@@ -91,9 +103,11 @@ struct ngx_http_trifecta_read_s {
     ngx_str_t                    model;
     ngx_str_t                    request;       /* empty: not known */
     PGresult                    *row;   /* or NULL; gone when done returns */
+    redisReply                  *events;    /* of {id, type, data}; or NULL */
     ngx_http_trifecta_cached_t   cached;        /* then nothing above is set */
 
     ngx_http_trifecta_queue_e    queue;         /* what Redis has said */
+    redisReply                  *reply;         /* kept for its events */
     uint64_t                     ticket;        /* for the cache */
     u_char                       name[TF_MODEL_MAX];
 };
@@ -101,6 +115,7 @@ struct ngx_http_trifecta_read_s {
 
 /* Columns of the row. */
 
+#define NGX_HTTP_TRIFECTA_ROW_ATTEMPT        1
 #define NGX_HTTP_TRIFECTA_ROW_FINISHED       4
 #define NGX_HTTP_TRIFECTA_ROW_ERROR          5
 #define NGX_HTTP_TRIFECTA_ROW_USAGE          6
@@ -108,8 +123,15 @@ struct ngx_http_trifecta_read_s {
 #define NGX_HTTP_TRIFECTA_ROW_CITATIONS      8
 #define NGX_HTTP_TRIFECTA_ROW_DELETED        9
 #define NGX_HTTP_TRIFECTA_ROW_CONVERSATION   10
+#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        11
+
+/* and those with "payload" or "full" */
+
 #define NGX_HTTP_TRIFECTA_ROW_REQUEST        11
-#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        12
+#define NGX_HTTP_TRIFECTA_ROW_DELTAS         12
+#define NGX_HTTP_TRIFECTA_ROW_STREAMED       13
+#define NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS     14
+#define NGX_HTTP_TRIFECTA_ROW_MORE           15
 
 
 /*
@@ -117,6 +139,9 @@ struct ngx_http_trifecta_read_s {
  * when it is known.  NGX_OK: it is known already, and done is not called.
  */
 ngx_int_t ngx_http_trifecta_read(ngx_http_trifecta_read_t *read);
+
+/* What a full reading has kept. */
+void ngx_http_trifecta_read_clear(ngx_http_trifecta_read_t *read);
 
 const char *ngx_http_trifecta_state_word(tf_job_state_t state);
 

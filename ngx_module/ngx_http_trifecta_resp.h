@@ -12,7 +12,7 @@
  */
 
 #define NGX_HTTP_TRIFECTA_RESP_ELEMENTS  1024
-#define NGX_HTTP_TRIFECTA_RESP_BYTES     1048576
+#define NGX_HTTP_TRIFECTA_RESP_BYTES     16777216   /* a request in it */
 
 typedef struct {
     redisReader                *reader;

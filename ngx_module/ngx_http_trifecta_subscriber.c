@@ -80,7 +80,8 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
 
     if (channel != NULL) {
         channel->heard = 1;
-        ngx_http_trifecta_channel_due(sub, channel, 1);
+        ngx_http_trifecta_channel_due(sub, channel,
+                                      ngx_http_trifecta_rings_end);
     }
 }
 
@@ -131,14 +132,37 @@ ngx_http_trifecta_subscriber_ready(void *data)
 }
 
 
+/*
+ * Those who have not read yet need not wait for what will not come; those who
+ * sleep must know that nothing will wake them, and look by themselves.
+ */
+
+static void
+ngx_http_trifecta_subscriber_deaf(ngx_http_trifecta_subscriber_t *sub,
+    ngx_queue_t *waiters, ngx_uint_t up)
+{
+    ngx_queue_t                 *q;
+    ngx_http_trifecta_waiter_t  *waiter;
+
+    for (q = ngx_queue_head(waiters);
+         q != ngx_queue_sentinel(waiters);
+         q = ngx_queue_next(q))
+    {
+        waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, all);
+
+        if (up || waiter->asked) {
+            ngx_http_trifecta_waiter_due(sub, waiter);
+        }
+    }
+}
+
+
 static void
 ngx_http_trifecta_subscriber_lost(void *data)
 {
     ngx_http_trifecta_subscriber_t *sub = data;
 
     ngx_uint_t                    up;
-    ngx_queue_t                  *q;
-    ngx_http_trifecta_waiter_t   *waiter;
     ngx_http_trifecta_channel_t  *channel;
 
     up = sub->up;
@@ -153,21 +177,8 @@ ngx_http_trifecta_subscriber_lost(void *data)
         channel->heard = 0;
     }
 
-    /*
-     * Those who have not read yet need not wait for what will not come; those
-     * who sleep must know that nothing will wake them, and look by themselves.
-     */
-
-    for (q = ngx_queue_head(&sub->waiters);
-         q != ngx_queue_sentinel(&sub->waiters);
-         q = ngx_queue_next(q))
-    {
-        waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, all);
-
-        if (up || waiter->asked) {
-            ngx_http_trifecta_waiter_due(sub, waiter);
-        }
-    }
+    ngx_http_trifecta_subscriber_deaf(sub, &sub->waiters, up);
+    ngx_http_trifecta_subscriber_deaf(sub, &sub->streams, up);
 }
 
 
@@ -177,8 +188,8 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
     ngx_http_trifecta_subscriber_t *sub = data;
 
     ngx_str_t                       name, text;
-    ngx_uint_t                      end;
     tf_job_state_t                  state;
+    ngx_http_trifecta_rings_e       rings;
     ngx_http_trifecta_channel_t    *channel;
     ngx_http_trifecta_deletions_t  *deletions;
 
@@ -209,14 +220,20 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
     if (channel != NULL) {
         state = ngx_http_trifecta_state_of((char *) text.data, text.len);
 
-        if (state == TF_JOB_NSTATES) {
-            end = !ngx_http_trifecta_resp_is(reply, 2, "ledgered");
+        if (ngx_http_trifecta_resp_is(reply, 2, "event")) {
+            rings = ngx_http_trifecta_rings_event;
+
+        } else if (ngx_http_trifecta_resp_is(reply, 2, "ledgered")
+                   || (state != TF_JOB_NSTATES
+                       && !ngx_http_trifecta_state_ends(state)))
+        {
+            rings = ngx_http_trifecta_rings_state;
 
         } else {
-            end = ngx_http_trifecta_state_ends(state);
+            rings = ngx_http_trifecta_rings_end;
         }
 
-        ngx_http_trifecta_channel_due(sub, channel, end);
+        ngx_http_trifecta_channel_due(sub, channel, rings);
     }
 }
 
@@ -340,6 +357,7 @@ ngx_http_trifecta_subscriber_create(ngx_cycle_t *cycle,
     ngx_rbtree_init(&sub->channels, &sub->sentinel,
                     ngx_str_rbtree_insert_value);
     ngx_queue_init(&sub->waiters);
+    ngx_queue_init(&sub->streams);
     ngx_queue_init(&sub->due);
 
     sub->call.handler = ngx_http_trifecta_subscriber_call;

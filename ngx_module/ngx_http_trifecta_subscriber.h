@@ -10,11 +10,12 @@
  * What Redis tells a worker without being asked: the doorbells of jobs, and
  * which jobs were deleted.
  *
- * One connection a worker and shard.  It is subscribed to P:inv all the time and to
- * P:c:<id>, the doorbell of a job, while somebody waits for that job; a
+ * One connection a worker and shard.  It is subscribed to P:inv all the time,
+ * and to P:c:<id>, the doorbell of a job, while somebody waits for it; a
  * hundred waiters of one job are one subscription.  The function library
- * rings a doorbell with the new state of the job, or with "ledgered" when
- * PostgreSQL has it, which is a hint and no truth: a waiter reads.
+ * rings a doorbell with the new state of the job, with "ledgered" when
+ * PostgreSQL has it, or with "event" when the job has said something on its
+ * way, which is a hint and no truth: a waiter reads.
  *
  *   join ──> asked ──> (Redis confirms) ──> heard ──> leave
  *              ^                              │
@@ -32,7 +33,8 @@
  * does not flood the command connection.
  *
  * A worker that begins to leave calls every waiter with "leaving", once, and
- * takes no more.
+ * takes no more; but streams, those who want to hear of events, stay and are
+ * not called for it: they last as long as nginx lets them.
  */
 
 typedef struct ngx_http_trifecta_subscriber_s  ngx_http_trifecta_subscriber_t;
@@ -58,6 +60,7 @@ struct ngx_http_trifecta_waiter_s {
     ngx_http_trifecta_waiter_pt       handler;
     void                             *data;
     unsigned                          every:1;  /* not only the end */
+    unsigned                          events:1; /* that, and events; stays */
 
     unsigned                          asked:1;  /* is owed a first call */
     unsigned                          called:1; /* is in the queue "due" */
