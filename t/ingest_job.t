@@ -223,8 +223,8 @@ is count("job_step WHERE job = '$stopped'"), $done,
 
 # Wrong use
 
-for my $args (['--no-wait', $dir], ['--queue', '--delete', '--collection',
-              'x', $dir], ['--queue', '--text', "$dir/f1.md"])
+for my $args (['--no-wait', $dir], ['--queue', '--delete', $dir],
+              ['--queue', '--text', "$dir/f1.md"])
 {
     is(($t->run('ingest', @$args))[0], 2, "wrong use: @$args[0 .. 1]");
 }
@@ -232,7 +232,7 @@ for my $args (['--no-wait', $dir], ['--queue', '--delete', '--collection',
 is((queue($t->dir . '/nowhere'))[0], 1, 'nothing to send');
 ($status, undef, $err) = queue('--limit', 'file=10', "$dir/f1.md");
 is $status, 1, 'a file beyond the limit is not sent';
-like $err, qr/f1\.md: larger than limit file/, 'by name';
+like $err, qr/f1\.md: it is too large \(limit file=10\); split/, 'by name';
 
 $t->finish;
 done_testing;

@@ -61,9 +61,9 @@ static const tf_cli_usage_t  tf_ingest_usage = {
     "documents are skipped; of changed ones only the passages that changed\n"
     "are replaced.  Whenever it is interrupted, each document is there as a\n"
     "whole, old or new, and running it again reads the rest.  What cannot be\n"
-    "read is named and skipped.  A document is known by its path in the folder, its\n"
-    "collection and its owner: folders of the same name that hold different\n"
-    "things need --collection.\n",
+    "read is named and skipped.  A document is known by its path in the\n"
+    "folder, its collection and its owner: folders of the same name that hold\n"
+    "different things need --collection.\n",
     tf_ingest_options,
     "  0  everything was read\n"
     "  1  nothing was read, or a store failed\n"
@@ -330,8 +330,8 @@ tf_ingest_options_check(tf_ingest_run_t *run)
     } else if (run->detach && !run->queue) {
         wrong = "--no-wait belongs to --queue";
 
-    } else if (run->queue && (run->remove || run->text)) {
-        wrong = "--queue goes neither with --delete nor with --text";
+    } else if (run->queue && run->text) {
+        wrong = "--queue does not go with --text";
 
     } else if (run->queue && run->language != NULL) {
         wrong = "--language does not go with --queue: the collection is made "

@@ -273,6 +273,11 @@ tf_ingest_member_skipped(void *ctx, const char *path, const char *why)
     char              name[2 * PATH_MAX];
     tf_ingest_run_t  *run = ctx;
 
+    /* it is there, and its document stays */
+
+    (void) snprintf(name, sizeof(name), "%s/%s", run->archive->source, path);
+    tf_ingest_source(run, name);
+
     (void) snprintf(name, sizeof(name), "%s/%s", run->archive->path, path);
     tf_ingest_skipped(run, name, why);
 }

@@ -1,47 +1,18 @@
-#include "cli/ingest.h"
+#include "cli/ingest_send.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
 #include <trifecta/job.h>
 
-#include "extract/archive.h"
-#include "extract/extract.h"
 #include "queue/redis_url.h"
-#include "queue/submit.h"
-#include "rag/files.h"
-
-
-/*
- * A path becomes a job: its files and the job's row are stored in one
- * transaction, then Redis is told.  Whoever is killed in between leaves an
- * open row, which a sidecar finds and puts into Redis.
- */
-
-typedef struct {
-    tf_ingest_run_t      *run;
-    tf_ingest_queued_t   *job;
-    tf_submit_t           submit;
-    unsigned              shard;
-    tf_files_of_t         of;
-    int64_t               bytes;
-    char                 *payload;
-} tf_ingest_sending_t;
 
 
 static int tf_ingest_send(tf_ingest_sending_t *s, const char *path);
-static int tf_ingest_send_files(tf_ingest_sending_t *s,
-    const tf_files_t *files);
-static int tf_ingest_send_file(tf_ingest_sending_t *s, const tf_file_t *file,
-    int fd, int64_t max);
 static int tf_ingest_send_row(tf_ingest_sending_t *s);
 static void tf_ingest_tell_redis(tf_ingest_sending_t *s);
 
@@ -91,13 +62,14 @@ tf_ingest_queue(tf_ingest_run_t *run)
 
         rc = tf_ingest_send(&s, run->cli.argv[i]);
 
-        if (rc == TF_CLI_OK && s.job->files > 0) {
+        if (rc == TF_CLI_OK && s.payload != NULL) {
             tf_ingest_tell_redis(&s);
             (void) printf("%s\n", s.job->id);
             (void) fflush(stdout);
             n++;
         }
 
+        tf_buf_free(&s.present);
         free(s.payload);
     }
 
@@ -167,9 +139,22 @@ tf_ingest_send(tf_ingest_sending_t *s, const char *path)
         rc = tf_cli_error(&run->cli, "%s", run->pg.err);
 
     } else {
+        s->remove = run->remove && folder;
         rc = tf_ingest_send_files(s, &files);
 
-        if (rc == TF_CLI_OK && s->job->files > 0) {
+        if (s->remove && files.errors > 0) {
+            (void) fprintf(stderr, "%s: nothing is removed, because not "
+                           "everything in it can be read\n", path);
+            s->remove = 0;
+        }
+
+        if (rc == TF_CLI_OK && s->remove && s->present.len > 0) {
+            rc = tf_ingest_send_present(s);
+        }
+
+        if (rc == TF_CLI_OK
+            && (s->job->files > 0 || (s->remove && s->present.len > 0)))
+        {
             rc = tf_ingest_send_row(s);
 
         } else {
@@ -183,128 +168,24 @@ tf_ingest_send(tf_ingest_sending_t *s, const char *path)
 }
 
 
-/* Whether a file goes to the job: its first bytes may have to tell. */
+/* When the list of files was made, by the clock of the store; or NULL. */
 
-static int
-tf_ingest_wanted(int fd, const char *source)
+static json_t *
+tf_ingest_when(tf_pg_t *pg)
 {
-    char     head[512];
-    ssize_t  n;
+    json_t    *when;
+    PGresult  *res;
 
-    if (tf_archive_is(source) || tf_extract_format(source) != NULL) {
-        return 1;
-    }
-
-    n = pread(fd, head, sizeof(head), 0);
-
-    return n > 0 && tf_extract_sniff(source, head, (size_t) n) != NULL;
-}
-
-
-static int
-tf_ingest_send_files(tf_ingest_sending_t *s, const tf_files_t *files)
-{
-    int               fd, rc;
-    size_t            i;
-    int64_t           max;
-    struct stat       st;
-    tf_ingest_run_t  *run;
-    const tf_file_t  *file;
-
-    run = s->run;
-    run->total = files->n;
-    rc = TF_CLI_OK;
-
-    for (i = 0; i < files->n && rc == TF_CLI_OK; i++) {
-        file = &files->list[i];
-        run->done = i;
-        tf_ingest_progress(run, file->source);
-
-        fd = open(file->path, O_RDONLY|O_NONBLOCK|O_CLOEXEC|O_NOCTTY);
-
-        if (fd == -1) {
-            tf_ingest_skipped(run, file->path, strerror(errno));
-            continue;
-        }
-
-        max = tf_archive_is(file->source)
-              ? TF_FILES_ARCHIVE_MAX : run->target.limits.v[TF_LIMIT_file];
-
-        if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
-            tf_ingest_skipped(run, file->path, "not a regular file");
-
-        } else if (tf_utf8_valid(file->source, strlen(file->source))
-                   != strlen(file->source))
-        {
-            tf_ingest_skipped(run, file->path, "its name is not valid UTF-8");
-
-        } else if (!tf_ingest_wanted(fd, file->source)) {
-            run->count[TF_INGEST_OTHER]++;
-
-        } else if (st.st_size > max) {
-            tf_ingest_skipped(run, file->path, tf_archive_is(file->source)
-                              ? "an archive of more than 256 MB: unpack it, "
-                                "or ingest it without --queue"
-                              : "larger than limit file allows");
-
-        } else {
-            rc = tf_ingest_send_file(s, file, fd, max);
-        }
-
-        (void) close(fd);
-    }
-
-    tf_ingest_line(run);
-
-    return rc;
-}
-
-
-static int
-tf_ingest_send_file(tf_ingest_sending_t *s, const tf_file_t *file, int fd,
-    int64_t max)
-{
-    int64_t           bytes;
-    tf_pg_status_t    rc;
-    tf_ingest_run_t  *run;
-
-    run = s->run;
-
-    if (s->job->files == TF_FILES_MAX) {
-        return tf_cli_error(&run->cli, "%s: more than %d files for one job: "
-                            "name its folders one by one, or leave out "
-                            "--queue", s->job->path, TF_FILES_MAX);
-    }
-
-    switch (tf_files_put(&run->pg, &s->of, (int) s->job->files, file->source,
-                         fd, max, &bytes, &rc))
+    if (tf_pg_query(pg, &res, TF_FILES_MS, "SELECT now()", 0, NULL)
+        != TF_PG_OK)
     {
-
-    case 0:
-        break;
-
-    case 1:
-        return tf_cli_error(&run->cli, "%s: it grows", file->path);
-
-    default:
-        return tf_cli_error(&run->cli, "%s: %s", file->path, strerror(errno));
+        return NULL;
     }
 
-    if (rc != TF_PG_OK) {
-        return tf_cli_error(&run->cli, "%s", run->pg.err);
-    }
+    when = json_string(PQgetvalue(res, 0, 0));
+    PQclear(res);
 
-    s->job->files++;
-    s->bytes += bytes;
-
-    if (s->bytes > TF_FILES_BYTES_MAX) {
-        return tf_cli_error(&run->cli, "%s: more than %lld MB for one job: "
-                            "name its folders one by one, or leave out "
-                            "--queue", s->job->path,
-                            TF_FILES_BYTES_MAX / TF_MB);
-    }
-
-    return TF_CLI_OK;
+    return when;
 }
 
 
@@ -357,6 +238,15 @@ tf_ingest_send_row(tf_ingest_sending_t *s)
     if (payload != NULL && run->limits.len) {
         (void) json_object_set_new(payload, "limits",
                                    json_string(run->limits.data));
+    }
+
+    if (payload != NULL && s->remove) {
+        (void) json_object_set_new(payload, "delete",
+                                   tf_ingest_when(&run->pg));
+    }
+
+    if (payload != NULL && s->remove && s->present.len) {
+        (void) json_object_set_new(payload, "present", json_true());
     }
 
     s->payload = payload == NULL ? NULL : json_dumps(payload, JSON_COMPACT);

@@ -24,7 +24,8 @@
 static const char  tf_ingest_wait_sql[] =
     "SELECT j.state, (SELECT count(DISTINCT split_part(s.step, ':', 2)) "
     "FROM trifecta.job_step s WHERE s.job = j.id), r.body, "
-    "j.error ->> 'message', j.usage ->> 'skipped', j.usage ->> 'files' "
+    "j.error ->> 'message', j.usage ->> 'skipped', "
+    "(j.usage ->> 'files')::int + coalesce((j.usage ->> 'removed')::int, 0) "
     "FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id "
     "WHERE j.id = $1";
 

@@ -53,7 +53,16 @@
       "split the file")                                                       \
     X(seconds,  60,           86400,              S,                          \
       "time of a file",                                                       \
-      "split the file")
+      "split the file")                                                       \
+    X(archive,  256 * TF_MB,  1024 * TF_MB,       B,                          \
+      "an archive of a job",                                                  \
+      "unpack it, or ingest it without --queue")                              \
+    X(files,    10000,        1000000,            N,                          \
+      "files of a job",                                                       \
+      "name its folders one by one, or leave out --queue")                    \
+    X(total,    1024 * TF_MB, 1024 * 1024 * TF_MB, B,                         \
+      "the files of a job together",                                          \
+      "name its folders one by one, or leave out --queue")
 
 /* the arrays of the parsers; libxml2 itself has 256 */
 #define TF_DEPTH_MAX  250

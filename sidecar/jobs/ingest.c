@@ -65,6 +65,7 @@ tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job)
 
     free(ij->files);
     tf_buf_free(&ij->told);
+    tf_buf_free(&ij->present);
     json_decref(ij->steps);
     json_decref(payload);
     free(ij);
@@ -76,6 +77,7 @@ tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job)
 static tf_run_t
 tf_ingest_job(tf_ingest_job_t *ij, const json_t *payload)
 {
+    int             more;
     tf_pg_status_t  rc;
 
     if (tf_ingest_payload(ij, payload) != 0) {
@@ -100,13 +102,23 @@ tf_ingest_job(tf_ingest_job_t *ij, const json_t *payload)
         return tf_ingest_store(ij, rc);
     }
 
+    more = json_is_true(json_object_get(payload, "present"));
+
     if ((json_int_t) ij->nfiles
-        != json_integer_value(json_object_get(payload, "count")))
+        != json_integer_value(json_object_get(payload, "count")) + more)
     {
         tf_job_fail(ij->job, TF_JOB_FAILED, "files_gone",
                     "The files of this job are not stored any more: send them "
                     "again.");
         return TF_RUN_ENDED;
+    }
+
+    if (more) {
+        rc = tf_ingest_present_load(ij);
+
+        if (rc != TF_PG_OK) {
+            return tf_ingest_store(ij, rc);
+        }
     }
 
     return tf_ingest_all(ij);
@@ -135,6 +147,8 @@ tf_ingest_payload(tf_ingest_job_t *ij, const json_t *payload)
     target->groups = json_string_value(json_object_get(payload, "groups"));
     target->given = json_string_value(json_object_get(payload, "given"));
     target->again = json_is_true(json_object_get(payload, "again"));
+    target->before = json_string_value(json_object_get(payload, "delete"));
+    ij->remove = target->before != NULL;
     target->language = ij->jobs->conf->language;
     target->lazy = 1;
     target->stored = tf_ingest_step_stored;
@@ -195,9 +209,13 @@ tf_ingest_all(tf_ingest_job_t *ij)
         return tf_ingest_store(ij, TF_PG_ERROR);
     }
 
+    rc = ij->remove ? tf_ingest_gone(ij) : TF_PG_OK;
+
     /* what is told as done must be on the disk */
 
-    rc = tf_rag_target_flush(ij->pg, &ij->target);
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_target_flush(ij->pg, &ij->target);
+    }
 
     if (rc != TF_PG_OK) {
         return tf_ingest_store(ij, rc);
@@ -273,10 +291,12 @@ tf_ingest_one(tf_ingest_job_t *ij)
         return -1;
     }
 
-    if (!tf_archive_is(file->source)
-        && tf_ingest_step_known(ij, step, file->source))
-    {
-        return 0;
+    if (!tf_archive_is(file->source)) {
+        tf_ingest_present(ij, file->source);
+
+        if (tf_ingest_step_known(ij, step, file->source)) {
+            return 0;
+        }
     }
 
     if (tf_files_get(ij->pg, &ij->of, (int) ij->file, file->bytes, &data)
@@ -286,6 +306,7 @@ tf_ingest_one(tf_ingest_job_t *ij)
     }
 
     if (data == NULL) {
+        ij->partial |= tf_archive_is(file->source);
         tf_ingest_step_done(ij, step, file->source, TF_INGEST_REFUSED, &none,
                             "it is not stored whole: send it again");
         return ij->failed ? -1 : 0;
@@ -349,6 +370,8 @@ tf_ingest_archive(tf_ingest_job_t *ij, const char *data, size_t len)
         return -1;
     }
 
+    ij->partial |= (rc != 0);
+
     if (rc != 0 && ij->skipped++ < TF_INGEST_TOLD) {
         tf_buf_printf(&ij->told, "skipped %s: %s\n",
                       ij->files[ij->file].source, err);
@@ -372,17 +395,6 @@ tf_ingest_member(void *ctx, const char *path, const char *data, size_t len)
         return -1;
     }
 
-    if (data == NULL
-        || (tf_extract_format(path) == NULL
-            && tf_extract_sniff(path, data, len) == NULL))
-    {
-        ij->count[TF_INGEST_OTHER]++;
-        return 0;
-    }
-
-    tf_rag_hash(path, strlen(path), hash);
-    (void) snprintf(step, sizeof(step), "file:%zu:%.32s", ij->file, hash + 2);
-
     tf_buf_printf(&source, "%s/%s", ij->files[ij->file].source, path);
 
     if (source.failed) {
@@ -390,6 +402,20 @@ tf_ingest_member(void *ctx, const char *path, const char *data, size_t len)
         ij->failed = 1;
         return -1;
     }
+
+    tf_ingest_present(ij, source.data);
+
+    if (data == NULL
+        || (tf_extract_format(path) == NULL
+            && tf_extract_sniff(path, data, len) == NULL))
+    {
+        ij->count[TF_INGEST_OTHER]++;
+        tf_buf_free(&source);
+        return 0;
+    }
+
+    tf_rag_hash(path, strlen(path), hash);
+    (void) snprintf(step, sizeof(step), "file:%zu:%.32s", ij->file, hash + 2);
 
     if (tf_ingest_step_known(ij, step, source.data)) {
         rc = 0;
@@ -414,7 +440,17 @@ static void
 tf_ingest_member_skipped(void *ctx, const char *path, const char *why)
 {
     size_t            start;
+    tf_buf_t          source = TF_BUF_INIT;
     tf_ingest_job_t  *ij = ctx;
+
+    tf_buf_printf(&source, "%s/%s", ij->files[ij->file].source, path);
+
+    if (!source.failed) {
+        tf_ingest_present(ij, source.data);
+    }
+
+    ij->partial |= source.failed;
+    tf_buf_free(&source);
 
     if (ij->skipped++ < TF_INGEST_TOLD) {
         start = ij->told.len;

@@ -15,7 +15,9 @@
  * says what they shall become:
  *
  *   {"files": id of the job with which they were stored, "count": how many,
- *    "collection", "visibility", "groups", "given", "limits", "again"}
+ *    "collection", "visibility", "groups", "given", "limits", "again",
+ *    "delete": when their list was made; "present": there is one more file,
+ *    with the names of those that were there and not stored}
  *
  * What became of a file is a step of the job, written in the transaction that
  * stores the document: an attempt after a crash goes on behind the last one,
@@ -24,7 +26,7 @@
  * same files; it finds by the hash what is in the store already.
  *
  * ingest.c goes through the files, ingest_steps.c keeps what became of them
- * and writes the result.
+ * and writes the result, ingest_gone.c removes documents without a file.
  */
 
 #define TF_INGEST_STEP_MAX  96
@@ -49,6 +51,10 @@ typedef struct {
     size_t              count[TF_INGEST_FAILED + 1];
     tf_ingest_count_t   chunks;
     size_t              skipped;
+    int                 remove;         /* documents without a file */
+    int                 partial;        /* there may be other files */
+    tf_buf_t            present;        /* array of documents with a file */
+    size_t              removed;
     tf_buf_t            told;           /* a line for each */
 
     int                 failed;         /* the store: pg->err */
@@ -72,6 +78,13 @@ tf_pg_status_t tf_ingest_step_stored(void *ctx, tf_pg_t *pg,
 /* A tf_rag_done_pt: counts it; what stored no document gets its step now. */
 void tf_ingest_step_done(void *ctx, const char *step, const char *source,
     tf_ingest_t outcome, const tf_ingest_count_t *count, const char *note);
+
+/* Its document stays; the names of files that the job does not have. */
+void tf_ingest_present(tf_ingest_job_t *ij, const char *source);
+tf_pg_status_t tf_ingest_present_load(tf_ingest_job_t *ij);
+
+/* Removes the documents whose file is not there any more. */
+tf_pg_status_t tf_ingest_gone(tf_ingest_job_t *ij);
 
 /* The job's body and usage: 0, or -1: memory is short. */
 int tf_ingest_result(tf_ingest_job_t *ij);

@@ -197,12 +197,17 @@ tf_ingest_result(tf_ingest_job_t *ij)
     read = ij->count[TF_INGEST_NEW] + ij->count[TF_INGEST_CHANGED]
            + ij->count[TF_INGEST_SAME];
 
-    tf_buf_printf(&body, "%zu files: %zu new, %zu changed, %zu unchanged; "
-                  "%zu chunks written, %zu kept; %zu skipped; %zu of other "
-                  "formats\n", read, ij->count[TF_INGEST_NEW],
-                  ij->count[TF_INGEST_CHANGED], ij->count[TF_INGEST_SAME],
-                  ij->chunks.written, ij->chunks.kept, ij->skipped,
-                  ij->count[TF_INGEST_OTHER]);
+    tf_buf_printf(&body, "%zu files: %zu new, %zu changed, %zu unchanged",
+                  read, ij->count[TF_INGEST_NEW], ij->count[TF_INGEST_CHANGED],
+                  ij->count[TF_INGEST_SAME]);
+
+    if (ij->remove) {
+        tf_buf_printf(&body, ", %zu removed", ij->removed);
+    }
+
+    tf_buf_printf(&body, "; %zu chunks written, %zu kept; %zu skipped; "
+                  "%zu of other formats\n", ij->chunks.written,
+                  ij->chunks.kept, ij->skipped, ij->count[TF_INGEST_OTHER]);
 
     if (ij->told.len) {
         tf_buf_append(&body, ij->told.data, ij->told.len);
@@ -213,8 +218,13 @@ tf_ingest_result(tf_ingest_job_t *ij)
                       ij->skipped - TF_INGEST_TOLD);
     }
 
+    if (ij->removed > TF_INGEST_TOLD) {
+        tf_buf_printf(&body, "and %zu more were removed\n",
+                      ij->removed - TF_INGEST_TOLD);
+    }
+
     usage = json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-                      "s:I}",
+                      "s:I, s:I}",
                       "input_tokens", 0, "output_tokens", 0,
                       "total_tokens", 0, "files", (json_int_t) read,
                       "new", (json_int_t) ij->count[TF_INGEST_NEW],
@@ -222,6 +232,7 @@ tf_ingest_result(tf_ingest_job_t *ij)
                       "unchanged", (json_int_t) ij->count[TF_INGEST_SAME],
                       "other", (json_int_t) ij->count[TF_INGEST_OTHER],
                       "skipped", (json_int_t) ij->skipped,
+                      "removed", (json_int_t) ij->removed,
                       "chunks_written", (json_int_t) ij->chunks.written,
                       "chunks_kept", (json_int_t) ij->chunks.kept);
 

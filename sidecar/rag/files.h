@@ -10,11 +10,8 @@
  * transaction that makes the job's row (tf_pg_begin_as() of its owner).
  */
 
-#define TF_FILES_PART         1048576           /* bytes */
-#define TF_FILES_MAX          10000             /* of a job */
-#define TF_FILES_BYTES_MAX    1073741824LL      /* of a job */
-#define TF_FILES_ARCHIVE_MAX  268435456LL       /* of one that is an archive */
-#define TF_FILES_MS           30000             /* a call */
+#define TF_FILES_PART  1048576      /* bytes */
+#define TF_FILES_MS    30000        /* a call */
 
 typedef struct {
     const char  *job;

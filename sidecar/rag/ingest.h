@@ -69,6 +69,8 @@ typedef struct {
     const char   *given;            /* metadata, see meta.h; NULL: none */
     int           again;            /* index unchanged documents too */
     unsigned      connections;      /* that write at once; 0 and 1: one */
+    const char   *before;           /* what is gone is removed only if it was
+                                       written before that; NULL: always */
     int           lazy;             /* commit without waiting for the disk */
     tf_limits_t   limits;
 

@@ -26,7 +26,7 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
     size_t           n, chunks;
     tf_buf_t         ids = TF_BUF_INIT;
     PGresult        *res;
-    const char      *params[3];
+    const char      *params[4];
     tf_pg_status_t   rc;
 
     (void) snprintf(collection, sizeof(collection), "%d",
@@ -34,6 +34,7 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
     params[0] = collection;
     params[1] = target->owner;
     params[2] = sources;
+    params[3] = target->before;
 
     rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
     if (rc != TF_PG_OK) {
@@ -44,9 +45,10 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
                      "SELECT id, source, (SELECT count(*) FROM trifecta.chunk "
                      "c WHERE c.document = d.id) FROM trifecta.document d "
                      "WHERE collection = $1 AND owner = $2 "
-                     "AND source <> ALL ($3::text[]) "
+                     "AND source <> ALL ($3::text[]) AND "
+                     "coalesce(ingested < $4::timestamptz, true) "
                      "ORDER BY source COLLATE \"C\"",
-                     3, params);
+                     4, params);
     if (rc != TF_PG_OK) {
         tf_pg_rollback(pg);
         return rc;
