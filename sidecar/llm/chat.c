@@ -11,12 +11,19 @@
 
 /*
  * A model behind a server: the prompt goes out, the answer is read as it
- * comes.
+ * comes, and handed on as it comes, too, as soon as it cannot be what a model
+ * says that has found nothing.
  */
+
+#define TF_CHAT_NOT_FOUND_MAX  (3 * (sizeof(TF_PROMPT_NOT_FOUND) - 1))
 
 typedef struct {
     const tf_llm_model_t    *model;
     const tf_llm_wire_t     *wire;
+    const tf_llm_request_t  *request;
+    int                      found;     /* it may say that it found nothing */
+    size_t                   given;     /* bytes of the text that were */
+    int                      stuck;     /* nobody takes it */
     const tf_stream_answer_t *answer;   /* while it comes */
     tf_llm_reading_t         reading;   /* of this try */
     tf_sse_t                 sse;
@@ -25,14 +32,74 @@ typedef struct {
 } tf_chat_t;
 
 
+/*
+ * "NOT FOUND", maybe with a full stop or in quotes, or (not *ends) what may
+ * still become that.
+ */
+
+static int
+tf_chat_not_found(const tf_buf_t *text, int ends)
+{
+    size_t       i, n, len;
+    const char  *p;
+
+    len = sizeof(TF_PROMPT_NOT_FOUND) - 1;
+    p = text->data;
+
+    if (text->len >= TF_CHAT_NOT_FOUND_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < text->len && strchr(" \t\r\n\"'*.", p[i]) != NULL; i++) {
+        /* void */
+    }
+
+    n = text->len - i;
+
+    if (n < len && ends) {
+        return 0;
+    }
+
+    return strncasecmp(p + i, TF_PROMPT_NOT_FOUND, n < len ? n : len) == 0;
+}
+
+
+/* Hands on what came; 0, or -1 when it is not taken. */
+
+static int
+tf_chat_give(tf_chat_t *chat, int ends)
+{
+    size_t           from;
+    const tf_buf_t  *text;
+
+    text = &chat->reading.text;
+    from = chat->given;
+
+    if (chat->request->sink == NULL || text->len == from || text->failed
+        || (from == 0 && chat->found && tf_chat_not_found(text, ends)))
+    {
+        return 0;
+    }
+
+    chat->given = text->len;
+    chat->stuck = tf_llm_give(chat->request, text->data + from,
+                              text->len - from);
+
+    return chat->stuck;
+}
+
+
 static int
 tf_chat_event(void *arg, const char *event, const char *data, size_t len)
 {
+    int         rc;
     tf_chat_t  *chat = arg;
 
     (void) event;
 
-    return chat->wire->read(&chat->reading, data, len);
+    rc = chat->wire->read(&chat->reading, data, len);
+
+    return rc == 0 ? tf_chat_give(chat, 0) : rc;
 }
 
 
@@ -109,6 +176,11 @@ tf_chat_begin(void *arg, const tf_stream_answer_t *answer)
     tf_chat_forget(chat);
     memset(&chat->reading, 0, sizeof(tf_llm_reading_t));
 
+    if (chat->given > 0) {
+        chat->given = 0;
+        chat->stuck |= chat->request->sink->reset(chat->request->sink->arg);
+    }
+
     chat->answer = answer;
     chat->streams = -1;
     tf_sse_init(&chat->sse, chat->wire->kind, tf_chat_event, chat);
@@ -132,6 +204,11 @@ tf_chat_end(void *arg, const tf_stream_answer_t *answer,
 
     } else if (chat->streams == 0 && !reading->broken) {
         (void) chat->wire->read(reading, chat->whole.data, chat->whole.len);
+    }
+
+    if (chat->stuck) {
+        return tf_llm_call_failed(failure, "internal_error", "The answer "
+                                  "could not be passed on as it came.", 1, 0);
     }
 
     why = NULL;
@@ -171,6 +248,13 @@ tf_chat_end(void *arg, const tf_stream_answer_t *answer,
                                   0);
     }
 
+    /* what was held back, and all of an answer that is no stream */
+
+    if (tf_chat_give(chat, 1) != 0) {
+        return tf_llm_call_failed(failure, "internal_error", "The answer "
+                                  "could not be passed on as it came.", 1, 0);
+    }
+
     return TF_LLM_CALL_OK;
 }
 
@@ -187,9 +271,13 @@ tf_chat_failed(tf_llm_reply_t *reply, const tf_llm_failure_t *failure)
 }
 
 
+/*
+ * found: the model was told to say when the passages have no answer.
+ */
+
 static tf_llm_status_t
 tf_chat_call(const tf_llm_model_t *model, const char *json,
-    const tf_llm_request_t *request, tf_llm_reply_t *reply)
+    const tf_llm_request_t *request, int found, tf_llm_reply_t *reply)
 {
     tf_chat_t             chat;
     tf_llm_call_t         call;
@@ -201,6 +289,8 @@ tf_chat_call(const tf_llm_model_t *model, const char *json,
     memset(&chat, 0, sizeof(chat));
     chat.model = model;
     chat.wire = model->by->wire;
+    chat.request = request;
+    chat.found = found;
 
     memset(&call, 0, sizeof(call));
     call.model = model;
@@ -232,26 +322,6 @@ tf_chat_call(const tf_llm_model_t *model, const char *json,
     tf_chat_forget(&chat);
 
     return rc;
-}
-
-
-/* "NOT FOUND", maybe with a full stop or in quotes. */
-
-static int
-tf_chat_not_found(const tf_buf_t *body)
-{
-    size_t       i, len;
-    const char  *p;
-
-    len = sizeof(TF_PROMPT_NOT_FOUND) - 1;
-    p = body->data;
-
-    for (i = 0; i < body->len && strchr(" \t\r\n\"'*.", p[i]) != NULL; i++) {
-        /* void */
-    }
-
-    return body->len - i >= len && body->len < 3 * len
-           && strncasecmp(p + i, TF_PROMPT_NOT_FOUND, len) == 0;
 }
 
 
@@ -289,9 +359,11 @@ tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
     json_decref(messages);
     json_decref(body);
 
-    rc = tf_chat_call(model, json, request, reply);
+    rc = tf_chat_call(model, json, request, npassages > 0, reply);
 
-    if (rc == TF_LLM_OK && npassages > 0 && tf_chat_not_found(&reply->body)) {
+    if (rc == TF_LLM_OK && npassages > 0
+        && tf_chat_not_found(&reply->body, 1))
+    {
         tf_buf_reset(&reply->body);
         reply->generated = 0;
         tf_llm_abstain(request, reply);

@@ -1,27 +1,16 @@
 #include "rag/cite.h"
 
 #include <ctype.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "rag/units.h"
 
 
 #define TF_CITE_DIGITS  2       /* of the number in a mark */
+#define TF_CITE_TICKS   64      /* of a fence */
 
-typedef struct {
-    const char  *s;
-    size_t       len;
-    int          number;        /* has a digit */
-} tf_cite_word_t;
-
-typedef struct {
-    const tf_llm_request_t  *request;
-    tf_llm_reply_t          *reply;
-    tf_buf_t                 out;
-    unsigned                *moved;
-    unsigned                *dropped;
-} tf_cite_t;
+/* Whoever decides says so when it cannot tell yet. */
+#define TF_CITE_MORE  ((size_t) -1)
 
 typedef struct {
     const char  *claim;
@@ -33,107 +22,6 @@ typedef struct {
 } tf_cite_unit_t;
 
 
-static int
-tf_cite_is_word(unsigned char c)
-{
-    return isalnum(c) || c >= 0x80;
-}
-
-
-/* The next word at or after *pos; 0 when there is none. */
-
-static int
-tf_cite_word(const char *s, size_t len, size_t *pos, tf_cite_word_t *word)
-{
-    size_t  i;
-
-    for (i = *pos; i < len && !tf_cite_is_word((unsigned char) s[i]); i++) {
-        /* void */
-    }
-
-    if (i == len) {
-        return 0;
-    }
-
-    word->s = s + i;
-    word->number = 0;
-
-    for ( /* void */ ; i < len && tf_cite_is_word((unsigned char) s[i]); i++) {
-        word->number |= isdigit((unsigned char) s[i]) != 0;
-    }
-
-    word->len = (size_t) (s + i - word->s);
-    *pos = i;
-
-    return 1;
-}
-
-
-/* Whether the text has a word that begins like this one; a number must be
- * the same. */
-
-static int
-tf_cite_has(const char *text, size_t len, const tf_cite_word_t *word)
-{
-    size_t          i, n, pos;
-    tf_cite_word_t  other;
-
-    n = word->number || word->len < TF_CITE_PREFIX ? word->len
-                                                   : TF_CITE_PREFIX;
-    pos = 0;
-
-    while (tf_cite_word(text, len, &pos, &other)) {
-        if (other.len < n || (word->number && other.len != n)) {
-            continue;
-        }
-
-        for (i = 0; i < n && tolower((unsigned char) other.s[i])
-                             == tolower((unsigned char) word->s[i]); i++)
-        {
-            /* void */
-        }
-
-        if (i == n) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-double
-tf_cite_support(const char *claim, size_t len, const char *text,
-    size_t textlen)
-{
-    int             has;
-    size_t          pos;
-    unsigned        all, found;
-    tf_cite_word_t  word;
-
-    all = 0;
-    found = 0;
-    pos = 0;
-
-    while (tf_cite_word(claim, len, &pos, &word)) {
-        if (word.len < TF_CITE_WORD && !word.number) {
-            continue;
-        }
-
-        has = tf_cite_has(text, textlen, &word);
-
-        if (!has && word.number) {
-            return 0;
-        }
-
-        all++;
-        found += has != 0;
-    }
-
-    return all ? (double) found / all : 1;
-}
-
-
 /* The sentence that ends at "end", not before "start". */
 
 static size_t
@@ -143,10 +31,6 @@ tf_cite_claim(const char *s, size_t start, size_t end)
 
     while (end > start && strchr(" \t\r\n*_.!?", s[end - 1]) != NULL) {
         end--;
-    }
-
-    if (end - start > TF_CITE_CLAIM) {
-        start = end - TF_CITE_CLAIM;
     }
 
     for (from = end; from > start && s[from - 1] != '\n'; from--) {
@@ -182,18 +66,18 @@ tf_cite_on_unit(void *ctx, size_t start, size_t end)
 }
 
 
-/* The number that a citation of this passage and statement has; 0: no room. */
+/* The number that a citation of this passage has; 0: no room. */
 
 static size_t
-tf_cite_number(tf_cite_t *c, size_t passage, const char *claim, size_t len)
+tf_cite_number(tf_cite_t *c, size_t passage)
 {
     size_t           i;
     tf_llm_quote_t  *quote;
     tf_cite_unit_t   unit;
 
     memset(&unit, 0, sizeof(unit));
-    unit.claim = claim;
-    unit.len = len;
+    unit.claim = c->claim.data;
+    unit.len = c->claim.len;
     unit.body = c->request->passages[passage].body;
     unit.best = -1;
 
@@ -203,8 +87,8 @@ tf_cite_number(tf_cite_t *c, size_t passage, const char *claim, size_t len)
         unit.end = strlen(unit.body);
     }
 
-    for (i = 0; i < c->reply->ncitations; i++) {
-        quote = &c->reply->citations[i];
+    for (i = 0; i < c->ncitations; i++) {
+        quote = &c->citations[i];
 
         if (quote->passage == passage && quote->start == unit.start
             && quote->end == unit.end)
@@ -213,41 +97,43 @@ tf_cite_number(tf_cite_t *c, size_t passage, const char *claim, size_t len)
         }
     }
 
-    if (c->reply->ncitations == TF_LLM_CITATIONS_MAX || unit.end == unit.start)
-    {
+    if (c->ncitations == TF_LLM_CITATIONS_MAX || unit.end == unit.start) {
         return 0;
     }
 
-    quote = &c->reply->citations[c->reply->ncitations++];
+    quote = &c->citations[c->ncitations++];
     quote->passage = passage;
     quote->start = unit.start;
     quote->end = unit.end;
     quote->score = c->request->passages[passage].score;
 
-    return c->reply->ncitations;
+    return c->ncitations;
 }
 
 
 /* The passage for a mark: the one it names, a better one, or npassages. */
 
 static size_t
-tf_cite_passage(tf_cite_t *c, size_t named, const char *claim, size_t len)
+tf_cite_passage(tf_cite_t *c, size_t named)
 {
     size_t                   i, best;
     double                   support, most;
+    const tf_buf_t          *claim;
     const tf_llm_passage_t  *p;
 
+    claim = &c->claim;
     best = c->request->npassages;
     most = 0;
 
     for (i = 0; i < c->request->npassages; i++) {
         p = &c->request->passages[i];
-        support = tf_cite_support(claim, len, p->body, strlen(p->body));
+        support = tf_cite_support(claim->data, claim->len, p->body,
+                                  strlen(p->body));
 
         /* a document's title and heading are part of what it says */
 
         if (support < TF_CITE_SUPPORT && support > 0) {
-            support += tf_cite_support(claim, len, p->heading,
+            support += tf_cite_support(claim->data, claim->len, p->heading,
                                        strlen(p->heading)) / 2;
         }
 
@@ -266,18 +152,56 @@ tf_cite_passage(tf_cite_t *c, size_t named, const char *claim, size_t len)
 
 
 /*
- * A mark at s[pos]: "[1]", "[1, 2]".  Returns its length and the numbers, or
- * 0.  "a[1]" and "`[1]`" are something else: the caller has seen to that.
+ * Writes what becomes of a mark.  A row of marks is about one statement;
+ * "here" has the bits of the numbers that stand behind it already.
+ */
+
+static void
+tf_cite_write(tf_cite_t *c, const size_t *numbers, size_t n)
+{
+    size_t    i, passage, number;
+    uint64_t  bit;
+
+    for (i = 0; i < n; i++) {
+        passage = tf_cite_passage(c, numbers[i] - 1);
+        number = passage < c->request->npassages ? tf_cite_number(c, passage)
+                                                 : 0;
+
+        if (number == 0) {
+            c->dropped++;
+            continue;
+        }
+
+        if (passage != numbers[i] - 1) {
+            c->moved++;
+        }
+
+        bit = UINT64_C(1) << number;
+
+        if (!(c->here & bit)) {
+            c->here |= bit;
+            tf_buf_printf(c->out, "[%zu]", number);
+        }
+    }
+}
+
+
+/*
+ * A mark at s, "[1]" or "[1, 2]": its length and the numbers, 0, or
+ * TF_CITE_MORE.  "a[1]" and "`[1]`" are something else: the caller has seen
+ * to that.
  */
 
 static size_t
-tf_cite_mark(const char *s, size_t len, size_t *numbers, size_t *n)
+tf_cite_mark(const tf_cite_t *c, const char *s, size_t left, size_t *numbers,
+    size_t *n)
 {
-    size_t  i, digits, value;
+    size_t  i, len, digits, value;
 
     *n = 0;
+    len = left < TF_CITE_MARK ? left : TF_CITE_MARK;
 
-    for (i = 1; i < len; /* void */) {
+    for (i = 1; i < len; i++) {
         while (i < len && s[i] == ' ') {
             i++;
         }
@@ -292,166 +216,239 @@ tf_cite_mark(const char *s, size_t len, size_t *numbers, size_t *n)
             }
         }
 
+        while (i < len && s[i] == ' ') {
+            i++;
+        }
+
+        if (i == len) {
+            break;
+        }
+
         if (digits == 0 || *n == TF_LLM_CITATIONS_MAX) {
             return 0;
         }
 
         numbers[(*n)++] = value;
 
-        while (i < len && s[i] == ' ') {
-            i++;
+        if (s[i] == ']') {
+            if (i + 1 == left) {
+                return c->ends ? i + 1 : TF_CITE_MORE;
+            }
+
+            return s[i + 1] == '(' ? 0 : i + 1;
         }
 
-        if (i < len && s[i] == ']') {
-            return i + 1;
-        }
-
-        if (i == len || (s[i] != ',' && s[i] != ';')) {
+        if (s[i] != ',' && s[i] != ';') {
             return 0;
         }
-
-        i++;
     }
 
-    return 0;
+    return len == TF_CITE_MARK || c->ends ? 0 : TF_CITE_MORE;
 }
 
 
-/*
- * Writes what becomes of a mark.  A row of marks is about one statement;
- * "here" has the bits of the numbers that stand behind it already.
- */
+/* A row of marks begins: it is about the sentence before it. */
 
 static void
-tf_cite_write(tf_cite_t *c, const size_t *numbers, size_t n,
-    const char *claim, size_t len, uint64_t *here)
+tf_cite_row(tf_cite_t *c)
 {
-    size_t    i, passage, number;
-    uint64_t  bit;
+    size_t  start, from;
 
-    for (i = 0; i < n; i++) {
-        passage = tf_cite_passage(c, numbers[i] - 1, claim, len);
-        number = passage < c->request->npassages
-                 ? tf_cite_number(c, passage, claim, len) : 0;
+    start = c->pos > TF_CITE_CLAIM ? c->pos - TF_CITE_CLAIM : 0;
 
-        if (number == 0) {
-            (*c->dropped)++;
-            continue;
-        }
-
-        if (passage != numbers[i] - 1) {
-            (*c->moved)++;
-        }
-
-        bit = UINT64_C(1) << number;
-
-        if (!(*here & bit)) {
-            *here |= bit;
-            tf_buf_printf(&c->out, "[%zu]", number);
-        }
+    if (start < c->after) {
+        start = c->after;
     }
+
+    from = tf_cite_claim(c->in.data, start, c->pos);
+
+    tf_buf_reset(&c->claim);
+    tf_buf_append(&c->claim, c->in.data + from, c->pos - from);
+    c->here = 0;
+}
+
+
+/* A mark becomes what it may be. */
+
+static void
+tf_cite_on_mark(tf_cite_t *c, const size_t *numbers, size_t n, size_t len)
+{
+    if (!c->row) {
+        tf_cite_row(c);
+    }
+
+    if (c->marks == TF_CITE_MARKS) {
+        c->dropped++;
+
+    } else if (!c->claim.failed) {
+        c->marks++;
+        tf_cite_write(c, numbers, n);
+    }
+
+    c->after = c->pos + len;
+    c->row = 1;
 }
 
 
 /*
- * Code is copied as it stands: "a[1]" in it is no mark.  Returns the length
- * of a fenced block or of a span at s, or 0.
+ * Code is copied as it stands: "a[1]" in it is no mark.  At ticks: the length
+ * of what is to be copied, or TF_CITE_MORE.  A fence is open until its ticks
+ * come again, or to the end.
  */
 
 static size_t
-tf_cite_code(const char *s, size_t len, int line_start)
+tf_cite_code(tf_cite_t *c, const char *s, size_t left)
 {
-    size_t  i, ticks;
+    int     line_start;
+    size_t  i, len, ticks;
 
-    for (ticks = 0; ticks < len && s[ticks] == '`'; ticks++) {
+    for (ticks = 0; ticks < left && ticks < TF_CITE_TICKS && s[ticks] == '`';
+         ticks++)
+    {
         /* void */
     }
 
-    if (ticks == 0) {
-        return 0;
+    if (c->fence > 0) {
+        if (ticks >= c->fence) {
+            ticks = c->fence;
+            c->fence = 0;
+            return ticks;
+        }
+
+        return ticks == left && !c->ends ? TF_CITE_MORE : ticks;
     }
 
-    for (i = ticks; i + ticks <= len; i++) {
-        if (memcmp(s + i, s, ticks) == 0) {
+    if (ticks == left && ticks < TF_CITE_TICKS && !c->ends) {
+        return TF_CITE_MORE;
+    }
+
+    line_start = c->pos == 0 || c->in.data[c->pos - 1] == '\n';
+
+    if (ticks >= 3 && line_start) {
+        c->fence = (unsigned) ticks;
+        return ticks;
+    }
+
+    len = left < TF_CITE_CODE ? left : TF_CITE_CODE;
+
+    for (i = ticks; i < len && s[i] != '\n'; i++) {
+        if (i + ticks <= len && memcmp(s + i, s, ticks) == 0) {
             return i + ticks;
         }
-
-        if (s[i] == '\n' && !(ticks >= 3 && line_start)) {
-            break;
-        }
     }
 
-    /* a fence that is not closed goes to the end */
+    /* it is none, if it is not closed where it should be */
 
-    return ticks >= 3 && line_start ? len : ticks;
+    return i < len || len == TF_CITE_CODE || c->ends ? ticks : TF_CITE_MORE;
+}
+
+
+/* What waits next is written, or not: how long it is, or TF_CITE_MORE. */
+
+static size_t
+tf_cite_step(tf_cite_t *c)
+{
+    size_t       n, len, left;
+    size_t       numbers[TF_LLM_CITATIONS_MAX];
+    const char  *s;
+
+    s = c->in.data + c->pos;
+    left = c->in.len - c->pos;
+    len = 1;
+
+    if (s[0] == '`') {
+        len = tf_cite_code(c, s, left);
+
+        if (len == TF_CITE_MORE) {
+            return len;
+        }
+
+    } else if (s[0] == '[' && c->fence == 0) {
+        n = 0;
+        len = tf_cite_mark(c, s, left, numbers, &n);
+
+        if (len == TF_CITE_MORE) {
+            return len;
+        }
+
+        if (len > 0) {
+            tf_cite_on_mark(c, numbers, n, len);
+            return len;
+        }
+
+        len = 1;
+    }
+
+    if (s[0] != ' ') {
+        c->row = 0;
+    }
+
+    tf_buf_append(c->out, s, len);
+
+    return len;
+}
+
+
+void
+tf_cite_begin(tf_cite_t *c, const tf_llm_request_t *request, tf_buf_t *out)
+{
+    memset(c, 0, sizeof(tf_cite_t));
+    c->request = request;
+    c->out = out;
+}
+
+
+static int
+tf_cite_run(tf_cite_t *c)
+{
+    size_t  n, old;
+
+    while (c->pos < c->in.len) {
+        n = tf_cite_step(c);
+
+        if (n == TF_CITE_MORE) {
+            break;
+        }
+
+        c->pos += n;
+    }
+
+    /* of what was written only so much is remembered as a claim may have */
+
+    if (c->pos > 4 * TF_CITE_CLAIM) {
+        old = c->pos - TF_CITE_CLAIM;
+        memmove(c->in.data, c->in.data + old, c->in.len - old + 1);
+        c->in.len -= old;
+        c->pos -= old;
+        c->after = c->after > old ? c->after - old : 0;
+    }
+
+    return c->in.failed || c->out->failed || c->claim.failed ? -1 : 0;
 }
 
 
 int
-tf_rag_cite(const tf_llm_request_t *request, tf_llm_reply_t *reply,
-    unsigned *moved, unsigned *dropped)
+tf_cite_text(tf_cite_t *c, const char *text, size_t len)
 {
-    size_t       i, n, len, size, from, to, after, marks;
-    size_t       numbers[TF_LLM_CITATIONS_MAX];
-    uint64_t     here;
-    tf_cite_t    c;
-    const char  *s;
+    tf_buf_append(&c->in, text, len);
 
-    memset(&c, 0, sizeof(c));
-    c.request = request;
-    c.reply = reply;
-    c.moved = moved;
-    c.dropped = dropped;
+    return c->in.failed ? -1 : tf_cite_run(c);
+}
 
-    reply->ncitations = 0;
-    s = reply->body.data;
-    len = reply->body.len;
-    from = to = after = marks = 0;
-    here = 0;
 
-    for (i = 0; i < len; i += size) {
+int
+tf_cite_end(tf_cite_t *c)
+{
+    c->ends = 1;
+    tf_buf_append(c->out, "", 0);
 
-        size = tf_cite_code(s + i, len - i, i == 0 || s[i - 1] == '\n');
+    return tf_cite_run(c);
+}
 
-        if (size == 0 && s[i] == '[') {
-            size = tf_cite_mark(s + i, len - i, numbers, &n);
 
-            if (size > 0 && (i + size == len || s[i + size] != '(')) {
-
-                if (marks++ == TF_CITE_MARKS) {
-                    n = 0;
-                    marks--;
-                    (*dropped)++;
-                }
-
-                if (after == 0 || strspn(s + after, " ") < i - after) {
-                    from = tf_cite_claim(s, after, i);
-                    to = i;
-                    here = 0;
-                }
-
-                tf_cite_write(&c, numbers, n, s + from, to - from, &here);
-                after = i + size;
-                continue;
-            }
-        }
-
-        if (size == 0) {
-            size = 1;
-        }
-
-        tf_buf_append(&c.out, s + i, size);
-    }
-
-    tf_buf_append(&c.out, "", 0);
-
-    if (c.out.failed) {
-        tf_buf_free(&c.out);
-        return -1;
-    }
-
-    tf_buf_free(&reply->body);
-    reply->body = c.out;
-
-    return 0;
+void
+tf_cite_free(tf_cite_t *c)
+{
+    tf_buf_free(&c->in);
+    tf_buf_free(&c->claim);
 }

@@ -7,22 +7,21 @@
 
 #define TF_SAFE_REMOVED  "[link removed]"
 
-typedef struct {
-    const char        *s;
-    size_t             len;
-    tf_buf_t          *out;
-    tf_safe_known_pt   known;
-    void              *arg;
-    unsigned          *removed;
-    unsigned           urls;
-} tf_safe_t;
+/* Whoever decides says so when it cannot tell yet. */
+#define TF_SAFE_MORE  ((size_t) -1)
 
 static const char *const  tf_safe_schemes[] = {
     "https://", "http://", "ftp://", "ws://", "wss://", NULL
 };
 
 static const char *const  tf_safe_running[] = {
-    "javascript:", "vbscript:", "data:", "file:", NULL
+    "javascript:", "vbscript:", NULL
+};
+
+/* words of prose, unless a link begins there */
+
+static const char *const  tf_safe_targets[] = {
+    "data:", "file:", NULL
 };
 
 static const char *const  tf_safe_tags[] = {
@@ -32,42 +31,106 @@ static const char *const  tf_safe_tags[] = {
 };
 
 
-/* The length of the word at s, if it is one of the list; case is ignored. */
+static size_t tf_safe_step(tf_safe_t *t, const char *s, size_t left);
+
+
+/* What two neighbours may become that something stood between. */
+
+static int
+tf_safe_joins(unsigned char a, unsigned char b)
+{
+    return a == '<' || (a == '!' && b == '[') || (a == '(' && b == '/')
+           || ((isalnum(a) || a == ':' || a == '/')
+               && (isalnum(b) || b == ':' || b == '/'))
+           || (a == ']' && (b == '(' || b == '['));
+}
+
+
+static void
+tf_safe_put(tf_safe_t *t, const char *s, size_t len)
+{
+    size_t  i;
+
+    if (len == 0) {
+        return;
+    }
+
+    if (t->cut && tf_safe_joins(t->last, (unsigned char) s[0])) {
+        tf_buf_append(t->out, " ", 1);
+    }
+
+    t->cut = 0;
+    tf_buf_append(t->out, s, len);
+    t->last = (unsigned char) s[len - 1];
+
+    for (i = len > 16 ? len - 16 : 0; i < len; i++) {
+        if ((unsigned char) s[i] > ' ') {
+            t->solid[1] = t->solid[0];
+            t->solid[0] = (unsigned char) s[i];
+        }
+    }
+}
+
+
+static void
+tf_safe_remove(tf_safe_t *t)
+{
+    tf_safe_put(t, TF_SAFE_REMOVED, sizeof(TF_SAFE_REMOVED) - 1);
+    t->removed++;
+}
+
+
+/*
+ * The length of the longest word of the list at s, 0, or TF_SAFE_MORE; case
+ * is ignored.
+ */
 
 static size_t
-tf_safe_one_of(const char *s, size_t len, const char *const *list)
+tf_safe_one_of(const tf_safe_t *t, const char *s, size_t len,
+    const char *const *list)
 {
-    size_t  i, n;
+    size_t  i, n, found;
+
+    found = 0;
 
     for (i = 0; list[i] != NULL; i++) {
         n = strlen(list[i]);
 
-        if (n <= len && strncasecmp(s, list[i], n) == 0) {
-            return n;
+        if (strncasecmp(s, list[i], n < len ? n : len) != 0) {
+            continue;
+        }
+
+        if (n > len) {
+            if (!t->ends) {
+                return TF_SAFE_MORE;
+            }
+
+        } else if (n > found) {
+            found = n;
         }
     }
 
-    return 0;
+    return found;
 }
 
 
-/* Where a URL that starts at s ends; brackets count if they are balanced. */
+/*
+ * Where a URL that starts at s ends, or len; brackets count if they are
+ * balanced.
+ */
 
 static size_t
-tf_safe_url_end(const char *s, size_t len)
+tf_safe_url_end(const char *s, size_t len, int *depth)
 {
-    int     depth;
     size_t  i;
-
-    depth = 0;
 
     for (i = 0; i < len && (unsigned char) s[i] > ' '
          && strchr("<>\"`\\|^", s[i]) == NULL; i++)
     {
         if (s[i] == '(') {
-            depth++;
+            (*depth)++;
 
-        } else if (s[i] == ')' && depth-- == 0) {
+        } else if (s[i] == ')' && (*depth)-- == 0) {
             break;
 
         } else if (s[i] == ']') {
@@ -75,47 +138,121 @@ tf_safe_url_end(const char *s, size_t len)
         }
     }
 
-    /* what ends a sentence is not part of it */
-
-    while (i > 0 && strchr(".,;:!?'*_", s[i - 1]) != NULL) {
-        i--;
-    }
-
     return i;
 }
 
 
-/* "![alt](url)": the length, and where the alternative text is; or 0. */
+/*
+ * What becomes of the URL at s, whose first n bytes have been recognised: it
+ * stays if somebody knows it.
+ */
 
 static size_t
-tf_safe_image(const char *s, size_t len, size_t *alt_end)
+tf_safe_url(tf_safe_t *t, const char *s, size_t left, size_t n, int may)
 {
-    size_t  i;
     int     depth;
+    size_t  max, end;
 
-    if (len < 5 || s[0] != '!' || s[1] != '[') {
-        return 0;
+    depth = 0;
+    max = left < TF_SAFE_URL ? left : TF_SAFE_URL;
+    end = n + tf_safe_url_end(s + n, max - n, &depth);
+
+    if (end == TF_SAFE_URL) {
+        t->urls++;
+        t->skips = 1;
+        t->depth = depth;
+        tf_safe_remove(t);
+        return end;
     }
 
-    for (i = 2; i < len && s[i] != ']' && s[i] != '\n'; i++) {
+    if (end == left && !t->ends) {
+        return TF_SAFE_MORE;
+    }
+
+    /* what ends a sentence is not part of it */
+
+    while (end > n && strchr(".,;:!?'*_", s[end - 1]) != NULL) {
+        end--;
+    }
+
+    if (may && t->urls++ < TF_SAFE_URLS && t->known(t->arg, s, end)) {
+        tf_safe_put(t, s, end);
+
+    } else {
+        tf_safe_remove(t);
+    }
+
+    return end;
+}
+
+
+/* The rest of one that is too long. */
+
+static size_t
+tf_safe_skip(tf_safe_t *t, const char *s, size_t left)
+{
+    size_t  n;
+
+    n = tf_safe_url_end(s, left, &t->depth);
+
+    if (n < left || t->ends) {
+        t->skips = 0;
+        t->cut = 1;
+    }
+
+    return n;
+}
+
+
+/*
+ * "![alt](url)" or "![alt][ref]", whose URL stands elsewhere: the length, and
+ * where the alternative text ends.  0: it is something else; *defuse: but it
+ * may be seen as one.
+ */
+
+static size_t
+tf_safe_image(const tf_safe_t *t, const char *s, size_t left, size_t *alt,
+    int *defuse)
+{
+    int     depth;
+    size_t  i, max;
+
+    *defuse = 0;
+    max = left < TF_SAFE_IMAGE ? left : TF_SAFE_IMAGE;
+
+    for (i = 2; i < max && s[i] != ']' && s[i] != '\n'; i++) {
         /* void */
     }
 
-    if (i + 1 >= len || s[i] != ']') {
+    if (i < max && s[i] == '\n') {
         return 0;
     }
 
-    *alt_end = i;
-
-    /* "![alt][ref]": the reference stands elsewhere, and is a URL there */
-
-    if (s[i + 1] != '(') {
-        return s[i + 1] == '[' ? i + 1 : 0;
+    if (i + 1 >= max) {
+        goto undecided;
     }
 
-    depth = 0;
+    *alt = i;
 
-    for (i++; i < len && s[i] != '\n'; i++) {
+    if (s[i + 1] == '[') {
+        if (i == 2 || strspn(s + 2, "0123456789") != i - 2) {
+            return i + 1;
+        }
+
+        /* "fine![1][2]" are citations */
+
+        if (i + 2 >= max) {
+            goto undecided;
+        }
+
+        return isdigit((unsigned char) s[i + 2]) ? 0 : i + 1;
+    }
+
+    if (s[i + 1] != '(') {
+        return 0;
+    }
+
+    for (i++, depth = 0; i < max && s[i] != '\n'; i++) {
         if (s[i] == '(') {
             depth++;
 
@@ -124,90 +261,278 @@ tf_safe_image(const char *s, size_t len, size_t *alt_end)
         }
     }
 
-    return 0;
+    if (i < max) {
+        *defuse = 1;
+        return 0;
+    }
+
+undecided:
+
+    if (max == TF_SAFE_IMAGE || t->inside) {
+        *defuse = 1;
+        return 0;
+    }
+
+    return t->ends ? 0 : TF_SAFE_MORE;
+}
+
+
+/* An image becomes its text, in which the same rules hold. */
+
+static void
+tf_safe_alt(tf_safe_t *t, const char *s, size_t len)
+{
+    size_t    i;
+    unsigned  ends, inside;
+
+    ends = t->ends;
+    inside = t->inside;
+    t->ends = 1;
+    t->inside = 1;
+    t->cut = 1;
+    t->removed++;
+
+    for (i = 0; i < len; /* void */) {
+        i += tf_safe_step(t, s + i, len - i);
+    }
+
+    t->ends = ends & 1;
+    t->inside = inside & 1;
+    t->cut = 1;
 }
 
 
 static size_t
-tf_safe_url(tf_safe_t *t, size_t i)
+tf_safe_bang(tf_safe_t *t, const char *s, size_t left)
 {
-    size_t  n;
+    int     defuse;
+    size_t  n, alt;
 
-    n = tf_safe_url_end(t->s + i, t->len - i);
-
-    if (t->urls++ < TF_SAFE_URLS && t->known(t->arg, t->s + i, n)) {
-        tf_buf_append(t->out, t->s + i, n);
-
-    } else {
-        tf_buf_puts(t->out, TF_SAFE_REMOVED);
-        (*t->removed)++;
+    if (left == 1 && !t->ends) {
+        return TF_SAFE_MORE;
     }
 
-    return n;
-}
+    if (left > 1 && s[1] == '[') {
+        n = tf_safe_image(t, s, left, &alt, &defuse);
 
-
-/* What stands at i is written, as it may stand; its length. */
-
-static size_t
-tf_safe_step(tf_safe_t *t, size_t i)
-{
-    size_t       n, alt, left;
-    const char  *s;
-
-    s = t->s + i;
-    left = t->len - i;
-
-    n = tf_safe_image(s, left, &alt);
-
-    if (n > 0) {
-        tf_buf_append(t->out, s + 2, alt - 2);
-        (*t->removed)++;
-        return n;
-    }
-
-    if (i == 0 || !isalnum((unsigned char) s[-1])) {
-
-        if (tf_safe_one_of(s, left, tf_safe_schemes) > 0) {
-            return tf_safe_url(t, i);
-        }
-
-        n = tf_safe_one_of(s, left, tf_safe_running);
-
-        if (n > 0 && n < left && (unsigned char) s[n] > ' '
-            && (i > 0 && strchr("(<\"'=", s[-1]) != NULL))
-        {
-            n += tf_safe_url_end(s + n, left - n);
-            tf_buf_puts(t->out, TF_SAFE_REMOVED);
-            (*t->removed)++;
+        if (n == TF_SAFE_MORE) {
             return n;
         }
-    }
 
-    /* "//host/path" in a link takes the page's scheme */
+        if (n > 0) {
+            tf_safe_alt(t, s + 2, alt - 2);
+            return n;
+        }
 
-    if (left > 2 && s[0] == '(' && s[1] == '/' && s[2] == '/') {
-        tf_buf_append(t->out, "(", 1);
-        return 1 + tf_safe_url(t, i + 1);
-    }
-
-    if (s[0] == '<' && left > 1) {
-        n = s[1] == '/';
-        n = n + 1 + tf_safe_one_of(s + n + 1, left - n - 1, tf_safe_tags);
-
-        if (n > 1u + (s[1] == '/')
-            && (n == left || !(isalnum((unsigned char) s[n]) || s[n] == '_'
-                               || s[n] == '-')))
-        {
-            tf_buf_puts(t->out, "&lt;");
-            (*t->removed)++;
+        if (defuse) {
+            t->removed++;
+            t->cut = 1;
             return 1;
         }
     }
 
-    tf_buf_append(t->out, s, 1);
+    tf_safe_put(t, s, 1);
 
     return 1;
+}
+
+
+static size_t
+tf_safe_tag(tf_safe_t *t, const char *s, size_t left)
+{
+    size_t  n, from;
+
+    from = left > 1 && s[1] == '/' ? 2 : 1;
+
+    if (left == from) {
+        n = t->ends ? 0 : TF_SAFE_MORE;
+
+    } else {
+        n = tf_safe_one_of(t, s + from, left - from, tf_safe_tags);
+    }
+
+    if (n == TF_SAFE_MORE || (n > 0 && from + n == left && !t->ends)) {
+        return TF_SAFE_MORE;
+    }
+
+    from += n;
+
+    if (n > 0
+        && (from == left
+            || !(isalnum((unsigned char) s[from]) || s[from] == '_'
+                 || s[from] == '-')))
+    {
+        tf_safe_put(t, "&lt;", 4);
+        t->removed++;
+
+    } else {
+        tf_safe_put(t, s, 1);
+    }
+
+    return 1;
+}
+
+
+/* Whether the address of a link may begin behind what was written. */
+
+static int
+tf_safe_target(const tf_safe_t *t)
+{
+    if (t->last == '\0') {
+        return 0;
+    }
+
+    if (strchr("(<\"'=", t->last) != NULL) {
+        return 1;
+    }
+
+    return t->solid[1] == ']' && (t->solid[0] == '(' || t->solid[0] == ':')
+           && (t->last <= ' ' || t->last == t->solid[0]);
+}
+
+
+/* The beginning of a word: a scheme that is not wanted there. */
+
+static size_t
+tf_safe_word(tf_safe_t *t, const char *s, size_t left)
+{
+    size_t  n;
+
+    n = tf_safe_one_of(t, s, left, tf_safe_schemes);
+
+    if (n > 0) {
+        return n == TF_SAFE_MORE ? n : tf_safe_url(t, s, left, n, 1);
+    }
+
+    n = tf_safe_one_of(t, s, left, tf_safe_running);
+
+    if (n == 0 && tf_safe_target(t)) {
+        n = tf_safe_one_of(t, s, left, tf_safe_targets);
+    }
+
+    if (n == 0 || n == TF_SAFE_MORE) {
+        return n;
+    }
+
+    if (n == left) {
+        return t->ends ? 0 : TF_SAFE_MORE;
+    }
+
+    return (unsigned char) s[n] > ' ' ? tf_safe_url(t, s, left, n, 0) : 0;
+}
+
+
+/*
+ * What stands at s is written, as it may stand; its length, or TF_SAFE_MORE.
+ */
+
+static size_t
+tf_safe_step(tf_safe_t *t, const char *s, size_t left)
+{
+    size_t  n;
+
+    if (t->skips) {
+        n = tf_safe_skip(t, s, left);
+
+        if (n > 0) {
+            return n;
+        }
+    }
+
+    if (s[0] == '!') {
+        return tf_safe_bang(t, s, left);
+    }
+
+    if (s[0] == '<') {
+        return tf_safe_tag(t, s, left);
+    }
+
+    n = 0;
+
+    if (isalpha((unsigned char) s[0]) && (t->cut || !isalnum(t->last))) {
+        n = tf_safe_word(t, s, left);
+
+    } else if (s[0] == '/' && tf_safe_target(t)) {
+
+        /* "//host/path" in a link takes the page's scheme */
+
+        if (left < 3 && !t->ends && (left == 1 || s[1] == '/')) {
+            return TF_SAFE_MORE;
+        }
+
+        if (left > 2 && s[1] == '/' && (unsigned char) s[2] > ' ') {
+            n = tf_safe_url(t, s, left, 2, 1);
+        }
+    }
+
+    if (n > 0) {
+        return n;
+    }
+
+    tf_safe_put(t, s, 1);
+
+    return 1;
+}
+
+
+void
+tf_safe_begin(tf_safe_t *t, tf_buf_t *out, tf_safe_known_pt known, void *arg)
+{
+    memset(t, 0, sizeof(tf_safe_t));
+    t->out = out;
+    t->known = known;
+    t->arg = arg;
+}
+
+
+/* Writes what is decided; the rest waits. */
+
+static int
+tf_safe_run(tf_safe_t *t)
+{
+    size_t  i, n;
+
+    for (i = 0; i < t->in.len; i += n) {
+        n = tf_safe_step(t, t->in.data + i, t->in.len - i);
+
+        if (n == TF_SAFE_MORE) {
+            break;
+        }
+    }
+
+    if (i > 0) {
+        memmove(t->in.data, t->in.data + i, t->in.len - i);
+        t->in.len -= i;
+        t->in.data[t->in.len] = '\0';
+    }
+
+    return t->in.failed || t->out->failed ? -1 : 0;
+}
+
+
+int
+tf_safe_text(tf_safe_t *t, const char *text, size_t len)
+{
+    tf_buf_append(&t->in, text, len);
+
+    return tf_safe_run(t);
+}
+
+
+int
+tf_safe_end(tf_safe_t *t)
+{
+    t->ends = 1;
+    tf_buf_append(t->out, "", 0);
+
+    return tf_safe_run(t);
+}
+
+
+void
+tf_safe_free(tf_safe_t *t)
+{
+    tf_buf_free(&t->in);
 }
 
 
@@ -215,22 +540,19 @@ int
 tf_rag_safe(const tf_buf_t *in, tf_buf_t *out, tf_safe_known_pt known,
     void *arg, unsigned *removed)
 {
-    size_t     i;
+    int        rc;
     tf_safe_t  t;
 
-    t.s = in->data;
-    t.len = in->len;
-    t.out = out;
-    t.known = known;
-    t.arg = arg;
-    t.removed = removed;
-    t.urls = 0;
+    tf_safe_begin(&t, out, known, arg);
 
-    for (i = 0; i < in->len; /* void */) {
-        i += tf_safe_step(&t, i);
+    rc = tf_safe_text(&t, in->data, in->len);
+
+    if (rc == 0) {
+        rc = tf_safe_end(&t);
     }
 
-    tf_buf_append(out, "", 0);
+    *removed = t.removed;
+    tf_safe_free(&t);
 
-    return out->failed ? -1 : 0;
+    return rc;
 }

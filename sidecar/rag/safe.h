@@ -19,14 +19,52 @@
  *   - tags of HTML that load or run something lose their "<".
  * Beyond TF_SAFE_URLS no URL stays at all.  Everything else is left as it is;
  * in code the same rules hold, since a viewer may see other ends of it.
+ *
+ * The text comes in pieces, cut anywhere, and what is decided is written at
+ * once: held back is only the end of what came, as long as it may still be
+ * the beginning of one of these.  A URL of more than TF_SAFE_URL bytes is
+ * known to nobody, and an image of more than TF_SAFE_IMAGE loses its "!", so
+ * what is held is bounded.  What was written is decided by the text alone,
+ * never by how it was cut.
+ *
+ * What is taken out leaves a blank where its two neighbours would make
+ * something new of themselves ("ht" and "tps://", "<" and "script").
  */
 
-#define TF_SAFE_URLS  256
+#define TF_SAFE_URLS   256
+#define TF_SAFE_URL    2048     /* bytes of one */
+#define TF_SAFE_IMAGE  1024
 
 typedef int (*tf_safe_known_pt)(void *arg, const char *url, size_t len);
 
+typedef struct {
+    tf_buf_t           in;      /* what came and is not decided */
+    tf_buf_t          *out;
+    tf_safe_known_pt   known;
+    void              *arg;
+    unsigned           removed; /* how often something was taken out */
+    unsigned           urls;
+    int                depth;   /* of brackets in the URL that is skipped */
+    unsigned           skips:1; /* the rest of a URL that is too long */
+    unsigned           cut:1;   /* something was taken out just here */
+    unsigned           ends:1;  /* no more will come */
+    unsigned           inside:1;    /* the text of an image */
+    unsigned char      last;    /* byte that was written; 0: none yet */
+    unsigned char      solid[2];    /* the last two that are no blanks */
+} tf_safe_t;
 
-/* 0, or -1 when memory is short; removed counts what was taken out. */
+
+/* Text is appended to out. */
+void tf_safe_begin(tf_safe_t *t, tf_buf_t *out, tf_safe_known_pt known,
+    void *arg);
+
+/* 0, or -1 when memory is short. */
+int tf_safe_text(tf_safe_t *t, const char *text, size_t len);
+int tf_safe_end(tf_safe_t *t);
+
+void tf_safe_free(tf_safe_t *t);
+
+/* All at once; removed counts what was taken out. */
 int tf_rag_safe(const tf_buf_t *in, tf_buf_t *out, tf_safe_known_pt known,
     void *arg, unsigned *removed);
 

@@ -1,5 +1,5 @@
-/* links: sidecar/rag/cite.c sidecar/rag/safe.c sidecar/rag/units.c
-   sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
+/* links: sidecar/rag/cite.c sidecar/rag/support.c sidecar/rag/safe.c
+   sidecar/rag/units.c sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
    sidecar/base/buf.c */
 
 #define _GNU_SOURCE     /* memmem() */
@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,25 +30,19 @@ static const tf_llm_passage_t  passages[] = {
 };
 
 
-/* The body that comes out of an answer; also where citation n points. */
+static tf_llm_request_t  asked = { .passages = passages, .npassages = 2 };
 
-static char *
-cited(const char *answer, tf_llm_reply_t *reply, unsigned *moved,
-    unsigned *dropped)
+
+/* What comes out of an answer; the caller frees both. */
+
+static void
+cited(const char *answer, tf_cite_t *cite, tf_buf_t *out)
 {
-    tf_llm_request_t  request;
+    memset(out, 0, sizeof(tf_buf_t));
+    tf_cite_begin(cite, &asked, out);
 
-    memset(&request, 0, sizeof(request));
-    request.passages = passages;
-    request.npassages = 2;
-    memset(reply, 0, sizeof(tf_llm_reply_t));
-    tf_buf_puts(&reply->body, answer);
-    *moved = 0;
-    *dropped = 0;
-
-    assert_int_equal(tf_rag_cite(&request, reply, moved, dropped), 0);
-
-    return reply->body.data;
+    assert_int_equal(tf_cite_text(cite, answer, strlen(answer)), 0);
+    assert_int_equal(tf_cite_end(cite), 0);
 }
 
 
@@ -55,13 +50,16 @@ static void
 becomes(const char *answer, const char *want, unsigned moved,
     unsigned dropped)
 {
-    unsigned        m, d;
-    tf_llm_reply_t  reply;
+    tf_buf_t   out;
+    tf_cite_t  cite;
 
-    assert_string_equal(cited(answer, &reply, &m, &d), want);
-    assert_int_equal(m, moved);
-    assert_int_equal(d, dropped);
-    tf_buf_free(&reply.body);
+    cited(answer, &cite, &out);
+    assert_string_equal(out.data, want);
+    assert_int_equal(cite.moved, moved);
+    assert_int_equal(cite.dropped, dropped);
+
+    tf_cite_free(&cite);
+    tf_buf_free(&out);
 }
 
 
@@ -156,22 +154,24 @@ code_links_and_years_are_no_marks(void **state)
 static void
 a_citation_points_at_the_unit_that_says_it(void **state)
 {
-    unsigned              m, d;
-    const char           *body;
-    tf_llm_reply_t        reply;
-    const tf_llm_quote_t *quote;
+    tf_buf_t               out;
+    tf_cite_t              cite;
+    const char            *body;
+    const tf_llm_quote_t  *quote;
 
     (void) state;
 
-    (void) cited("The default is 60s [1].", &reply, &m, &d);
-    assert_int_equal(reply.ncitations, 1);
-    quote = &reply.citations[0];
+    cited("The default is 60s [1].", &cite, &out);
+    assert_int_equal(cite.ncitations, 1);
+    quote = &cite.citations[0];
     body = passages[0].body;
     assert_int_equal(quote->passage, 0);
     assert_int_equal(quote->end - quote->start, strlen("The default is 60s."));
     assert_memory_equal(body + quote->start, "The default is 60s.",
                         quote->end - quote->start);
-    tf_buf_free(&reply.body);
+
+    tf_cite_free(&cite);
+    tf_buf_free(&out);
 }
 
 
@@ -231,6 +231,47 @@ an_image_becomes_its_text(void **state)
     safe("![x][1]\n\n[1]: https://evil.example/?q=1",
          "x[1]\n\n[1]: [link removed]");
     safe("wow! [1]", "wow! [1]");
+    safe("wow![1][2] [3]", "wow![1][2] [3]");
+    safe("let v = vec![1, 2];", "let v = vec![1, 2];");
+    safe("![1](https://evil.example/)", "1");
+    safe("![https://evil.example/?q=1](x)", "[link removed]");
+}
+
+
+static void
+what_is_taken_out_makes_nothing_new(void **state)
+{
+    (void) state;
+
+    safe("ht![](x)tps://evil.example/", "ht tps://evil.example/");
+    safe("<![](x)script>", "< script>");
+    safe("!![a](x)(https://nginx.org/en/docs/)",
+         "!a(https://nginx.org/en/docs/)");
+    safe("![a![b](x)](https://nginx.org/en/docs/)",
+         "a[b](https://nginx.org/en/docs/)");
+    safe("(![](x)//evil.example/)", "([link removed])");
+}
+
+
+static void
+what_is_too_long_to_be_looked_at_is_no_link(void **state)
+{
+    char    in[8192], want[8192];
+    size_t  n;
+
+    (void) state;
+
+    n = (size_t) sprintf(in, "[a](https://nginx.org/en/docs/");
+    memset(in + n, 'x', 4000);
+    (void) strcpy(in + n + 4000, ") b");
+    safe(in, "[a]([link removed]) b");
+
+    n = (size_t) sprintf(in, "a ![");
+    memset(in + n, 'x', 2000);
+    (void) strcpy(in + n + 2000, "](https://nginx.org/en/docs/)");
+    (void) strcpy(want, "a ");
+    (void) strcpy(want + 2, in + 3);
+    safe(in, want);
 }
 
 
@@ -259,6 +300,9 @@ what_a_viewer_would_run_goes(void **state)
 
     safe("[x](javascript:alert(1))", "[x]([link removed])");
     safe("[x](data:text/html,hello)", "[x]([link removed])");
+    safe("[x]( data:text/html,hello)", "[x]( [link removed])");
+    safe("[x]: data:text/html,hello", "[x]: [link removed]");
+    safe("[x]: javascript:alert(1)", "[x]: [link removed]");
     safe("the data: they are there", "the data: they are there");
     safe("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)>");
     safe("</script>", "&lt;/script>");
@@ -283,6 +327,8 @@ main(void)
         cmocka_unit_test(a_citation_points_at_the_unit_that_says_it),
         cmocka_unit_test(support_is_counted_by_words_that_say_something),
         cmocka_unit_test(an_image_becomes_its_text),
+        cmocka_unit_test(what_is_taken_out_makes_nothing_new),
+        cmocka_unit_test(what_is_too_long_to_be_looked_at_is_no_link),
         cmocka_unit_test(a_link_stays_only_if_a_document_has_it),
         cmocka_unit_test(what_a_viewer_would_run_goes),
     };
