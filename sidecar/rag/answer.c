@@ -1,38 +1,11 @@
-#define _GNU_SOURCE     /* memmem() */
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/log.h"
-#include "llm/provider.h"
-#include "rag/answer.h"
-#include "rag/cite.h"
+#include "rag/answering.h"
 #include "rag/index.h"
-#include "rag/reuse.h"
-#include "rag/safe.h"
 #include "rag/scope.h"
-#include "rag/search.h"
-#include "rag/talk.h"
-#include "rag/vectors.h"
-
-
-/* What a provider is given: arrays that point into what was found. */
-
-typedef struct {
-    const tf_llm_model_t  *model;       /* that was asked for */
-    tf_talk_t           talk;
-    tf_reuse_t          reuse;
-    tf_rag_found_t      found;
-    tf_rag_vector_t     vector;
-    tf_rag_order_t      order;
-    tf_llm_request_t    request;
-    tf_llm_reply_t      reply;
-    tf_llm_passage_t   *passages;
-    tf_llm_quote_t     *quotes;
-} tf_answering_t;
 
 
 static tf_answer_status_t tf_answer_before(tf_pg_t *pg,
@@ -44,16 +17,8 @@ static tf_answer_status_t tf_answer_retrieve(tf_pg_t *pg,
 static tf_answer_status_t tf_answer_prepare(const tf_pg_t *pg,
     const tf_answer_request_t *request, tf_answering_t *a,
     tf_answer_t *answer);
-static tf_answer_status_t tf_answer_finish(tf_answering_t *a,
-    tf_answer_t *answer);
-static void tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage);
-static int tf_answer_generated(tf_answering_t *a);
-static int tf_answer_check(const tf_answering_t *a);
-static json_t *tf_answer_citation(const tf_answering_t *a, size_t i);
 static tf_answer_status_t tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc,
     tf_answer_t *answer);
-static tf_answer_status_t tf_answer_failed(tf_answer_t *answer,
-    const char *code, const char *message, int retryable);
 
 
 tf_answer_status_t
@@ -78,7 +43,9 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }
 
+    a->asked = request;
     a->model = model;
+    tf_answer_watch(a);
     over = 0;
     rc = tf_answer_before(pg, request, model, a, answer, &over);
 
@@ -92,6 +59,13 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
 
     if (rc == TF_ANSWER_OK) {
         rc = tf_answer_prepare(pg, request, a, answer);
+    }
+
+    if (rc == TF_ANSWER_OK && model->by->wire != NULL
+        && tf_answer_searched(a) != 0)
+    {
+        rc = tf_answer_failed(answer, "internal_error", "The answer could not "
+                              "be passed on as it came.", 1);
     }
 
     if (rc == TF_ANSWER_OK) {
@@ -127,6 +101,7 @@ done:
 
     tf_talk_free(&a->talk);
     tf_llm_reply_free(&a->reply);
+    tf_flow_free(&a->flow);
     free(a->passages);
     free(a->quotes);
     tf_rag_vector_free(&a->vector);
@@ -277,18 +252,6 @@ tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc, tf_answer_t *answer)
 
 
 static tf_answer_status_t
-tf_answer_failed(tf_answer_t *answer, const char *code, const char *message,
-    int retryable)
-{
-    answer->code = code;
-    answer->retryable = retryable;
-    (void) snprintf(answer->message, sizeof(answer->message), "%s", message);
-
-    return TF_ANSWER_FAILED;
-}
-
-
-static tf_answer_status_t
 tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answering_t *a, tf_answer_t *answer)
 {
@@ -365,234 +328,4 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     return TF_ANSWER_OK;
-}
-
-
-static tf_answer_status_t
-tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
-{
-    char    *text;
-    size_t   i;
-    json_t  *list;
-
-    if (a->reply.body.failed
-        || (a->reply.generated && tf_answer_generated(a) != 0))
-    {
-        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
-    }
-
-    if (!a->reply.generated && !tf_answer_check(a)) {
-        tf_log(TF_LOG_ERROR, "the model gave a citation that is not in its "
-               "passage; the answer is not served");
-
-        return tf_answer_failed(answer, "internal_error",
-                                "A citation did not match its document.", 1);
-    }
-
-    list = json_array();
-
-    for (i = 0; i < a->reply.ncitations; i++) {
-        (void) json_array_append_new(list, tf_answer_citation(a, i));
-    }
-
-    text = json_array_size(list) == a->reply.ncitations
-           ? json_dumps(list, JSON_COMPACT|JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(list);
-
-    if (text == NULL) {
-        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
-    }
-
-    tf_buf_puts(&answer->citations, text);
-    free(text);
-
-    tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
-    tf_answer_usage(a, &answer->usage);
-
-    if (answer->citations.failed || answer->body.failed
-        || answer->usage.failed)
-    {
-        return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
-    }
-
-    return TF_ANSWER_OK;
-}
-
-
-/*
- * Who answered (a fallback may have), how many tokens that and what was before
- * it took, and what it cost where the models have a price.
- */
-
-static void
-tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage)
-{
-    double                 cost;
-    long long              input, output;
-    const tf_llm_model_t  *by, *asked;
-
-    by = a->reply.model;
-    asked = a->model;
-    input = a->reply.input_tokens + a->talk.input_tokens;
-    output = a->reply.output_tokens + a->talk.output_tokens;
-
-    tf_buf_printf(usage, "{\"input_tokens\":%lld,\"output_tokens\":%lld,"
-                  "\"total_tokens\":%lld,\"model\":\"%s\"",
-                  input, output, input + output, by->name);
-
-    cost = (double) a->reply.input_tokens * by->input_price
-           + (double) a->reply.output_tokens * by->output_price
-           + (double) a->talk.input_tokens * asked->input_price
-           + (double) a->talk.output_tokens * asked->output_price;
-
-    cost = cost / 1e6 + tf_rag_vector_cost(&a->vector);
-
-    if (cost > 0 || by->input_price > 0 || by->output_price > 0) {
-        tf_buf_printf(usage, ",\"cost\":%.6f", cost);
-    }
-
-    tf_rag_vector_usage(&a->vector, &a->order, usage);
-
-    tf_buf_puts(usage, "}");
-}
-
-
-/* Whether the question or a passage has the URL word for word. */
-
-static int
-tf_answer_known(void *arg, const char *url, size_t len)
-{
-    size_t                 i;
-    const tf_answering_t  *a = arg;
-
-    if (memmem(a->request.question, strlen(a->request.question), url, len)
-        != NULL)
-    {
-        return 1;
-    }
-
-    for (i = 0; i < a->request.npassages; i++) {
-        if (memmem(a->passages[i].body, strlen(a->passages[i].body), url, len)
-            != NULL)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* What a model wrote becomes what may be served. */
-
-static int
-tf_answer_generated(tf_answering_t *a)
-{
-    tf_buf_t   safe = TF_BUF_INIT;
-    unsigned   removed, moved, dropped;
-
-    removed = 0;
-    moved = 0;
-    dropped = 0;
-
-    if (tf_rag_safe(&a->reply.body, &safe, tf_answer_known, a, &removed) != 0)
-    {
-        tf_buf_free(&safe);
-        return -1;
-    }
-
-    tf_buf_free(&a->reply.body);
-    a->reply.body = safe;
-
-    if (tf_rag_cite(&a->request, &a->reply, &moved, &dropped) != 0) {
-        return -1;
-    }
-
-    if (removed || moved || dropped) {
-        tf_log(TF_LOG_INFO, "of the answer of model %s %u links or tags were "
-               "taken out, %u citations moved and %u dropped",
-               a->reply.model->name, removed, moved, dropped);
-    }
-
-    return 0;
-}
-
-
-static int
-tf_answer_check(const tf_answering_t *a)
-{
-    char                     mark[32];
-    size_t                   i, n, len;
-    const char              *pos, *end, *quote;
-    const tf_llm_quote_t    *citation;
-    const tf_llm_passage_t  *passage;
-
-    pos = a->reply.body.data;
-    end = pos + a->reply.body.len;
-
-    for (i = 0; i < a->reply.ncitations; i++) {
-        citation = &a->reply.citations[i];
-
-        if (citation->passage >= a->request.npassages) {
-            return 0;
-        }
-
-        passage = &a->passages[citation->passage];
-        len = strlen(passage->body);
-
-        if (citation->start >= citation->end || citation->end > len
-            || (passage->body[citation->start] & 0xc0) == 0x80
-            || (passage->body[citation->end] & 0xc0) == 0x80)
-        {
-            return 0;
-        }
-
-        quote = passage->body + citation->start;
-        len = citation->end - citation->start;
-
-        n = (size_t) snprintf(mark, sizeof(mark), "[%zu]", i + 1);
-
-        /* the words may also stand elsewhere, without the mark */
-
-        for ( ;; ) {
-            pos = memmem(pos, (size_t) (end - pos), quote, len);
-
-            if (pos == NULL || (size_t) (end - pos) < len + 1 + n) {
-                return 0;
-            }
-
-            if ((pos[len] == ' ' || pos[len] == '\n')
-                && memcmp(pos + len + 1, mark, n) == 0)
-            {
-                break;
-            }
-
-            pos++;
-        }
-
-        pos += len;
-    }
-
-    return 1;
-}
-
-
-static json_t *
-tf_answer_citation(const tf_answering_t *a, size_t i)
-{
-    const tf_llm_quote_t    *citation;
-    const tf_llm_passage_t  *passage;
-
-    citation = &a->reply.citations[i];
-    passage = &a->passages[citation->passage];
-
-    return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:f}",
-                     "n", (json_int_t) (i + 1),
-                     "document_id", passage->document,
-                     "source", passage->source,
-                     "title", passage->title,
-                     "chunk_id", (json_int_t) passage->chunk,
-                     "start", (json_int_t) (passage->start + citation->start),
-                     "end", (json_int_t) (passage->start + citation->end),
-                     "score", passage->score);
 }

@@ -19,8 +19,8 @@
  * bytes that it points at must be whole characters of the passage and stand in
  * the answer in front of its mark; an answer with one that fails is not
  * served, for it would put words into a document.  What a language model wrote
- * goes through safe.h (nothing in it acts by being looked at) and cite.h (no
- * mark stays that its passage does not support).
+ * goes through flow.h: no mark stays that its passage does not support, and
+ * nothing in it acts by being looked at.
  */
 
 #define TF_ANSWER_PASSAGES  24
@@ -31,6 +31,21 @@ typedef enum {
     TF_ANSWER_FAILED,       /* code, message; retryable or not */
     TF_ANSWER_CANCELLED
 } tf_answer_status_t;
+
+/*
+ * Where an answer goes while it is made: that the search is over (at most
+ * once, before any text), the text in whole characters, as it will be served,
+ * and that all text so far is void.  Only what a model writes piece by piece
+ * goes there; whatever is there at once is in the answer only.  Each returns
+ * 0, or -1 when the answer is to be given up.
+ */
+
+typedef struct {
+    int              (*searched)(void *arg);
+    int              (*text)(void *arg, const char *data, size_t len);
+    int              (*reset)(void *arg);
+    void              *arg;
+} tf_answer_sink_t;
 
 typedef struct {
     const char        *tenant;
@@ -48,6 +63,7 @@ typedef struct {
     struct tf_rag_mem_s    *mem;    /* indexes in memory, or NULL */
     unsigned           attempt;
     const atomic_int  *cancel;
+    const tf_answer_sink_t *sink;       /* or NULL */
 } tf_answer_request_t;
 
 typedef struct {

@@ -16,6 +16,8 @@ package Trifecta::Test::ModelServer;
 #   $c->put($bytes)                      1, or 0 when the peer has gone
 #   $c->answer($status, $data, %headers) a whole JSON answer
 #   $c->sse(@texts)                      a stream of OpenAI's chunks, complete
+#   $c->slowly($seconds, @texts)         the same, with a pause before each
+#                                        chunk but the first
 #   $c->chunk($text)                     one of them
 #   $c->done                             finish_reason, usage and [DONE]
 #   $c->lines(@texts)                    the same as an Ollama would say it
@@ -145,6 +147,8 @@ sub _connection {
 
 package Trifecta::Test::ModelServer::Connection;
 
+use Time::HiRes qw(sleep);
+
 sub new {
     my ($class, $sock, $request, $count) = @_;
     return bless { %$request, sock => $sock, count => $count }, $class;
@@ -207,6 +211,19 @@ sub sse {
 
     $self->head(200, 'text/event-stream; charset=utf-8');
     $self->chunk($_) for @texts;
+    return $self->done;
+}
+
+
+sub slowly {
+    my ($self, $seconds, @texts) = @_;
+
+    $self->head(200, 'text/event-stream');
+
+    for my $i (0 .. $#texts) {
+        sleep $seconds if $i;
+        $self->chunk($texts[$i]) or return 0;
+    }
     return $self->done;
 }
 
