@@ -245,6 +245,8 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
     int64_t            left;
     unsigned           i, k;
     redisReply        *reply;
+    const char        *answer;
+    const redisReply  *said;
     tf_begin_shard_t  *s;
 
     s = &b->shards[shard];
@@ -266,8 +268,20 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
 
     for (i = 0, k = 0; i < n; i++) {
         if (b->jobs[i] != NULL && b->jobs[i]->shard->index == shard) {
-            tf_begin_go_on(b, b->jobs[i], tf_reply_str(reply, k++));
+            answer = tf_reply_str(reply, k);
+
+            if (k < tf_reply_len(reply)
+                && tf_reply_len(reply->element[k]) == 2)
+            {
+                /* and what earlier attempts have said */
+                said = reply->element[k];
+                answer = tf_reply_str(said, 0);
+                tf_emit_earlier(b->jobs[i], said->element[1]);
+            }
+
+            tf_begin_go_on(b, b->jobs[i], answer);
             b->jobs[i] = NULL;
+            k++;
         }
     }
 

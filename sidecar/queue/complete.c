@@ -19,7 +19,8 @@ static size_t
 tf_complete_size(const tf_job_t *job)
 {
     return 512 + (job->body ? strlen(job->body) : 0)
-           + (job->citations ? strlen(job->citations) : 0);
+           + (job->citations ? strlen(job->citations) : 0)
+           + tf_emit_size(job);
 }
 
 
@@ -129,6 +130,7 @@ tf_complete_done(tf_completer_t *c, unsigned n)
             break;
 
         default: /* TF_COMPLETE_REFUSED */
+            tf_emit_free(job);
             tf_job_fail(job, TF_JOB_FAILED, "result_invalid",
                         "The result could not be stored.");
             tf_pool_put(c->q, &c->q->complete, job);

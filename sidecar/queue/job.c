@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "queue/emit.h"
 #include "queue/redis.h"
 
 
@@ -121,6 +122,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
 void
 tf_job_free(tf_job_t *job)
 {
+    tf_emit_free(job);
     free(job->sid);
     free(job->tenant);
     free(job->owner);

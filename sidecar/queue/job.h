@@ -56,6 +56,7 @@ typedef enum {
 
 typedef struct tf_job_s    tf_job_t;
 typedef struct tf_shard_s  tf_shard_t;      /* pool.h */
+typedef struct tf_emit_s   tf_emit_t;       /* emit.h */
 
 struct tf_job_s {
     tf_job_t        *next;          /* in the list of its stage */
@@ -99,6 +100,7 @@ struct tf_job_s {
     atomic_uint      done;          /* how far it is, of total, which the */
     atomic_uint      total;         /* heartbeat tells Redis; 0: unknown */
     unsigned         told;          /* the last "done" that was told, + 1 */
+    tf_emit_t       *emit;          /* what it said on its way, if it did */
 
     /* what came of it; strings are malloc'ed */
 

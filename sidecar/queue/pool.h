@@ -6,6 +6,7 @@
 
 #include <trifecta/keys.h>
 
+#include "queue/emit.h"
 #include "queue/keeper.h"
 #include "queue/pulse.h"
 #include "queue/queue.h"
@@ -49,6 +50,7 @@ typedef struct {
     X(reclaim,  1, 0, 0)                                                      \
     X(begin,    0, 1, 0)                                                      \
     X(complete, 0, 1, 0)                                                      \
+    X(emit,     1, 0, 0)                                                      \
     X(return,   1, 0, 0)                                                      \
     X(heart,    1, 0, 0)                                                      \
     X(control,  1, 0, 0)                                                      \
@@ -73,6 +75,7 @@ struct tf_shard_s {
     int                   named;        /* worker is certainly ours */
 
     tf_stage_t            back;         /* to be finished or released */
+    tf_emitter_t          emitter;
     unsigned              nheld;
     unsigned              nreturning;
 
@@ -138,6 +141,7 @@ void *tf_pool_complete(void *queue);
 
 /* and of those of a shard. */
 void *tf_pool_claim(void *shard);
+void *tf_pool_emit(void *shard);
 void *tf_pool_return(void *shard);
 void *tf_pool_heart(void *shard);
 void *tf_pool_control(void *shard);

@@ -78,6 +78,7 @@ tf_queue_shards(tf_queue_t *q)
         (void) snprintf(shard->worker, sizeof(shard->worker), "%s",
                         q->worker);
         tf_cond_init(&shard->back.filled);
+        tf_emitter_init(&shard->emitter);
     }
 
     return 0;
@@ -114,6 +115,7 @@ tf_queue_threads(tf_queue_t *q)
         { "complete", tf_pool_complete }
     }, of_shard[] = {
         { "claim",    tf_pool_claim },
+        { "emit",     tf_pool_emit },
         { "return",   tf_pool_return },
         { "heart",    tf_pool_heart },
         { "control",  tf_pool_control },
@@ -296,6 +298,7 @@ tf_queue_drain(tf_queue_t *q)
 
     for (i = 0; i < q->nshards; i++) {
         (void) pthread_cond_broadcast(&q->shards[i].back.filled);
+        tf_emitter_over(&q->shards[i].emitter);
     }
 
     (void) pthread_cond_broadcast(&q->freed);
@@ -335,6 +338,7 @@ tf_queue_free(tf_queue_t *q)
 
     for (i = 0; i < q->nshards; i++) {
         (void) pthread_cond_destroy(&q->shards[i].back.filled);
+        tf_emitter_free(&q->shards[i].emitter);
     }
 
     (void) pthread_cond_destroy(&q->begin.filled);

@@ -30,7 +30,8 @@
  * one, so a lone job waits for nothing.  A place is taken from the claim to
  * the return, so nothing is prefetched beyond the free threads.
  *
- * Beside the stages: the heartbeat (holds the leases of every job in the
+ * Beside the stages: the emitter (tells Redis what jobs say while they run,
+ * emit.h), the heartbeat (holds the leases of every job in the
  * pool and stops those past their deadline), the control channel (stops what
  * was cancelled) and the ledger (writes what was accepted, cancelled and
  * deleted into PostgreSQL, behind the submits).
@@ -71,6 +72,8 @@ typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
     X(strange,    "entries of the queue that no function of it wrote")        \
     X(damaged,    "jobs whose hash in Redis was damaged")                     \
     X(batches,    "transactions that stored ends of jobs")                    \
+    X(events,     "pieces of answers and other events told to Redis")         \
+    X(event_bytes, "bytes of text in them")                                   \
     X(pg_errors,  "calls to PostgreSQL that failed")                          \
     X(redis_errors, "calls to Redis that failed")
 
@@ -97,7 +100,10 @@ typedef struct {
       "jobs in one call to a store")                                          \
     X(complete, size, "batch_jobs", "stage=\"complete\"", "")                 \
     X(back, size, "batch_jobs", "stage=\"return\"", "")                       \
-    X(ledger, size, "batch_jobs", "stage=\"ledger\"", "")
+    X(ledger, size, "batch_jobs", "stage=\"ledger\"", "")                       \
+    X(emit, size, "batch_events", "", "events in one call to Redis")          \
+    X(emitted, ms, "emit_seconds", "",                                        \
+      "time from the first byte of a piece to the answer of Redis")
 
 typedef struct {
 #define TF_QUEUE_HISTOGRAM_FIELD(field, unit, name, labels, what)             \

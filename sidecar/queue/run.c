@@ -53,6 +53,7 @@ tf_pool_run(void *queue)
             tf_hist_add(&q->hist.run, &tf_hist_ms, tf_clock_ms() - began);
         }
 
+        tf_emit_close(job);
         tf_fault(run, after);
         atomic_store(&job->runs, 0);
         stop = atomic_load(&job->stop);

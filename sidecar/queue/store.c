@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "queue/emit.h"
 
 
 /* One JSON array goes in as $1; the columns are taken out of it there. */
@@ -48,16 +49,17 @@ static const char  tf_store_look_sql[] =
 static const char  tf_store_complete_sql[] =
     "WITH x AS (SELECT * FROM json_to_recordset($1::json) AS x("
     "id uuid, attempt integer, state text, error jsonb, usage jsonb, "
-    "body text, citations jsonb)), "
+    "body text, citations jsonb, deltas integer[], streamed jsonb)), "
     "done AS (UPDATE trifecta.job AS job SET state = x.state, "
-    "error = x.error, usage = x.usage, finished = now() FROM x "
+    "error = x.error, usage = x.usage, streamed = x.streamed, "
+    "finished = now() FROM x "
     "WHERE job.id = x.id AND job.attempt = x.attempt "
     "AND job.state = 'running' "
     "RETURNING job.id, job.tenant, job.owner, job.attempt), "
     "stored AS (INSERT INTO trifecta.job_result "
-    "(job, tenant, owner, attempt, body, citations) "
+    "(job, tenant, owner, attempt, body, citations, deltas) "
     "SELECT done.id, done.tenant, done.owner, done.attempt, x.body, "
-    "coalesce(x.citations, '[]') FROM done JOIN x USING (id) "
+    "coalesce(x.citations, '[]'), x.deltas FROM done JOIN x USING (id) "
     "WHERE x.body IS NOT NULL) "
     "SELECT id FROM done";
 
@@ -151,7 +153,7 @@ static const char *const  tf_store_ledger_sql[] = {
     "gone AS (UPDATE trifecta.job AS job SET deleted = now(), "
     "state = CASE WHEN job.state IN ('queued', 'running') THEN 'cancelled' "
     "ELSE job.state END, finished = coalesce(job.finished, now()), "
-    "request = NULL, conversation = NULL "
+    "request = NULL, conversation = NULL, streamed = NULL "
     "FROM x JOIN trifecta.job AS was ON was.id = x.id "
     "WHERE job.id = x.id AND job.tenant = x.tenant "
     "AND job.owner = x.owner "
@@ -401,6 +403,10 @@ tf_store_complete_rows(tf_job_t **jobs, unsigned n)
                         "usage", tf_store_json(jobs[i]->usage),
                         "body", jobs[i]->body,
                         "citations", tf_store_json(jobs[i]->citations));
+
+        if (row != NULL) {
+            tf_emit_row(jobs[i], row);
+        }
 
         if (row == NULL || json_array_append_new(rows, row) != 0) {
             json_decref(rows);
