@@ -229,16 +229,26 @@ tf_embed_rows(tf_embed_run_t *run, size_t first, size_t n, tf_run_t *rc)
 
     step = TF_EMBED_MORE;
 
-    if (status == TF_LLM_OK) {
-        step = tf_embed_put(run, first, &v, rc);
+    /* a request that failed takes nothing from those before it */
 
-    } else if (status == TF_LLM_CANCELLED) {
+    if (v.n > 0) {
+        step = tf_embed_put(run, first, &v, rc);
+        first += v.n;
+        n -= v.n;
+    }
+
+    if (status == TF_LLM_OK || step != TF_EMBED_MORE) {
+        goto done;
+    }
+
+    if (status == TF_LLM_CANCELLED) {
         *rc = TF_RUN_RELEASE;
         step = TF_EMBED_OVER;
 
     } else if (strcmp(failure.code, "model_rejected") != 0) {
         tf_job_fail(run->job, TF_JOB_FAILED, failure.code, failure.message);
         run->job->retry_after = failure.retry_after;
+        run->job->waits = failure.waits;
         *rc = failure.retryable ? TF_RUN_RETRY : TF_RUN_ENDED;
         step = TF_EMBED_OVER;
 
@@ -255,6 +265,8 @@ tf_embed_rows(tf_embed_run_t *run, size_t first, size_t n, tf_run_t *rc)
             step = tf_embed_rows(run, first + n / 2, n - n / 2, rc);
         }
     }
+
+done:
 
     free(v.of);
     free(texts);

@@ -124,6 +124,7 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
                answer.message);
         tf_job_fail(job, TF_JOB_FAILED, answer.code, answer.message);
         job->retry_after = answer.retry_after;
+        job->waits = answer.waits;
         rc = answer.retryable ? TF_RUN_RETRY : TF_RUN_ENDED;
         break;
     }

@@ -17,6 +17,7 @@ tf_llm_call_failed(tf_llm_failure_t *failure, const char *code,
     failure->code = code;
     failure->retryable = retryable;
     failure->retry_after = retry_after > 0 ? (long) retry_after : 0;
+    failure->waits = 0;
     (void) snprintf(failure->message, sizeof(failure->message), "%s",
                     message);
 
@@ -161,6 +162,10 @@ tf_call_keys(const tf_llm_call_t *call, const char *url,
     rc = TF_LLM_CALL_FAILED;
 
     for (i = 0; i < model->nkeys; i++) {
+        if (i > 0 && model->limits != NULL) {
+            tf_llm_limits_again(model->limits, tf_clock_ms());
+        }
+
         rc = tf_call_once(call, url, model->keys[(first + i) % model->nkeys],
                           failure);
 
@@ -168,6 +173,56 @@ tf_call_keys(const tf_llm_call_t *call, const char *url,
             break;
         }
     }
+
+    return rc;
+}
+
+
+/* The model's own limits decide when it is asked. */
+
+static tf_llm_call_status_t
+tf_call_limited(const tf_llm_call_t *call, const char *url,
+    tf_llm_failure_t *failure)
+{
+    int64_t                wait, used;
+    tf_llm_place_t         place;
+    const tf_llm_model_t  *model;
+    tf_llm_call_status_t   rc;
+
+    model = call->model;
+
+    if (model->limits == NULL) {
+        return tf_call_keys(call, url, failure);
+    }
+
+    wait = call->total_ms ? call->total_ms : model->total_timeout;
+    wait = wait < model->limit_wait ? wait : model->limit_wait;
+    wait = tf_llm_limits_enter(model->limits, call->tokens, wait,
+                               call->cancel, &place);
+
+    if (wait < 0) {
+        return TF_LLM_CALL_CANCELLED;
+    }
+
+    if (wait > 0) {
+        (void) tf_llm_call_failed(failure, "model_limited", "The model has "
+                                  "as many requests as it is allowed to have "
+                                  "at the moment.", 1, wait);
+        failure->waits = 1;
+        return TF_LLM_CALL_FAILED;
+    }
+
+    rc = tf_call_keys(call, url, failure);
+
+    /* what failed is taken to have cost a request and nothing else */
+
+    used = rc == TF_LLM_CALL_OK ? call->used(call->arg) : 0;
+
+    if (rc == TF_LLM_CALL_CANCELLED || (rc == TF_LLM_CALL_OK && used <= 0)) {
+        used = -1;
+    }
+
+    tf_llm_limits_leave(model->limits, &place, used, tf_clock_ms());
 
     return rc;
 }
@@ -192,14 +247,14 @@ tf_call_guarded(const tf_llm_call_t *call, const char *url,
                                   "alone for a while.", 1, wait);
     }
 
-    rc = tf_call_keys(call, url, failure);
+    rc = tf_call_limited(call, url, failure);
 
     if (rc == TF_LLM_CALL_OK) {
         tf_llm_breaker_ok(model->breaker);
         return rc;
     }
 
-    if (rc == TF_LLM_CALL_CANCELLED) {
+    if (rc == TF_LLM_CALL_CANCELLED || failure->waits) {
         tf_llm_breaker_void(model->breaker);
         return rc;
     }

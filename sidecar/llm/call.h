@@ -21,6 +21,9 @@
  *                          model_refused; the operator must act
  *   it does not take this request
  *                          model_rejected; so it will the next time
+ *   the model's own limits (limits.h) have no room
+ *                          model_limited, when they will; that is no failure
+ *                          (waits), however often it happens
  * A client learns no more than that: what the server said goes to the log.
  * With several keys a refused or limited one is followed by the next.
  */
@@ -30,6 +33,7 @@ typedef struct {
     char                     message[256];
     int                      retryable;
     long                     retry_after;   /* ms, at least; 0: any time */
+    int                      waits;     /* nobody was asked: its time comes */
 } tf_llm_failure_t;
 
 typedef enum {
@@ -47,6 +51,7 @@ struct tf_llm_call_s {
     const char              *json;
     unsigned                 attempt;   /* 1 for the first */
     int64_t                  total_ms;  /* 0: as the model says */
+    uint64_t                 tokens;    /* that it will take: a guess */
     const atomic_int        *cancel;    /* or NULL */
     void                    *arg;
 
@@ -60,6 +65,9 @@ struct tf_llm_call_s {
     /* that body has ended, or data() has given it up */
     tf_llm_call_status_t   (*end)(void *arg, const tf_stream_answer_t *answer,
                                tf_llm_failure_t *failure);
+
+    /* tokens that it took, if that went well; 0: the server does not say */
+    int64_t                (*used)(void *arg);
 };
 
 

@@ -259,12 +259,22 @@ tf_chat_end(void *arg, const tf_stream_answer_t *answer,
 }
 
 
+static int64_t
+tf_chat_used(void *arg)
+{
+    const tf_chat_t  *chat = arg;
+
+    return chat->reading.input_tokens + chat->reading.output_tokens;
+}
+
+
 static tf_llm_status_t
 tf_chat_failed(tf_llm_reply_t *reply, const tf_llm_failure_t *failure)
 {
     reply->code = failure->code;
     reply->retryable = failure->retryable;
     reply->retry_after = failure->retry_after;
+    reply->waits = failure->waits;
     memcpy(reply->message, failure->message, sizeof(reply->message));
 
     return TF_LLM_FAILED;
@@ -302,6 +312,9 @@ tf_chat_call(const tf_llm_model_t *model, const char *json,
     call.begin = tf_chat_begin;
     call.data = tf_chat_data;
     call.end = tf_chat_end;
+    call.used = tf_chat_used;
+    call.tokens = (json ? strlen(json) / TF_PROMPT_TOKEN_BYTES : 0)
+                  + model->max_output;
 
     switch (tf_llm_call(&call, &failure)) {
 

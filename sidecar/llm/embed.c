@@ -110,6 +110,15 @@ tf_embed_end(void *arg, const tf_stream_answer_t *answer,
 }
 
 
+static int64_t
+tf_embed_used(void *arg)
+{
+    const tf_embedding_t  *e = arg;
+
+    return e->numbers.tokens;
+}
+
+
 static tf_llm_status_t
 tf_embed_call(tf_embedding_t *e, tf_llm_call_t *call, json_t *body,
     tf_llm_failure_t *failure)
@@ -125,6 +134,8 @@ tf_embed_call(tf_embedding_t *e, tf_llm_call_t *call, json_t *body,
     call->begin = tf_embed_begin;
     call->data = tf_embed_data;
     call->end = tf_embed_end;
+    call->used = tf_embed_used;
+    call->tokens = json ? strlen(json) / TF_PROMPT_TOKEN_BYTES : 0;
 
     rc = tf_llm_call(call, failure);
 
@@ -177,9 +188,15 @@ static json_t *
 tf_embed_texts(const tf_llm_model_t *model, const tf_llm_embed_t *request,
     size_t first)
 {
-    size_t       i, bytes, sum;
+    size_t       i, bytes, sum, most;
     json_t      *texts, *one;
     const char  *prefix;
+
+    most = TF_LLM_EMBED_TOKENS;
+
+    if (model->tokens_per_minute && model->tokens_per_minute < most) {
+        most = model->tokens_per_minute;
+    }
 
     texts = json_array();
     prefix = request->question ? model->query_prefix : model->document_prefix;
@@ -190,7 +207,7 @@ tf_embed_texts(const tf_llm_model_t *model, const tf_llm_embed_t *request,
         sum += bytes;
 
         if (one != NULL && i > first
-            && sum / TF_PROMPT_TOKEN_BYTES > TF_LLM_EMBED_TOKENS)
+            && sum / TF_PROMPT_TOKEN_BYTES > most)
         {
             json_decref(one);
             break;
@@ -252,17 +269,17 @@ tf_llm_embed(const tf_llm_model_t *model, const tf_llm_embed_t *request,
         call.total_ms = request->question ? model->query_timeout : 0;
 
         rc = tf_embed_call(&e, &call, body, failure);
-        vectors->tokens += e.numbers.tokens;
+
+        if (rc == TF_LLM_OK) {
+            vectors->tokens += e.numbers.tokens;
+            vectors->n += e.numbers.rows;
+        }
 
         json_decref(texts);
         json_decref(body);
     }
 
     free(e.numbers.seen);
-
-    if (rc == TF_LLM_OK) {
-        vectors->n = request->n;
-    }
 
     return rc;
 }

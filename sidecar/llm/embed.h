@@ -12,9 +12,10 @@
  *
  * Vectors have the model's dimensions and length 1.  Requests are split so
  * that none has more texts than the model's batch or more than
- * TF_LLM_EMBED_TOKENS; a text longer than the model's context is cut to it.
- * An answer counts whole or not at all: each text has its vector, at the
- * place that the server's index says.
+ * TF_LLM_EMBED_TOKENS, or than the model may have in a minute; a text longer
+ * than the model's context is cut to it.  An answer counts whole or not at
+ * all: each text has its vector, at the place that the server's index says.
+ * When a later request fails, the vectors of the earlier ones are there.
  *
  * A question does not wait for long: query_timeout is its deadline, and who
  * asks goes on without when it fails.
@@ -32,7 +33,7 @@ typedef struct {
 
 typedef struct {
     float              *of;         /* n * dims */
-    size_t              n;
+    size_t              n;          /* of the first texts: all, if it is OK */
     size_t              dims;
     long long           tokens;
 } tf_llm_vectors_t;

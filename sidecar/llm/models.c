@@ -1,6 +1,5 @@
 #include "llm/models.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +42,7 @@ tf_models_free_one(tf_llm_model_t *model)
     json_decref(model->only);
     tf_llm_breaker_free(model->breaker);
     tf_llm_breaker_free(model->side);
+    tf_llm_limits_free(model->limits);
     tf_keys_free(model, tf_models_table, TF_MODELS_NKEYS);
 }
 
@@ -184,79 +184,6 @@ tf_models_line(void *arg, const char *name, const char *value)
 }
 
 
-/* The keys of a model; each non-empty line is one. */
-
-static int
-tf_models_read_keys(tf_llm_model_t *model, char *err, size_t errlen)
-{
-    int      rc;
-    char    *data, *p, *next;
-    size_t   len, n;
-
-    if (model->key_file[0] == '\0') {
-        return 0;
-    }
-
-    data = tf_read_file(model->key_file, 65536, &len);
-    if (data == NULL) {
-        (void) snprintf(err, errlen, "[%s]: cannot read \"%s\": %s",
-                        model->name, model->key_file, strerror(errno));
-        return -1;
-    }
-
-    rc = -1;
-
-    model->keys = calloc(TF_LLM_KEYS_MAX, sizeof(char *));
-    if (model->keys == NULL) {
-        (void) snprintf(err, errlen, "out of memory");
-        goto done;
-    }
-
-    for (p = data; p != NULL; p = next) {
-        next = strchr(p, '\n');
-        if (next != NULL) {
-            *next++ = '\0';
-        }
-
-        n = strcspn(p, " \t\r");
-        p[n] = '\0';
-
-        if (n == 0) {
-            continue;
-        }
-
-        if (model->nkeys == TF_LLM_KEYS_MAX) {
-            (void) snprintf(err, errlen, "[%s]: more than %d keys in \"%s\"",
-                            model->name, TF_LLM_KEYS_MAX, model->key_file);
-            goto done;
-        }
-
-        model->keys[model->nkeys] = strdup(p);
-        if (model->keys[model->nkeys] == NULL) {
-            (void) snprintf(err, errlen, "out of memory");
-            goto done;
-        }
-
-        model->nkeys++;
-    }
-
-    if (model->nkeys == 0) {
-        (void) snprintf(err, errlen, "[%s]: \"%s\" has no key in it",
-                        model->name, model->key_file);
-        goto done;
-    }
-
-    rc = 0;
-
-done:
-
-    OPENSSL_cleanse(data, len);
-    free(data);
-
-    return rc;
-}
-
-
 static int
 tf_models_fallbacks(tf_llm_models_t *models, char *err, size_t errlen)
 {
@@ -349,7 +276,21 @@ tf_models_complete(tf_llm_models_t *models, char *err, size_t errlen)
             return -1;
         }
 
-        if (tf_models_read_keys(model, err, errlen) != 0) {
+        if (tf_llm_models_keys(model, err, errlen) != 0) {
+            return -1;
+        }
+
+        if (model->parallel_requests == 0 && model->requests_per_minute == 0
+            && model->tokens_per_minute == 0)
+        {
+            continue;
+        }
+
+        model->limits = tf_llm_limits_create(model->parallel_requests,
+                                             model->requests_per_minute,
+                                             model->tokens_per_minute);
+        if (model->limits == NULL) {
+            (void) snprintf(err, errlen, "out of memory");
             return -1;
         }
     }

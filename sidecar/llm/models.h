@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/keys.h"
 #include "llm/breaker.h"
+#include "llm/limits.h"
 #include "net/stream.h"
 
 
@@ -73,6 +74,15 @@
       "of a million tokens, for the cost in usage")                           \
     X(REAL, output_price,        "0",                                         \
       "of a million tokens")                                                  \
+    X(NUM,  parallel_requests,   "0",                                         \
+      "requests at once, of each sidecar; 0: as many as it has threads")      \
+    X(NUM,  requests_per_minute, "0",                                         \
+      "what providers call RPM, of each sidecar; 0: no limit")                \
+    X(NUM,  tokens_per_minute,   "0",                                         \
+      "what providers call TPM, of each sidecar; 0: no limit")                \
+    X(MS,   limit_wait,          "2s",                                        \
+      "how long a request waits for these before a fallback is asked, or "    \
+      "the job is done later")                                                \
     X(MS,   connect_timeout,     "5s",                                        \
       "until the connection stands")                                          \
     X(MS,   first_token_timeout, "60s",                                       \
@@ -120,6 +130,7 @@ struct tf_llm_model_s {
     json_t                   *only;     /* names of collections; or NULL: all */
     tf_llm_breaker_t         *breaker;
     tf_llm_breaker_t         *side;     /* for calls that it can do without */
+    tf_llm_limits_t          *limits;   /* NULL: none */
     tf_stream_pool_t         *pool;
 
 #define TF_LLM_MODEL_FIELD(type, key, def, what)  tf_key_##type  key;

@@ -1,7 +1,11 @@
 #include "llm/models_check.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <openssl/crypto.h>
 
 #include <trifecta/meta.h>
 
@@ -168,6 +172,25 @@ tf_llm_models_check(const tf_llm_model_t *model)
         return "context must be at least max_output + 256";
     }
 
+    if (model->by->wire == NULL
+        && (model->parallel_requests || model->requests_per_minute
+            || model->tokens_per_minute))
+    {
+        return "only models behind a server have limits: parallel_requests, "
+               "requests_per_minute, tokens_per_minute";
+    }
+
+    if (model->parallel_requests > 1000000000
+        || model->requests_per_minute > 1000000000
+        || model->tokens_per_minute > 1000000000000)
+    {
+        return "a limit is larger than any server's: leave it out";
+    }
+
+    if (model->limit_wait > 60000) {
+        return "limit_wait must be a minute at most";
+    }
+
     if (model->history > 1000000) {
         return "history must be at most 1000000 tokens";
     }
@@ -184,4 +207,75 @@ tf_llm_models_check(const tf_llm_model_t *model)
     }
 
     return NULL;
+}
+
+
+int
+tf_llm_models_keys(tf_llm_model_t *model, char *err, size_t errlen)
+{
+    int      rc;
+    char    *data, *p, *next;
+    size_t   len, n;
+
+    if (model->key_file[0] == '\0') {
+        return 0;
+    }
+
+    data = tf_read_file(model->key_file, 65536, &len);
+    if (data == NULL) {
+        (void) snprintf(err, errlen, "[%s]: cannot read \"%s\": %s",
+                        model->name, model->key_file, strerror(errno));
+        return -1;
+    }
+
+    rc = -1;
+
+    model->keys = calloc(TF_LLM_KEYS_MAX, sizeof(char *));
+    if (model->keys == NULL) {
+        (void) snprintf(err, errlen, "out of memory");
+        goto done;
+    }
+
+    for (p = data; p != NULL; p = next) {
+        next = strchr(p, '\n');
+        if (next != NULL) {
+            *next++ = '\0';
+        }
+
+        n = strcspn(p, " \t\r");
+        p[n] = '\0';
+
+        if (n == 0) {
+            continue;
+        }
+
+        if (model->nkeys == TF_LLM_KEYS_MAX) {
+            (void) snprintf(err, errlen, "[%s]: more than %d keys in \"%s\"",
+                            model->name, TF_LLM_KEYS_MAX, model->key_file);
+            goto done;
+        }
+
+        model->keys[model->nkeys] = strdup(p);
+        if (model->keys[model->nkeys] == NULL) {
+            (void) snprintf(err, errlen, "out of memory");
+            goto done;
+        }
+
+        model->nkeys++;
+    }
+
+    if (model->nkeys == 0) {
+        (void) snprintf(err, errlen, "[%s]: \"%s\" has no key in it",
+                        model->name, model->key_file);
+        goto done;
+    }
+
+    rc = 0;
+
+done:
+
+    OPENSSL_cleanse(data, len);
+    free(data);
+
+    return rc;
 }

@@ -7,7 +7,8 @@
 
 /*
  * What a section of the file of models says, when all of its keys are read:
- * each function returns NULL, or a static text that says what is wrong.
+ * each function but the last returns NULL, or a static text that says what is
+ * wrong.
  */
 
 /* Sets what the word of the key "kind" is. */
@@ -18,6 +19,12 @@ const char *tf_llm_models_collections(tf_llm_model_t *model);
 
 /* The keys with each other; the kind and the provider are known. */
 const char *tf_llm_models_check(const tf_llm_model_t *model);
+
+/*
+ * Reads the file of keys, if it has one; each line that is not empty is one.
+ * 0, or -1 with a message in err, which never has a key in it.
+ */
+int tf_llm_models_keys(tf_llm_model_t *model, char *err, size_t errlen);
 
 
 #endif /* TF_LLM_MODELS_CHECK_H */

@@ -108,6 +108,7 @@ typedef struct {
     char                     message[256];
     int                      retryable;
     long                     retry_after;   /* ms, at least; 0: any time */
+    int                      waits;     /* for a limit of our own: no failure */
 } tf_llm_reply_t;
 
 typedef enum {

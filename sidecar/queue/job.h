@@ -94,6 +94,8 @@ struct tf_job_s {
     int              returning;     /* nothing but Redis is missing */
     tf_return_t      back;          /* what Redis is to be told */
     int64_t          retry_after;   /* ms, asked for by a provider; or 0 */
+    int              waits;         /* the attempt was no failure: it waits
+                                     * for a limit that was set for us */
     atomic_int       stop;          /* tf_stop_t */
     atomic_llong     stopped;       /* when it was set */
     atomic_int       runs;          /* a thread works on it */

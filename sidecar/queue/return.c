@@ -55,6 +55,7 @@ tf_return_command(tf_shard_t *shard, const tf_job_t *job, tf_cmd_t *cmd)
 
     } else if (job->back == TF_RETURN_RETRY) {
         tf_cmd_num(cmd, tf_return_delay(job));
+        tf_cmd_num(cmd, !job->waits);
     }
 }
 

@@ -7,13 +7,14 @@
 
 /*
  * The attempt failed in a way that may pass.  The last one that is allowed,
- * or one that would come after the deadline, ends the job with its error.
+ * or one that would come after the deadline, ends the job with its error.  One
+ * that waits for its turn does so until its deadline.
  */
 
 static void
 tf_run_again(tf_queue_t *q, tf_job_t *job)
 {
-    if (job->fails + 1 >= TF_FAILS_MAX
+    if ((job->fails + 1 >= TF_FAILS_MAX && !job->waits)
         || tf_clock_ms() + job->retry_after >= job->until)
     {
         job->state = TF_JOB_FAILED;
@@ -21,8 +22,9 @@ tf_run_again(tf_queue_t *q, tf_job_t *job)
         return;
     }
 
-    tf_log(TF_LOG_WARN, "attempt %d failed and is made again later: %s",
-           job->attempt, job->error ? job->error : "");
+    tf_log(job->waits ? TF_LOG_INFO : TF_LOG_WARN, "attempt %d %s and is made "
+           "again later: %s", job->attempt, job->waits ? "waits" : "failed",
+           job->error ? job->error : "");
     tf_pool_retry(q, job);
 }
 

@@ -91,6 +91,7 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
 
         default: /* TF_LLM_FAILED */
             answer->retry_after = a->reply.retry_after;
+            answer->waits = a->reply.waits;
             rc = tf_answer_failed(answer, a->reply.code, a->reply.message,
                                   a->reply.retryable);
             break;

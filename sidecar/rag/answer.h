@@ -74,6 +74,7 @@ typedef struct {
     char               message[256];
     int                retryable;
     long               retry_after; /* ms, at least; 0: any time */
+    int                waits;       /* for a limit of our own: no failure */
 } tf_answer_t;
 
 

@@ -1,5 +1,5 @@
 /* links: sidecar/llm/test.c sidecar/llm/provider.c sidecar/llm/chat.c
-   sidecar/llm/call.c sidecar/llm/breaker.c sidecar/llm/extractive.c
+   sidecar/llm/call.c sidecar/llm/breaker.c sidecar/llm/limits.c sidecar/llm/extractive.c sidecar/base/thread.c
    sidecar/llm/prompt.c sidecar/llm/wire.c sidecar/llm/numbers.c
    sidecar/llm/openai.c sidecar/llm/ollama.c sidecar/net/sse.c
    sidecar/net/stream.c sidecar/net/header.c sidecar/base/buf.c sidecar/base/log.c

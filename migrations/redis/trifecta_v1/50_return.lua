@@ -21,11 +21,12 @@ local function finish(keys, args)
 end
 
 
--- retry P worker id lease delay(ms) -> OK due | FENCED.  Tries again later;
--- the caller has decided that it may, and when.
+-- retry P worker id lease delay(ms) [failed(0|1)] -> OK due | FENCED.  Tries
+-- again later; the caller has decided that it may, and when, and whether this
+-- counts as a failure.
 
 local function retry(keys, args)
-    local P, w, id, lease, delay = keys[1], unpack(args)
+    local P, w, id, lease, delay, failed = keys[1], unpack(args)
     local job = held(P, w, id, lease)
 
     if not job then
@@ -35,7 +36,11 @@ local function retry(keys, args)
     local due = now_ms() + tonumber(delay)
 
     leave(P, id, job.tenant, job.prio, job.sid, 'run')
-    redis.call('HINCRBY', job_key(P, id), 'fails', 1)
+
+    if failed ~= '0' then
+        redis.call('HINCRBY', job_key(P, id), 'fails', 1)
+    end
+
     put_off(P, id, due)
     ring(P, id, 'queued')
 
