@@ -207,6 +207,22 @@ ngx_http_trifecta_member_not_yet(ngx_http_request_t *r, const char *name,
 
 
 ngx_int_t
+ngx_http_trifecta_ask_member(ngx_http_request_t *r, const char *name,
+    json_t *value, ngx_http_trifecta_ask_t *ask)
+{
+    const ngx_http_trifecta_member_t  *m;
+
+    for (m = ngx_http_trifecta_members; m->name; m++) {
+        if (ngx_strcmp(m->name, name) == 0) {
+            return m->check(r, name, value, ask);
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
 ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_ask_t *ask)
 {

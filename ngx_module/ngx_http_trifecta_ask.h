@@ -28,5 +28,9 @@ typedef struct {
 ngx_int_t ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_ask_t *ask);
 
+/* The check of one member, for bodies of another shape that have it, too. */
+ngx_int_t ngx_http_trifecta_ask_member(ngx_http_request_t *r,
+    const char *name, json_t *value, ngx_http_trifecta_ask_t *ask);
+
 
 #endif /* NGX_HTTP_TRIFECTA_ASK_H_INCLUDED */

@@ -26,7 +26,8 @@
  */
 
 typedef struct {
-    ngx_http_trifecta_op_t   op;
+    ngx_http_trifecta_op_t                  op;
+    const ngx_http_trifecta_cancel_face_t  *face;
 } ngx_http_trifecta_cancel_t;
 
 
@@ -37,6 +38,14 @@ static void ngx_http_trifecta_delete_looked(void *data,
 static void ngx_http_trifecta_delete_read(void *data, PGresult *res);
 static void ngx_http_trifecta_deleted(void *data,
     ngx_http_trifecta_redis_answer_t *answer);
+static void ngx_http_trifecta_deleted_body(ngx_http_request_t *r,
+    ngx_http_trifecta_json_t *j);
+
+
+static const ngx_http_trifecta_cancel_face_t  ngx_http_trifecta_cancel_face = {
+    ngx_http_trifecta_result_cancelled,
+    ngx_http_trifecta_deleted_body
+};
 
 
 static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_tombstone[] =
@@ -116,7 +125,7 @@ ngx_http_trifecta_cancel_says(ngx_http_request_t *r, redisReply *reply)
 
 static ngx_http_trifecta_cancel_t *
 ngx_http_trifecta_cancel_create(ngx_http_request_t *r, ngx_str_t *id,
-    ngx_int_t *rc)
+    const ngx_http_trifecta_cancel_face_t *face, ngx_int_t *rc)
 {
     ngx_http_trifecta_cancel_t  *cancel;
 
@@ -136,7 +145,10 @@ ngx_http_trifecta_cancel_create(ngx_http_request_t *r, ngx_str_t *id,
                                          sizeof(ngx_http_trifecta_cancel_t));
     if (cancel == NULL) {
         *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
     }
+
+    cancel->face = face;
 
     return cancel;
 }
@@ -145,10 +157,18 @@ ngx_http_trifecta_cancel_create(ngx_http_request_t *r, ngx_str_t *id,
 ngx_int_t
 ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id)
 {
+    return ngx_http_trifecta_cancel_job(r, id, &ngx_http_trifecta_cancel_face);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_cancel_job(ngx_http_request_t *r, ngx_str_t *id,
+    const ngx_http_trifecta_cancel_face_t *face)
+{
     ngx_int_t                    rc;
     ngx_http_trifecta_cancel_t  *cancel;
 
-    cancel = ngx_http_trifecta_cancel_create(r, id, &rc);
+    cancel = ngx_http_trifecta_cancel_create(r, id, face, &rc);
     if (cancel == NULL) {
         return rc;
     }
@@ -191,7 +211,7 @@ ngx_http_trifecta_cancelled(void *data,
     } else {
         ngx_http_trifecta_fault(r, cancel, answered);
 
-        rc = ngx_http_trifecta_result_cancelled(r);
+        rc = cancel->face->cancelled(r);
     }
 
     ngx_http_trifecta_cancel_end(r, rc);
@@ -201,10 +221,18 @@ ngx_http_trifecta_cancelled(void *data,
 ngx_int_t
 ngx_http_trifecta_delete(ngx_http_request_t *r, ngx_str_t *id)
 {
+    return ngx_http_trifecta_delete_job(r, id, &ngx_http_trifecta_cancel_face);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_delete_job(ngx_http_request_t *r, ngx_str_t *id,
+    const ngx_http_trifecta_cancel_face_t *face)
+{
     ngx_int_t                    rc;
     ngx_http_trifecta_cancel_t  *cancel;
 
-    cancel = ngx_http_trifecta_cancel_create(r, id, &rc);
+    cancel = ngx_http_trifecta_cancel_create(r, id, face, &rc);
     if (cancel == NULL) {
         return rc;
     }
@@ -315,8 +343,23 @@ ngx_http_trifecta_delete_read(void *data, PGresult *res)
 }
 
 
+static void
+ngx_http_trifecta_deleted_body(ngx_http_request_t *r,
+    ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    ngx_http_trifecta_json_lit(j, "{\"query_id\":");
+    ngx_http_trifecta_json_str(j, &ctx->job_id);
+    ngx_http_trifecta_json_lit(j, ",\"deleted\":true}");
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
+    ngx_http_trifecta_cancel_t *cancel,
     ngx_http_trifecta_redis_answer_t *answer)
 {
     ngx_http_trifecta_ctx_t        *ctx;
@@ -349,9 +392,7 @@ ngx_http_trifecta_deleted_reply(ngx_http_request_t *r,
     }
 
     ngx_http_trifecta_json_init(&j, r->pool, 128);
-    ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
-    ngx_http_trifecta_json_str(&j, &ctx->job_id);
-    ngx_http_trifecta_json_lit(&j, ",\"deleted\":true}");
+    cancel->face->deleted(r, &j);
 
     return ngx_http_trifecta_reply(r, NGX_HTTP_OK, "application/json", &j);
 }
@@ -369,5 +410,6 @@ ngx_http_trifecta_deleted(void *data,
     cancel->op.cmd = NULL;
     cancel->op.confirm = NULL;
 
-    ngx_http_trifecta_finalize(r, ngx_http_trifecta_deleted_reply(r, answer));
+    ngx_http_trifecta_finalize(r, ngx_http_trifecta_deleted_reply(r, cancel,
+                                                                  answer));
 }

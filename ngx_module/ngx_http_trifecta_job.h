@@ -2,6 +2,7 @@
 #define NGX_HTTP_TRIFECTA_JOB_H_INCLUDED
 
 
+#include "ngx_http_trifecta_json.h"
 #include "ngx_http_trifecta_routes.h"
 
 
@@ -66,6 +67,23 @@ ngx_int_t ngx_http_trifecta_lost(ngx_http_request_t *r);
  * request.
  */
 ngx_int_t ngx_http_trifecta_result_cancelled(ngx_http_request_t *r);
+
+
+/*
+ * cancel.c: both for a job of which only the id is known, whose owner is
+ * checked; for content handlers.  A face says how they are answered: a cancel
+ * with the job as it stands then, as above, a DELETE with a body.
+ */
+
+typedef struct {
+    ngx_int_t  (*cancelled)(ngx_http_request_t *r);
+    void       (*deleted)(ngx_http_request_t *r, ngx_http_trifecta_json_t *j);
+} ngx_http_trifecta_cancel_face_t;
+
+ngx_int_t ngx_http_trifecta_cancel_job(ngx_http_request_t *r, ngx_str_t *id,
+    const ngx_http_trifecta_cancel_face_t *face);
+ngx_int_t ngx_http_trifecta_delete_job(ngx_http_request_t *r, ngx_str_t *id,
+    const ngx_http_trifecta_cancel_face_t *face);
 
 
 #endif /* NGX_HTTP_TRIFECTA_JOB_H_INCLUDED */

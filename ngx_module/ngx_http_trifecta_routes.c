@@ -10,7 +10,7 @@ typedef struct {
     ngx_uint_t                   mode;      /* kind of location */
     ngx_uint_t                   methods;
     const char                  *allow;
-    const char                  *path;      /* {id} is one segment */
+    const char                  *path;      /* {id} is one segment, {*} all */
     ngx_http_trifecta_route_pt   handler;
 } ngx_http_trifecta_route_t;
 
@@ -34,6 +34,30 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
 
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_DELETE, "DELETE",
       "/api/v1/conversations/{id}", ngx_http_trifecta_forget },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/responses", ngx_http_trifecta_openai_create },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/responses/{id}", ngx_http_trifecta_openai_get },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_DELETE, "DELETE",
+      "/v1/responses/{id}", ngx_http_trifecta_openai_delete },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/responses/{id}/cancel", ngx_http_trifecta_openai_cancel },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/responses/{id}/input_items", ngx_http_trifecta_openai_input_items },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/chat/completions", ngx_http_trifecta_openai_create_chat },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/models", ngx_http_trifecta_openai_models },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/models/{*}", ngx_http_trifecta_openai_one_model },
 
     { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
       "/livez", ngx_http_trifecta_livez },
@@ -73,6 +97,13 @@ ngx_http_trifecta_match(const char *path, ngx_str_t *uri, ngx_str_t *id)
 
             path += 4;
             continue;
+        }
+
+        if (ngx_strncmp(path, "{*}", 3) == 0) {
+            id->data = p;
+            id->len = end - p;
+
+            return id->len > 0;
         }
 
         if (p == end || *p != (u_char) *path) {

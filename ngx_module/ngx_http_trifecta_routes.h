@@ -58,7 +58,7 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
 
-/* submit.c, result.c, cancel.c, queries.c, admin.c */
+/* submit.c, result.c, cancel.c, queries.c, openai_*.c, admin.c */
 
 ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_forget(ngx_http_request_t *r, ngx_str_t *id);
@@ -66,6 +66,21 @@ ngx_int_t ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_delete(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_queries(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_create(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_get(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_delete(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_cancel(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_input_items(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_create_chat(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_models(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_one_model(ngx_http_request_t *r,
+    ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_livez(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_readyz(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_metrics_page(ngx_http_request_t *r,

@@ -6,6 +6,8 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -35,6 +37,8 @@ is scalar(keys %row), scalar(() = $header =~ /X\([A-Z_]+,\s*\d/g),
 my %cannot = (
     not_acceptable => 'no route has more than one form of its answer',
     internal_error => 'it takes an allocation that fails',
+    response_timeout =>
+        'it takes a job that is open half a minute after its deadline',
 );
 
 my $t = Trifecta::Test->new(sidecars => 0);
@@ -66,6 +70,37 @@ sub ready {
         or die "nginx is not ready\n";
 }
 
+# A chat request without a length, or one with what happens to its job while
+# it waits for the end.
+
+my $chat = '{"messages":[{"role":"user","content":"x"}]}';
+
+sub chat {
+    my ($length, $do) = @_;
+    my $bytes = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        . 'Authorization: Bearer ' . $t->token . "\r\nContent-Type: "
+        . "application/json\r\n$length\r\n\r\n$chat";
+    my $before = $t->redis('ZCARD', "$P:live");
+
+    my $pid = open(my $fh, '-|') // die "fork: $!\n";
+    if ($pid == 0) {
+        print STDOUT JSON::PP->new->encode($t->raw($bytes, timeout => 20));
+        STDOUT->flush;
+        POSIX::_exit(0);
+    }
+
+    if ($do) {
+        $t->wait_for(sub { $t->redis('ZCARD', "$P:live") > $before }, 10);
+        $do->($t->redis('ZRANGE', "$P:live", -1, -1)->[0]);
+    }
+
+    my $text = do { local $/; <$fh> };
+    close $fh;
+    return JSON::PP->new->decode($text);
+}
+
+sub chat_and { chat('Content-Length: ' . length $chat, @_) }
+
 my $meta = sub { my @cmd = @_; sub { $t->redis(@cmd) } };
 
 my %provoke = (
@@ -85,6 +120,16 @@ my %provoke = (
         $t->redis('DEL', "$P:j:$id");
         $t->result($id);
     },
+    job_cancelled => sub {
+        chat_and(sub { $t->post("$Q/$_[0]/cancel", '') }) },
+    job_failed => sub {
+        chat_and(sub {
+            sleep 0.5;
+            $t->redis('HSET', "$P:j:$_[0]", 'state', 'failed');
+            $t->redis('SPUBLISH', "$P:c:$_[0]", 'failed');
+        });
+    },
+    length_required => sub { chat('Transfer-Encoding: chunked') },
     body_too_large => sub { $t->post($Q, 'x' x 262145) },
     unsupported_media_type => sub {
         ask(headers => { 'Content-Type' => 'text/plain' }) },

@@ -40,8 +40,12 @@
       "method-not-allowed", "Method not allowed")                             \
     X(NOT_ACCEPTABLE,     406, "not_acceptable",     "invalid_request_error", \
       "not-acceptable",   "Not acceptable")                                   \
+    X(JOB_CANCELLED,      409, "job_cancelled",      "invalid_request_error", \
+      "job-cancelled",    "The job was cancelled")                            \
     X(GONE,               410, "gone",               "invalid_request_error", \
       "gone",             "The job is no longer known")                       \
+    X(LENGTH_REQUIRED,    411, "length_required",    "invalid_request_error", \
+      "length-required",  "The body needs a Content-Length")                  \
     X(BODY_TOO_LARGE,     413, "body_too_large",     "invalid_request_error", \
       "body-too-large",   "The body is too large")                            \
     X(UNSUPPORTED_MEDIA,  415, "unsupported_media_type",                      \
@@ -56,6 +60,8 @@
       "tenant-queue-full", "The tenant has too many open jobs")               \
     X(INTERNAL,           500, "internal_error",     "server_error",          \
       "internal-error",   "Internal error")                                   \
+    X(JOB_FAILED,         502, "job_failed",         "server_error",          \
+      "job-failed",       "The job failed")                                   \
     X(QUEUE_FULL,         503, "queue_full",         "server_error",          \
       "queue-full",       "The queue is full")                                \
     X(QUEUE_UNAVAILABLE,  503, "queue_unavailable",  "server_error",          \
@@ -63,7 +69,9 @@
     X(STORE_UNAVAILABLE,  503, "store_unavailable",  "server_error",          \
       "store-unavailable", "The store is not available")                      \
     X(SUBMIT_UNCONFIRMED, 504, "submit_unconfirmed", "server_error",          \
-      "submit-unconfirmed", "The queue did not confirm the job")
+      "submit-unconfirmed", "The queue did not confirm the job")              \
+    X(RESPONSE_TIMEOUT,   504, "response_timeout",   "server_error",          \
+      "response-timeout", "The job did not end in time")
 
 typedef enum {
 #define TF_ERROR_ENUM(name, status, code, type, slug, title)  TF_E_##name,

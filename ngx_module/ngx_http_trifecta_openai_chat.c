@@ -1,0 +1,139 @@
+#include "ngx_http_trifecta_openai.h"
+#include "ngx_http_trifecta_reply.h"
+
+
+/*
+ * A job that has ended drawn as a chat completion.
+ *
+ * There is no place in it for a job that failed or was cancelled, so those
+ * are errors, and say that it is of no use to send the same again: the job
+ * has been tried as often as that made sense.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_openai_chat_failed(ngx_http_trifecta_openai_job_t *job)
+{
+    json_t              *error;
+    ngx_int_t            rc;
+    const char          *code, *message;
+    ngx_http_request_t  *r;
+
+    r = job->request;
+
+    if (ngx_http_trifecta_header_lit(r, "X-Should-Retry", "false") != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (job->state == TF_JOB_CANCELLED) {
+        return ngx_http_trifecta_error(r, TF_E_JOB_CANCELLED, NULL,
+                                       "the job was cancelled before it had "
+                                       "an answer");
+    }
+
+    error = ngx_http_trifecta_openai_column(job,
+                                            NGX_HTTP_TRIFECTA_ROW_ERROR);
+    code = json_string_value(json_object_get(error, "code"));
+    message = json_string_value(json_object_get(error, "message"));
+
+    if (code && ngx_strcmp(code, "model_rejected") == 0) {
+        rc = ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, NULL, "%s",
+                                     message ? message : code);
+    } else {
+        rc = ngx_http_trifecta_error(r, TF_E_JOB_FAILED, NULL, "%s: %s",
+                                     code ? code : "internal_error",
+                                     message ? message : "the job failed");
+    }
+
+    json_decref(error);
+
+    return rc;
+}
+
+
+void
+ngx_http_trifecta_openai_chat_usage(ngx_http_trifecta_openai_job_t *job,
+    ngx_http_trifecta_json_t *j)
+{
+    json_t      *usage, *cost;
+    json_int_t   in, out;
+
+    usage = ngx_http_trifecta_openai_column(job,
+                                            NGX_HTTP_TRIFECTA_ROW_USAGE);
+
+    in = json_integer_value(json_object_get(usage, "input_tokens"));
+    out = json_integer_value(json_object_get(usage, "output_tokens"));
+    cost = json_object_get(usage, "cost");
+
+    ngx_http_trifecta_json_printf(j, "{\"prompt_tokens\":%L,"
+                                  "\"completion_tokens\":%L,"
+                                  "\"total_tokens\":%L",
+                                  (int64_t) in, (int64_t) out,
+                                  (int64_t) (in + out));
+    if (cost) {
+        ngx_http_trifecta_openai_member(j, "cost", cost, "0");
+    }
+
+    ngx_http_trifecta_json_lit(j, "}");
+
+    json_decref(usage);
+}
+
+
+void
+ngx_http_trifecta_openai_chat_head(ngx_http_trifecta_openai_job_t *job,
+    const char *object, ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_json_lit(j, "{\"id\":\"");
+    ngx_http_trifecta_openai_id(job->request, "chatcmpl-", j);
+    ngx_http_trifecta_json_printf(j, "\",\"object\":\"%s\",\"created\":%L,"
+                                  "\"model\":", object, job->accepted / 1000);
+    ngx_http_trifecta_json_str(j, &job->model);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job)
+{
+    json_t                    *citations, *metadata;
+    ngx_http_trifecta_json_t   j;
+
+    if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
+        return ngx_http_trifecta_openai_chat_failed(job);
+    }
+
+    ngx_http_trifecta_json_init(&j, job->request->pool, 1024);
+
+    ngx_http_trifecta_openai_chat_head(job, "chat.completion", &j);
+
+    ngx_http_trifecta_json_lit(&j, ",\"choices\":[{\"index\":0,"
+                                   "\"message\":{\"role\":\"assistant\","
+                                   "\"content\":");
+    ngx_http_trifecta_json_string(&j,
+                 PQgetvalue(job->row, 0, NGX_HTTP_TRIFECTA_ROW_BODY),
+                 (size_t) PQgetlength(job->row, 0,
+                                      NGX_HTTP_TRIFECTA_ROW_BODY));
+    ngx_http_trifecta_json_printf(&j, ",\"refusal\":null},\"logprobs\":null,"
+                                  "\"finish_reason\":\"%s\"}],\"usage\":",
+                                  ngx_http_trifecta_openai_cut(job)
+                                  ? "length" : "stop");
+    ngx_http_trifecta_openai_chat_usage(job, &j);
+
+    metadata = json_object_get(job->payload, "metadata");
+
+    if (metadata) {
+        ngx_http_trifecta_openai_member(&j, "metadata", metadata, "{}");
+    }
+
+    /* the shape has no place for files: they are told as the plain one does */
+
+    citations = ngx_http_trifecta_openai_column(job,
+                                            NGX_HTTP_TRIFECTA_ROW_CITATIONS);
+    ngx_http_trifecta_openai_member(&j, "citations", citations, "[]");
+    ngx_http_trifecta_json_lit(&j, "}");
+
+    json_decref(citations);
+
+    return ngx_http_trifecta_reply(job->request, NGX_HTTP_OK,
+                                   "application/json", &j);
+}

@@ -1,0 +1,157 @@
+#include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_conversation.h"
+#include "ngx_http_trifecta_openai.h"
+
+
+/* POST /v1/responses and POST /v1/chat/completions. */
+
+static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_response = {
+    NGX_HTTP_TRIFECTA_KIND_QUERY,
+    "POST /v1/responses",
+    ngx_http_trifecta_openai_path,
+    ngx_http_trifecta_openai_accepted,
+    ngx_http_trifecta_openai_before
+};
+
+
+static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_chat = {
+    NGX_HTTP_TRIFECTA_KIND_QUERY,
+    "POST /v1/chat/completions",
+    ngx_http_trifecta_openai_path,
+    ngx_http_trifecta_openai_accepted,
+    ngx_http_trifecta_openai_before
+};
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_http_trifecta_openai_t *o)
+{
+    ngx_int_t                         rc;
+    ngx_str_t                         conversation;
+    ngx_http_trifecta_ctx_t          *ctx;
+    ngx_http_trifecta_submit_t       *submit;
+    ngx_http_trifecta_openai_wait_t  *wait;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    submit = ngx_http_trifecta_submit_create(r,
+                                  o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+                                  ? &ngx_http_trifecta_face_chat
+                                  : &ngx_http_trifecta_face_response,
+                                  o->query.len + 512);
+
+    if (submit == NULL
+        || ngx_http_trifecta_conversation_keep(r, &o->ask.conversation)
+           != NGX_OK
+        || ngx_http_trifecta_conversation_of(r, &ctx->conversation,
+                                             &conversation)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (o->ask.model.len) {
+        submit->model.len = o->ask.model.len;
+        submit->model.data = ngx_pstrdup(r->pool, &o->ask.model);
+
+        if (submit->model.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    ngx_http_trifecta_openai_payload(o, &submit->model, &conversation,
+                                     &submit->payload);
+
+    wait = ngx_http_trifecta_openai_wait_create(submit, o);
+    if (wait == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_trifecta_enqueue(submit, text);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_body(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_uint_t shape)
+{
+    ngx_int_t                    rc;
+    ngx_http_trifecta_openai_t   o;
+
+    ngx_memzero(&o, sizeof(ngx_http_trifecta_openai_t));
+    o.shape = shape;
+
+    rc = ngx_http_trifecta_openai_parse(r, text, &o);
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_trifecta_openai_submit(r, text, &o);
+    }
+
+    ngx_http_trifecta_openai_free(&o);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_response_body(ngx_http_request_t *r, ngx_str_t *text)
+{
+    return ngx_http_trifecta_openai_body(r, text,
+                                         NGX_HTTP_TRIFECTA_OPENAI_RESPONSE);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_chat_body(ngx_http_request_t *r, ngx_str_t *text)
+{
+    return ngx_http_trifecta_openai_body(r, text,
+                                         NGX_HTTP_TRIFECTA_OPENAI_CHAT);
+}
+
+
+/*
+ * A chunked body would buy the whole buffer with its first byte, and this one
+ * may be large: its length must be known.
+ */
+
+ngx_int_t
+ngx_http_trifecta_openai_read(ngx_http_request_t *r,
+    ngx_http_trifecta_body_pt handler)
+{
+    ngx_int_t  rc;
+
+    if (r->headers_in.content_length_n < 0) {
+        r->keepalive = 0;
+
+        return ngx_http_trifecta_error(r, TF_E_LENGTH_REQUIRED, NULL,
+                                       "the body needs a Content-Length");
+    }
+
+    rc = ngx_http_trifecta_submit_check(r);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    return ngx_http_trifecta_read_body(r, NGX_HTTP_TRIFECTA_OPENAI_BODY_MAX,
+                                       handler);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_create(ngx_http_request_t *r, ngx_str_t *id)
+{
+    return ngx_http_trifecta_openai_read(r,
+                                      ngx_http_trifecta_openai_response_body);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_create_chat(ngx_http_request_t *r, ngx_str_t *id)
+{
+    return ngx_http_trifecta_openai_read(r,
+                                         ngx_http_trifecta_openai_chat_body);
+}
