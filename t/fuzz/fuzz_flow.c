@@ -65,7 +65,7 @@ is_safe(const char *s, size_t len)
         }
 
         for (n = 0; n < sizeof(known) - 1 && n < len - i
-             && (strchr("/:.", s[i + n]) != NULL
+             && (s[i + n] == '/' || s[i + n] == ':' || s[i + n] == '.'
                  || (s[i + n] >= 'a' && s[i + n] <= 'z')); n++)
         {
             /* void */
