@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "jobs/jobs.h"
+#include "queue/emit.h"
 #include "rag/answer.h"
 #include "rag/talk.h"
 
@@ -74,6 +75,29 @@ tf_query_rest(const json_t *payload)
 }
 
 
+/* What the answer says on its way is what the job says. */
+
+static int
+tf_query_searched(void *arg)
+{
+    return tf_job_emit_searched(arg);
+}
+
+
+static int
+tf_query_text(void *arg, const char *data, size_t len)
+{
+    return tf_job_emit_text(arg, data, len);
+}
+
+
+static int
+tf_query_reset(void *arg)
+{
+    return tf_job_emit_reset(arg);
+}
+
+
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     const json_t *payload, const char *question, const char *conversation,
@@ -81,7 +105,13 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
 {
     tf_run_t              rc;
     tf_answer_t           answer;
+    tf_answer_sink_t      sink;
     tf_answer_request_t   request;
+
+    sink.searched = tf_query_searched;
+    sink.text = tf_query_text;
+    sink.reset = tf_query_reset;
+    sink.arg = job;
 
     memset(&request, 0, sizeof(request));
     request.tenant = job->tenant;
@@ -98,6 +128,7 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     request.mem = jobs->mem;
     request.attempt = (unsigned) job->attempt;
     request.cancel = &job->stop;
+    request.sink = &sink;
 
     rc = TF_RUN_ENDED;
 
