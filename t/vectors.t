@@ -304,6 +304,31 @@ is_deeply($end->{usage}{rerank},
     { model => 'order', error => 'model_unavailable' }, 'and it says so');
 
 
+# the weight of vectors
+
+$t->write_file($models, $conf);
+my $W = 'Cat, cat, cat: which loaf?';
+is((order((ask($W))[1]))[0], 'bread', 'words weigh as much as vectors');
+
+for my $weight (200, 0) {
+    $t->{opt}{sidecar}{weight_vectors} = $weight;
+    $t->write_conf;
+    $t->restart('sidecar', 0);
+    my $before = $server->requests('small');
+    ($end, $told) = ask($W);
+    is((order($told))[0], $weight ? 'feline' : 'bread', $weight
+        ? 'weight_vectors_says_how_much_they_count' : 'without them words do');
+    is(scalar(my @all = $server->requests('small')),
+        $before + ($weight ? 1 : 0), $weight ? 'another_weight_asks_anew'
+        : 'a_vector_that_weighs_nothing_is_not_asked_for');
+}
+
+is($end->{usage}{embedding}, undef, 'nor does the usage speak of it');
+delete $t->{opt}{sidecar}{weight_vectors};
+$t->write_conf;
+$t->restart('sidecar', 0);
+
+
 # without a set
 
 trifecta('embed', 'retire', $set);

@@ -109,6 +109,8 @@
       "of the words of a passage when passages are ranked")                   \
     X(REAL, weight_ngrams,          "0.3",                                    \
       "of letters in a row, which forgive typing errors; 0: not used")        \
+    X(REAL, weight_vectors,         "1",                                      \
+      "of the vectors of a live embedding set; 0: not used")                  \
     X(NUM,  ngrams_scan,            "20000",                                  \
       "chunks of collections, at most, that are all compared by them")        \
     X(STR,  models,                 "",                                       \

@@ -35,7 +35,7 @@ tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune)
 {
     tune->weight_bm25 = conf->weight_bm25;
     tune->weight_ngrams = conf->weight_ngrams;
-    tune->weight_vectors = TF_RAG_WEIGHT_VECTORS;
+    tune->weight_vectors = conf->weight_vectors;
     tune->ngrams_scan = (double) conf->ngrams_scan;
 }
 

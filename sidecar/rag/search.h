@@ -37,7 +37,6 @@
 #define TF_RAG_PART        0.25
 #define TF_RAG_INFO_MIN    1000
 #define TF_RAG_TERMS_MAX   64       /* of a question; the rarest are kept */
-#define TF_RAG_WEIGHT_VECTORS  1.0   /* as much as words */
 #define TF_RAG_QUOTES_MAX  512      /* units that are looked at */
 
 typedef struct {
@@ -104,7 +103,7 @@ typedef struct {
 typedef struct {
     double                weight_bm25;  /* of a retriever; 0: is not asked */
     double                weight_ngrams;
-    double                weight_vectors;   /* no key has it */
+    double                weight_vectors;
     double                ngrams_scan;  /* chunks of a scope, at most */
 } tf_rag_tune_t;
 

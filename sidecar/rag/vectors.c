@@ -56,9 +56,14 @@ tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
 
     memset(vector, 0, sizeof(tf_rag_vector_t));
 
-    /* an installation without such models has no sets to look for */
+    /*
+     * An installation without such models has no sets to look for, and a
+     * vector that weighs nothing is not asked for.
+     */
 
-    if (tf_llm_models_of(request->models, TF_LLM_EMBEDDING, NULL) == NULL) {
+    if (pg->conf->weight_vectors <= 0
+        || tf_llm_models_of(request->models, TF_LLM_EMBEDDING, NULL) == NULL)
+    {
         return TF_PG_OK;
     }
 
