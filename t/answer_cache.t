@@ -11,6 +11,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 use Trifecta::Test;
+use Trifecta::Test::Models ();
 use Trifecta::Test::ModelServer;
 
 my $t = Trifecta::Test->new(start => 0,
@@ -34,36 +35,21 @@ my $server = Trifecta::Test::ModelServer->new($t,
     broken => sub { $_[0]->answer(401, '{}') },
 );
 
-my $models = $t->dir . '/models.conf';
-my %more = (off => 'cache = 0', brief => 'cache = 1s',
-            alone => 'retrieval = off', broken => 'fallback = extractive');
+my %more = (off => "cache = 0\n", brief => "cache = 1s\n",
+            alone => "retrieval = off\n", broken => "fallback = extractive\n");
 
 sub write_models {
-    $t->write_file($models, join '', map { <<"END" } @models);
-[$_]
-provider = openai
-base_url = @{[$server->url]}/v1
-input_price = 1000000
-talk_timeout = 0
-@{[$more{$_} // '']}
-END
+    Trifecta::Test::Models::use_models($t, $server,
+        { map { $_ => $more{$_} } @models },
+        "input_price = 1000000\ntalk_timeout = 0\n");
 }
 
 write_models();
-$t->{opt}{sidecar}{models} = $models;
-$t->{opt}{models} = "extractive @models";
-$t->write_conf;
 $t->start_all;
 
 my $dir = $t->dir . '/docs';
-mkdir $dir or die "$dir: $!";
 
-sub document {
-    my ($name, $text, @options) = @_;
-    $t->write_file("$dir/$name", $text, 0644);
-    my ($rc, $out, $err) = $t->run('ingest', @options, "$dir/$name");
-    is($rc, 0, "ingested: $name") or diag $out, $err;
-}
+sub document { Trifecta::Test::Models::document($t, @_) }
 
 sub post {
     my ($query, %o) = @_;
@@ -237,7 +223,7 @@ is_new(say($D), 'until_its_job_is_deleted');
 
 is_new(say($Q, model => 'alone'), 'a model without documents');
 is_old(say($Q, model => 'alone'), 'has its cache, too');
-$more{alone} = "retrieval = off\ntemperature = 0.5";
+$more{alone} = "retrieval = off\ntemperature = 0.5\n";
 write_models();
 $t->restart('sidecar', 0);
 is_new(say($Q, model => 'alone'), 'another_setting_of_the_model_asks_it_anew');

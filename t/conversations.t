@@ -12,6 +12,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 use Trifecta::Test;
+use Trifecta::Test::Models ();
 use Trifecta::Test::ModelServer;
 
 my $t = Trifecta::Test->new(start => 0, sidecar => { threads => 6 });
@@ -66,34 +67,14 @@ my $server = Trifecta::Test::ModelServer->new($t,
     },
 );
 
-my $models = $t->dir . '/models.conf';
 my $wait = 2 * $t->slow;
-$t->write_file($models, join '', map { <<"END" }
-[$_]
-provider = openai
-base_url = @{[$server->url]}/v1
-talk_timeout = ${wait}s
-cache = 0
-END
-    qw(talk small nonotes stuck long flaky slow obedient));
-$t->write_file($models, $t->read_file($models)
-    =~ s/(\[(?:small|nonotes)\])/$1\nhistory = 60/gr);
-
-$t->{opt}{sidecar}{models} = $models;
-$t->{opt}{models} = 'extractive talk small nonotes stuck long flaky slow '
-    . 'obedient';
-$t->write_conf;
+Trifecta::Test::Models::use_models($t, $server, {
+    (map { $_ => '' } qw(talk stuck long flaky slow obedient)),
+    (map { $_ => "history = 60\n" } qw(small nonotes)),
+}, "talk_timeout = ${wait}s\ncache = 0\n");
 $t->start_all;
 
-my $dir = $t->dir . '/docs';
-mkdir $dir or die "$dir: $!";
-
-sub document {
-    my ($name, $text, @options) = @_;
-    $t->write_file("$dir/$name", $text, 0644);
-    my ($rc, $out, $err) = $t->run('ingest', @options, "$dir/$name");
-    is($rc, 0, "ingested: $name") or diag $out, $err;
-}
+sub document { Trifecta::Test::Models::document($t, @_) }
 
 document('quark.md', "# About zyxquark\n\nThe zyxquark is measured in teapots. "
     . "The value of zyxquark is 42 teapots. The colour of the zyxquark is "

@@ -226,7 +226,10 @@ tf_chat_end(void *arg, const tf_stream_answer_t *answer,
     } else if (!reading->ended) {
         why = "an answer that broke off";
 
-    } else if (reading->text.len == 0 && reading->tools == NULL) {
+    } else if (reading->text.len == 0) {
+
+        /* calls of tools that nobody has offered are none */
+
         why = "an empty answer";
     }
 

@@ -137,6 +137,55 @@ tf_prompt_question(tf_buf_t *user, const tf_llm_request_t *request,
 }
 
 
+/*
+ * Nobody who looks at a document sees these: letters of the block of tags,
+ * selectors of variants that are not in use, words of no width, and what turns
+ * the order of letters round.  A model reads them.  How many bytes, or 0.
+ */
+
+static size_t
+tf_prompt_unseen(const char *s, size_t len)
+{
+    const unsigned char  *c;
+
+    c = (const unsigned char *) s;
+
+    if (len >= 4 && c[0] == 0xf3 && c[1] == 0xa0 && c[2] <= 0x87) {
+        return 4;                       /* U+E0000 .. U+E01FF */
+    }
+
+    if (len < 3 || c[0] != 0xe2) {
+        return 0;
+    }
+
+    return (c[1] == 0x80
+            && (c[2] == 0x8b || (c[2] >= 0xaa && c[2] <= 0xae)))
+           || (c[1] == 0x81 && c[2] >= 0xa0 && c[2] <= 0xa9) ? 3 : 0;
+}
+
+
+static void
+tf_prompt_seen(tf_buf_t *user, const char *s, size_t len)
+{
+    size_t  from, i, n;
+
+    for (from = 0, i = 0; i < len; /* void */ ) {
+        n = tf_prompt_unseen(s + i, len - i);
+
+        if (n == 0) {
+            i++;
+            continue;
+        }
+
+        tf_buf_append(user, s + from, i - from);
+        i += n;
+        from = i;
+    }
+
+    tf_buf_append(user, s + from, len - from);
+}
+
+
 json_t *
 tf_llm_prompt(const tf_llm_model_t *model, const tf_llm_request_t *request,
     size_t *npassages, int *too_long)
@@ -196,8 +245,11 @@ tf_llm_prompt(const tf_llm_model_t *model, const tf_llm_request_t *request,
             break;
         }
 
-        tf_buf_printf(&user, "\n[%zu] %s%s%s\n<<%s\n", i + 1, p->title,
-                      p->heading[0] ? " > " : "", p->heading, word);
+        tf_buf_printf(&user, "\n[%zu] ", i + 1);
+        tf_prompt_seen(&user, p->title, strlen(p->title));
+        tf_buf_puts(&user, p->heading[0] ? " > " : "");
+        tf_prompt_seen(&user, p->heading, strlen(p->heading));
+        tf_buf_printf(&user, "\n<<%s\n", word);
 
         size = strlen(p->body);
 
@@ -209,7 +261,7 @@ tf_llm_prompt(const tf_llm_model_t *model, const tf_llm_request_t *request,
             }
         }
 
-        tf_buf_append(&user, p->body, size);
+        tf_prompt_seen(&user, p->body, size);
         tf_buf_printf(&user, "\n%s>>\n", word);
 
         used += strlen(p->title) + strlen(p->heading) + size
