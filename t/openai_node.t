@@ -1,0 +1,99 @@
+# A program of OpenAI's official Node client asks Trifecta and knows no
+# difference: the programs of t/node/ and what they find.
+#
+# The client is fetched by npm, pinned exactly; where that is not possible
+# there is nothing to test, which is a failure only where CI says so.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Trifecta::Test;
+
+my $root = "$FindBin::Bin/..";
+my $why = qx("$root/scripts/lib/node-packages" 2>&1);
+
+if ($?) {
+    die $why if $ENV{CI};
+    plan skip_all => $why =~ s/\s+/ /gr;
+}
+
+my $t = Trifecta::Test->new(workers => 1);
+my $slow = $t->slow;
+my $P = '{trifecta:0}';
+
+# Runs a program; what it asserts is asserted here.
+
+sub node {
+    my ($file, @args) = @_;
+    my $pid = open(my $fh, '-|') // die "fork: $!\n";
+
+    if ($pid == 0) {
+        %ENV = (%ENV, TRIFECTA_URL => $t->url(''),
+                TRIFECTA_TOKEN => $t->token, NODE_EXTRA_CA_CERTS => $t->{ca},
+                TRIFECTA_NODE => "$root/build/node");
+        open STDERR, '>&', \*STDOUT;
+        exec 'timeout', 60 * $slow, 'node', "$FindBin::Bin/node/$file.mjs",
+            @args or POSIX::_exit(127);
+    }
+
+    my ($n, @other) = 0;
+    while (my $line = <$fh>) {
+        my $said = eval { JSON::PP::decode_json($line) };
+        if (ref $said ne 'HASH') {
+            push @other, $line;
+            next;
+        }
+        $n++;
+        ok $said->{ok}, "$file: $said->{name}" or diag $said->{got};
+    }
+
+    close $fh;
+    ok $? == 0 && $n, "$file: to its end" or diag "status $?\n", @other;
+}
+
+sub conf {
+    my (%o) = @_;
+    @{ $t->{opt} }{keys %o} = values %o;
+    $t->write_conf;
+    my @old = $t->reload;
+    $t->wait_for(sub { !grep { kill 0, $_ } @old }, 10);
+    $t->wait_for(sub { $t->admin('/readyz')->{status} == 200 }, 20);
+}
+
+
+node('responses');
+node('errors');
+
+conf(server => 'trifecta_limit name=one key=user rate=60r/m burst=1;');
+node('retries', 'limited');
+conf(server => '');
+
+$t->redis('HSET', "$P:meta", 'paused', 1);
+node('retries', 'unavailable');
+$t->redis('HDEL', "$P:meta", 'paused');
+
+sleep 1.2;
+$t->freeze('redis');
+node('retries', 'unconfirmed');
+$t->thaw('redis');
+
+{
+    my $before = $t->redis('ZRANGE', "$P:live", -1, -1)->[0] // '';
+    node('retries', 'left');
+    my $left = time;
+    ok $t->wait_for(sub {
+        $t->sql('queue', 'SELECT count(*) FROM trifecta.job WHERE state ='
+                . " 'cancelled' AND request->>'query' = 'sleep=60000'"
+                . " AND NOT request->'openai' \@> '{\"background\": true}'")
+            ->[0][0] == 1 }, 10), 'left: and the job of who left is cancelled';
+    cmp_ok time - $left, '<', 5 * $slow, 'left: soon';
+}
+
+$t->finish;
+done_testing;
