@@ -52,6 +52,7 @@
 typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
 typedef struct ngx_http_trifecta_metrics_s  ngx_http_trifecta_metrics_t;
 typedef struct ngx_http_trifecta_shard_s    ngx_http_trifecta_shard_t;
+typedef struct ngx_http_trifecta_webhooks_s ngx_http_trifecta_webhooks_t;
 typedef struct ngx_http_trifecta_cache_worker_s
     ngx_http_trifecta_cache_worker_t;
 
@@ -111,6 +112,7 @@ typedef struct {
     ngx_array_t                  *fences;   /* of ngx_shm_zone_t * */
     ngx_array_t                  *require;  /* of require.c; NULL: nothing */
     ngx_flag_t                    prefer_durable;
+    ngx_http_trifecta_webhooks_t *webhooks; /* of webhook.c; NULL: off */
 } ngx_http_trifecta_loc_conf_t;
 
 

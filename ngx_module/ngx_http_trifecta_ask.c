@@ -2,6 +2,7 @@
 #include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_filters.h"
 #include "ngx_http_trifecta_json.h"
+#include "ngx_http_trifecta_webhook.h"
 
 
 typedef ngx_int_t (*ngx_http_trifecta_member_pt)(ngx_http_request_t *r,
@@ -42,8 +43,8 @@ static const ngx_http_trifecta_member_t  ngx_http_trifecta_members[] = {
     { "conversation_id",   0, ngx_http_trifecta_member_conversation },
     { "collections",       0, ngx_http_trifecta_member_collections },
     { "filters",           0, ngx_http_trifecta_member_filters },
-    { "metadata",          0, ngx_http_trifecta_member_not_yet },
-    { "webhook_url",       0, ngx_http_trifecta_member_not_yet },
+    { "metadata",          0, ngx_http_trifecta_member_metadata },
+    { "webhook_url",       0, ngx_http_trifecta_member_webhook },
     { "max_output_tokens", 0, ngx_http_trifecta_member_not_yet },
     { NULL, 0, NULL }
 };

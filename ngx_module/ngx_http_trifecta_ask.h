@@ -21,6 +21,8 @@ typedef struct {
     unsigned                 forget:1;      /* it is to be deleted */
     json_t                  *collections;   /* or NULL, and so on */
     json_t                  *filters;
+    json_t                  *metadata;
+    ngx_str_t                webhook;       /* empty: none */
 } ngx_http_trifecta_ask_t;
 
 

@@ -22,7 +22,8 @@ typedef struct {
 
 
 static const ngx_http_trifecta_kind_t  ngx_http_trifecta_kinds[] = {
-#define NGX_HTTP_TRIFECTA_KIND(name, word, prio, limit)  { word, prio, limit },
+#define NGX_HTTP_TRIFECTA_KIND(name, word, prio, limit, ...)                  \
+    { word, prio, limit },
     TF_JOB_KINDS(NGX_HTTP_TRIFECTA_KIND)
 #undef NGX_HTTP_TRIFECTA_KIND
 };

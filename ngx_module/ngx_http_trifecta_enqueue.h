@@ -30,7 +30,7 @@
  */
 
 typedef enum {
-#define NGX_HTTP_TRIFECTA_KIND(name, word, prio, limit)                       \
+#define NGX_HTTP_TRIFECTA_KIND(name, word, prio, limit, ...)                  \
     NGX_HTTP_TRIFECTA_KIND_##name,
     TF_JOB_KINDS(NGX_HTTP_TRIFECTA_KIND)
 #undef NGX_HTTP_TRIFECTA_KIND

@@ -57,6 +57,10 @@ ngx_http_trifecta_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->limit_failure, prev->limit_failure,
                               NGX_HTTP_TRIFECTA_LIMIT_CLOSED);
 
+    if (conf->webhooks == NULL) {
+        conf->webhooks = prev->webhooks;
+    }
+
     if (conf->limits == NULL) {
         conf->limits = prev->limits;
     }

@@ -6,6 +6,7 @@
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_require.h"
+#include "ngx_http_trifecta_webhook.h"
 #include "ngx_http_trifecta_worker.h"
 
 
@@ -252,6 +253,22 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_trifecta_loc_conf_t, prefer_durable),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_webhooks on | off | host ...;
+     * Default:  trifecta_webhooks off;
+     * Context:  http, server, location
+     *
+     * Whether a question may name a URL that is told of its end, and which
+     * hosts that may have: names, or "*.name" for all below it.
+     */
+
+    { ngx_string("trifecta_webhooks"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_conf_webhooks,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     /*

@@ -36,7 +36,8 @@ static const ngx_http_trifecta_state_row_t  ngx_http_trifecta_states[] = {
     " (extract(epoch from j.accepted) * 1000)::bigint,"                       \
     " (extract(epoch from j.finished) * 1000)::bigint,"                       \
     " j.error::text, j.usage::text, r.body, r.citations::text,"               \
-    " j.deleted IS NOT NULL, j.conversation"
+    " j.deleted IS NOT NULL, j.conversation,"                                 \
+    " (j.request->'metadata')::text"
 
 #define NGX_HTTP_TRIFECTA_JOB_FROM                                            \
     " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"    \

@@ -123,15 +123,16 @@ struct ngx_http_trifecta_read_s {
 #define NGX_HTTP_TRIFECTA_ROW_CITATIONS      8
 #define NGX_HTTP_TRIFECTA_ROW_DELETED        9
 #define NGX_HTTP_TRIFECTA_ROW_CONVERSATION   10
-#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        11
+#define NGX_HTTP_TRIFECTA_ROW_METADATA       11
+#define NGX_HTTP_TRIFECTA_ROW_COLUMNS        12
 
 /* and those with "payload" or "full" */
 
-#define NGX_HTTP_TRIFECTA_ROW_REQUEST        11
-#define NGX_HTTP_TRIFECTA_ROW_DELTAS         12
-#define NGX_HTTP_TRIFECTA_ROW_STREAMED       13
-#define NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS     14
-#define NGX_HTTP_TRIFECTA_ROW_MORE           15
+#define NGX_HTTP_TRIFECTA_ROW_REQUEST        12
+#define NGX_HTTP_TRIFECTA_ROW_DELTAS         13
+#define NGX_HTTP_TRIFECTA_ROW_STREAMED       14
+#define NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS     15
+#define NGX_HTTP_TRIFECTA_ROW_MORE           16
 
 
 /*

@@ -98,6 +98,8 @@ ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
                                   NGX_HTTP_TRIFECTA_ROW_USAGE);
     ngx_http_trifecta_json_column(j, "citations", row,
                                   NGX_HTTP_TRIFECTA_ROW_CITATIONS);
+    ngx_http_trifecta_json_column(j, "metadata", row,
+                                  NGX_HTTP_TRIFECTA_ROW_METADATA);
 
     if (read->stopping) {
         ngx_http_trifecta_json_lit(j, ",\"cancel_requested\":true");

@@ -98,6 +98,12 @@ ngx_http_trifecta_submit_ask(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_submit_value(payload, ",\"collections\":",
                                    ask->collections);
     ngx_http_trifecta_submit_value(payload, ",\"filters\":", ask->filters);
+    ngx_http_trifecta_submit_value(payload, ",\"metadata\":", ask->metadata);
+
+    if (ask->webhook.len) {
+        ngx_http_trifecta_json_lit(payload, ",\"webhook_url\":");
+        ngx_http_trifecta_json_str(payload, &ask->webhook);
+    }
 
     if (conversation.len) {
         ngx_http_trifecta_json_lit(payload, ",\"conversation_id\":");

@@ -200,10 +200,13 @@ $metric{"trifecta_worker_$_"} = 1 for $sidecar =~ /_gauge\(\w+, "(\w+)"/g;
 
 ($counters) = $sidecar =~ /define TF_QUEUE_HISTOGRAMS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_worker_$_"} = 1 for $counters =~ /X\(\w+, \w+, "(\w+)"/g;
-$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:(?:queue|build|shard|durability|library|rebuilds|reconcile|reconciled|index)_\w+|adopted))",/g;
+$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:(?:queue|build|shard|durability|library|rebuilds|reconcile|reconciled|index|webhook)_\w+|adopted))",/g;
 
 ($counters) = $sidecar =~ /define TF_MEM_COUNTERS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_index_${_}_total"} = 1 for $counters =~ /X\((\w+),/g;
+
+($counters) = $sidecar =~ /define TF_WEBHOOK_COUNTERS\(X\)(.*?)\n\n/s;
+$metric{"trifecta_webhook_${_}_total"} = 1 for $counters =~ /X\((\w+),/g;
 
 my ($gauges) = $sidecar =~ /tf_metrics_gauges\[\] = \{(.*?)\n\};/s;
 for my $name ($gauges =~ /\{ "\w+", "(\w+)", /g) {

@@ -52,15 +52,19 @@ typedef enum {
 
 
 /*
- * Kinds of job.  X(name, word, priority, limit in ms)
+ * Kinds of job.  X(name, word, priority, limit in ms, tries, wait, longest)
  * The priority is the stream it waits in (0 is first).  The limit is the one
- * hard deadline over all attempts, counted from the acceptance.
+ * hard deadline over all attempts, counted from the acceptance.  An attempt
+ * that fails in a way that may pass is made again, until so many have failed;
+ * the wait before doubles each time, from the first to the longest (ms), and
+ * is drawn at random below that.
  */
 #define TF_JOB_KINDS(X)                                                      \
-    X(QUERY,  "query",  1,  600000)                                          \
-    X(EMBED,  "embed",  2,  86400000)                                        \
-    X(FORGET, "forget", 0,  86400000)                                        \
-    X(INGEST, "ingest", 2,  86400000)
+    X(QUERY,   "query",   1,  600000,      5,  1000,  60000)                 \
+    X(EMBED,   "embed",   2,  86400000,    5,  1000,  60000)                 \
+    X(FORGET,  "forget",  0,  86400000,    5,  1000,  60000)                 \
+    X(INGEST,  "ingest",  2,  86400000,    5,  1000,  60000)                 \
+    X(WEBHOOK, "webhook", 1,  259200000,   200,  5000,  21600000)
 
 
 /* Bounds that both programs and the function library share. */
@@ -70,7 +74,6 @@ typedef enum {
 #define TF_READY_MAX        16      /* jobs of one tenant in the streams */
 #define TF_CRASHES_MAX      3       /* then the job is dead */
 #define TF_LOST_MAX         10      /* leases lost, then the job is dead */
-#define TF_FAILS_MAX        5       /* attempts that fail, then it failed */
 #define TF_ENDED_TTL        3600    /* s, a job's hash after its end */
 
 #define TF_EVENTS_TTL       300     /* s, a job's events after its end */

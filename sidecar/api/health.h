@@ -3,6 +3,7 @@
 
 
 #include "base/conf.h"
+#include "jobs/webhook.h"
 #include "queue/queue.h"
 #include "rag/mem.h"
 
@@ -23,7 +24,7 @@ typedef struct tf_health_s  tf_health_t;
 
 /* NULL, with a line in the log, when the address cannot be had. */
 tf_health_t *tf_health_start(const tf_conf_t *conf, tf_queue_t *queue,
-    tf_rag_mem_t *mem);
+    tf_rag_mem_t *mem, tf_webhooks_t *hooks);
 void tf_health_stop(tf_health_t *health);
 
 

@@ -3,6 +3,7 @@
 
 
 #include "base/buf.h"
+#include "jobs/webhook.h"
 #include "queue/queue.h"
 #include "queue/redis.h"
 #include "queue/redis_url.h"
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     tf_queue_t          *queue;
     tf_rag_mem_t        *mem;               /* or NULL */
+    tf_webhooks_t       *hooks;
     tf_redis_urls_t      urls;
     tf_metrics_shard_t   shards[TF_SHARDS_MAX];
 } tf_metrics_t;
@@ -48,6 +50,7 @@ void tf_metrics_head(tf_buf_t *out, const char *name, const char *type,
     const char *what);
 void tf_metrics_of_queue(tf_metrics_t *metrics, tf_buf_t *out);
 void tf_metrics_of_indexes(tf_rag_mem_t *mem, tf_buf_t *out);
+void tf_metrics_of_webhooks(tf_webhooks_t *hooks, tf_buf_t *out);
 void tf_metrics_of_keepers(tf_queue_t *queue, tf_buf_t *out);
 
 

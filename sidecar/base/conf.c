@@ -117,6 +117,20 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->index_from < 1) {
         why = "index_from must be at least 1";
 
+    } else if (conf->webhook_timeout < 100 || conf->webhook_timeout > 60000) {
+        why = "webhook_timeout must be between 100ms and 60s";
+
+    } else if (conf->webhook_wait < 10 || conf->webhook_wait > 3600000) {
+        why = "webhook_wait must be between 10ms and 1h";
+
+    } else if (conf->webhook_for < 1000
+               || conf->webhook_for > 3 * (tf_key_MS) TF_CONF_DAY)
+    {
+        why = "webhook_for must be between 1s and 72h";
+
+    } else if (conf->webhook_backlog < 1 || conf->webhook_backlog > 100000) {
+        why = "webhook_backlog must be between 1 and 100000";
+
     } else if (conf->answer_cache > 100000) {
         why = "answer_cache must be at most 100000";
 

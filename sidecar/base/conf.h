@@ -118,6 +118,21 @@
     X(NUM,  answer_cache,           "200",                                    \
       "answers of one user that are given again to the same question; "       \
       "0: none (models.md)")                                                  \
+    X(STR,  webhook_key_file,       "",                                       \
+      "file with the key that webhooks are signed with; empty: none is sent") \
+    X(STR,  webhook_ca,             "",                                       \
+      "CA file for the servers that receive webhooks; empty: the system's")   \
+    X(STR,  webhook_networks,       "",                                       \
+      "networks that webhooks may reach though they are not public: "         \
+      "10.1.0.0/16,fd00::/8")                                                 \
+    X(MS,   webhook_timeout,        "15s",                                    \
+      "how long a receiver may take")                                         \
+    X(MS,   webhook_wait,           "5s",                                     \
+      "before the second try; doubles with each, up to 6h, at random below")  \
+    X(MS,   webhook_for,            "72h",                                    \
+      "how long a webhook is tried, at most 72h")                             \
+    X(NUM,  webhook_backlog,        "1000",                                   \
+      "webhooks of one tenant that may wait for their next try")              \
     X(STR,  url,                    "https://localhost",                      \
       "where \"trifecta ask\" finds nginx")                                   \
     X(STR,  ca,                     "",                                       \

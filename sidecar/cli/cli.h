@@ -91,6 +91,7 @@ int tf_cli_migrate(int argc, char **argv);
 int tf_cli_ingest(int argc, char **argv);
 int tf_cli_ask(int argc, char **argv);
 int tf_cli_token(int argc, char **argv);
+int tf_cli_webhook(int argc, char **argv);
 int tf_cli_doctor(int argc, char **argv);
 int tf_cli_jobs(int argc, char **argv);
 int tf_cli_models(int argc, char **argv);

@@ -204,13 +204,13 @@ tf_ingest_send_row(tf_ingest_sending_t *s)
         unsigned  prio;
         unsigned  limit;
     } kinds[] = {
-#define TF_INGEST_KIND(name, word, prio, ms)  { prio, ms },
+#define TF_INGEST_KIND(name, word, prio, ms, ...)  { prio, ms },
         TF_JOB_KINDS(TF_INGEST_KIND)
 #undef TF_INGEST_KIND
     };
 
     enum {
-#define TF_INGEST_KIND(name, word, prio, ms)  TF_INGEST_KIND_##name,
+#define TF_INGEST_KIND(name, word, prio, ms, ...)  TF_INGEST_KIND_##name,
         TF_JOB_KINDS(TF_INGEST_KIND)
 #undef TF_INGEST_KIND
         TF_INGEST_NKINDS

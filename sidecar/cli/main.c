@@ -31,6 +31,7 @@ static const tf_command_t  tf_commands[] = {
     { "prune",   "remove jobs that ended long ago",          tf_cli_prune },
     { "doctor",  "say what is wrong and what mends it",      tf_cli_doctor },
     { "models",  "list the models that can answer",          tf_cli_models },
+    { "webhook", "print the secret that verifies webhooks",  tf_cli_webhook },
 };
 
 #define TF_NCOMMANDS  (sizeof(tf_commands) / sizeof(tf_commands[0]))

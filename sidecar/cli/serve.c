@@ -85,6 +85,11 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
         return tf_cli_error(cli, "out of memory");
     }
 
+    jobs.hooks = tf_webhooks_create(conf, err, sizeof(err));
+    if (jobs.hooks == NULL) {
+        return tf_cli_error(cli, "webhooks: %s", err);
+    }
+
     tf_log(TF_LOG_INFO, "trifecta %s starts", TF_VERSION);
 
     jobs.mem = conf->index_memory ? tf_rag_mem_start(conf) : NULL;
@@ -97,7 +102,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     health = NULL;
 
     if (conf->listen[0]) {
-        health = tf_health_start(conf, s.queue, jobs.mem);
+        health = tf_health_start(conf, s.queue, jobs.mem, jobs.hooks);
 
         if (health == NULL) {
             tf_queue_hurry(s.queue);
@@ -132,6 +137,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
 
     tf_queue_free(s.queue);
     tf_rag_mem_stop(jobs.mem);
+    tf_webhooks_destroy(jobs.hooks);
     tf_pg_pool_destroy(jobs.rag);
     tf_llm_models_free(jobs.models);
 

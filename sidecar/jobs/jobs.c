@@ -16,6 +16,7 @@ static const tf_jobs_kind_t  tf_jobs_kinds[] = {
     { "embed", tf_jobs_embed },
     { "forget", tf_jobs_forget },
     { "ingest", tf_jobs_ingest },
+    { "webhook", tf_jobs_webhook },
 };
 
 

@@ -4,6 +4,7 @@
 
 #include "base/conf.h"
 #include "db/pg.h"
+#include "jobs/webhook.h"
 #include "llm/models.h"
 #include "queue/queue.h"
 #include "rag/mem.h"
@@ -24,6 +25,7 @@ typedef struct {
     tf_pg_pool_t     *rag;      /* connections of the role trifecta_rag */
     tf_llm_models_t  *models;
     tf_rag_mem_t     *mem;      /* indexes in memory; NULL: none */
+    tf_webhooks_t    *hooks;
 } tf_jobs_t;
 
 /* A tf_queue_run_pt; data is a tf_jobs_t. */
@@ -33,6 +35,7 @@ tf_run_t tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_embed(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_forget(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job);
+tf_run_t tf_jobs_webhook(tf_jobs_t *jobs, tf_job_t *job);
 
 
 #endif /* TF_JOBS_JOBS_H */

@@ -258,7 +258,10 @@ tf_stream_url(const tf_stream_call_t *call)
         || curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK
         || curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK)
     {
-        why = "the model's base_url is no URL";
+        why = "it is no URL";
+
+    } else if (call->check != NULL && strcmp(scheme, "https") != 0) {
+        why = "only https is used";
 
     } else if (strcmp(scheme, "http") == 0) {
 
@@ -269,7 +272,7 @@ tf_stream_url(const tf_stream_call_t *call)
         }
 
     } else if (strcmp(scheme, "https") != 0) {
-        why = "the model's base_url must begin with https:// or http://";
+        why = "a URL must begin with https:// or http://";
     }
 
     curl_free(scheme);
@@ -303,6 +306,14 @@ tf_stream_headers(const tf_stream_call_t *call)
         list = more;
     }
 
+    for (i = 0; call->headers != NULL && call->headers[i] != NULL; i++) {
+        more = curl_slist_append(list, call->headers[i]);
+        if (more == NULL) {
+            goto failed;
+        }
+        list = more;
+    }
+
     if (call->key != NULL) {
         tf_buf_printf(&line, "Authorization: Bearer %s", call->key);
         more = line.failed ? NULL : curl_slist_append(list, line.data);
@@ -325,6 +336,39 @@ failed:
     curl_slist_free_all(list);
 
     return NULL;
+}
+
+
+static curl_socket_t
+tf_stream_on_socket(void *arg, curlsocktype purpose,
+    struct curl_sockaddr *address)
+{
+    tf_stream_run_t  *run = arg;
+
+    if (purpose != CURLSOCKTYPE_IPCXN
+        || run->call->check(run->call->arg, &address->addr) != 0)
+    {
+        return CURL_SOCKET_BAD;
+    }
+
+    return socket(address->family, address->socktype | SOCK_CLOEXEC,
+                  address->protocol);
+}
+
+
+/* What a stranger's URL may do. */
+
+static int
+tf_stream_confine(CURL *easy, tf_stream_run_t *run)
+{
+    return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
+                            tf_stream_on_socket)
+           || curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, run)
+           || curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https")
+           || curl_easy_setopt(easy, CURLOPT_PROXY, "")
+           || curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L)
+           || curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L)
+           || curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 }
 
 
@@ -356,7 +400,8 @@ tf_stream_setup(CURL *easy, const tf_stream_call_t *call,
            || curl_easy_setopt(easy, CURLOPT_HEADERDATA, run)
            || curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, detail)
            || (call->ca != NULL && call->ca[0]
-               && curl_easy_setopt(easy, CURLOPT_CAINFO, call->ca));
+               && curl_easy_setopt(easy, CURLOPT_CAINFO, call->ca))
+           || (call->check != NULL && tf_stream_confine(easy, run) != 0);
 }
 
 

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include <sys/socket.h>
+
 #include "base/buf.h"
 
 
@@ -22,6 +24,11 @@
  *
  * A client keeps its connections from call to call; clients are lent by a
  * pool, for threads that come and go.
+ *
+ * A URL that a stranger gave is called with "check": it is asked about each
+ * address that is to be connected to, so that no change of a name between a
+ * look-up and a connection leads inside.  Such a call goes over https to that
+ * address alone, through no proxy, on a connection of its own.
  */
 
 #define TF_STREAM_BYTES_MAX   (64L * 1024 * 1024)
@@ -52,6 +59,10 @@ typedef struct {
     int64_t             idle_ms;
     int64_t             total_ms;
     const atomic_int   *cancel;         /* or NULL */
+
+    const char *const  *headers;        /* more lines, then NULL; or NULL */
+    int               (*check)(void *arg, const struct sockaddr *sa);
+                                        /* 0: it may be connected to */
 
     /* pieces of the body of a 200; 0 to go on */
     int               (*data)(void *arg, const char *data, size_t len);

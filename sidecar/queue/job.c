@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <jansson.h>
+#include <openssl/rand.h>
 
 #include "base/clock.h"
 #include "queue/emit.h"
@@ -18,6 +19,73 @@ static const struct {
     TF_JOB_STATES(TF_JOB_STATE_ROW)
 #undef TF_JOB_STATE_ROW
 };
+
+
+#define TF_JOB_TURN_MS  1000    /* between two looks whether it is one's turn */
+
+static const tf_job_kind_t  tf_job_kinds[] = {
+#define TF_JOB_KIND_ROW(name, word, prio, limit, tries, wait, longest)       \
+    { word, limit, tries, wait, longest },
+    TF_JOB_KINDS(TF_JOB_KIND_ROW)
+#undef TF_JOB_KIND_ROW
+};
+
+
+const tf_job_kind_t *
+tf_job_kind(const char *word)
+{
+    size_t  i;
+
+    for (i = 0; i < sizeof(tf_job_kinds) / sizeof(tf_job_kinds[0]); i++) {
+        if (strcmp(tf_job_kinds[i].word, word) == 0) {
+            return &tf_job_kinds[i];
+        }
+    }
+
+    return &tf_job_kinds[0];
+}
+
+
+int64_t
+tf_job_retry_delay(const tf_job_t *job)
+{
+    int                   i;
+    int64_t               ms, wait, left;
+    uint32_t              rnd;
+    const tf_job_kind_t  *kind;
+
+    kind = tf_job_kind(job->kind);
+    wait = job->waits ? TF_JOB_TURN_MS
+           : job->retry_wait ? job->retry_wait : kind->wait;
+    left = (job->retry_until ? job->retry_until : job->until) - tf_clock_ms();
+
+    if ((job->fails + 1 >= kind->tries && !job->waits) || left <= wait
+        || left <= job->retry_after)
+    {
+        return -1;
+    }
+
+    for (i = 0, ms = wait;
+         i < job->fails && ms < kind->longest && !job->waits;
+         i++)
+    {
+        ms *= 2;
+    }
+
+    if (ms > kind->longest) {
+        ms = kind->longest;
+    }
+
+    if (ms > left) {
+        ms = left;
+    }
+
+    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) == 1) {
+        ms = 1 + rnd % ms;
+    }
+
+    return ms > job->retry_after ? ms : job->retry_after;
+}
 
 
 const char *

@@ -54,6 +54,16 @@ typedef enum {
     TF_RETURN_RETRY             /* later */
 } tf_return_t;
 
+/* What the table of kinds (trifecta/job.h) says of one. */
+
+typedef struct {
+    const char  *word;
+    unsigned     limit;             /* ms */
+    int          tries;
+    int64_t      wait;              /* ms, before the second one */
+    int64_t      longest;           /* ms */
+} tf_job_kind_t;
+
 typedef struct tf_job_s    tf_job_t;
 typedef struct tf_shard_s  tf_shard_t;      /* pool.h */
 typedef struct tf_emit_s   tf_emit_t;       /* emit.h */
@@ -96,6 +106,8 @@ struct tf_job_s {
     int64_t          retry_after;   /* ms, asked for by a provider; or 0 */
     int              waits;         /* the attempt was no failure: it waits
                                      * for a limit that was set for us */
+    int64_t          retry_wait;    /* ms, the first wait; 0: its kind's */
+    int64_t          retry_until;   /* by tf_clock_ms(); 0: "until" */
     atomic_int       stop;          /* tf_stop_t */
     atomic_llong     stopped;       /* when it was set */
     atomic_int       runs;          /* a thread works on it */
@@ -118,6 +130,17 @@ struct tf_job_s {
 tf_job_t *tf_job_from_reply(const redisReply *reply, int64_t epoch);
 
 void tf_job_free(tf_job_t *job);
+
+/* Its kind; of one that is not known, what most kinds have. */
+const tf_job_kind_t *tf_job_kind(const char *word);
+
+/*
+ * When to try again, in ms: drawn at random below a time that doubles with
+ * each failure and ends before the last moment, or what was asked for, if
+ * that is longer.  Who only waits for its turn comes again soon.  -1: never,
+ * for the tries or the time are used up.
+ */
+int64_t tf_job_retry_delay(const tf_job_t *job);
 
 /* Ends it with {"code":code,"message":message}. */
 void tf_job_fail(tf_job_t *job, tf_job_state_t state, const char *code,

@@ -1,41 +1,14 @@
 #include <string.h>
 
-#include <openssl/rand.h>
-
 #include <trifecta/fault.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "queue/born.h"
 #include "queue/pool.h"
 
 
-#define TF_RETURN_BATCH       256
-#define TF_RETURN_RETRY_BASE  1000LL    /* ms */
-#define TF_RETURN_RETRY_MAX   60000LL
-
-
-/*
- * When to try again: full jitter over a doubling time, or what the provider
- * asked for, if that is longer.
- */
-
-static int64_t
-tf_return_delay(const tf_job_t *job)
-{
-    int64_t   ms;
-    uint32_t  rnd;
-
-    ms = TF_RETURN_RETRY_BASE << (job->fails < 8 ? job->fails : 8);
-
-    if (ms > TF_RETURN_RETRY_MAX) {
-        ms = TF_RETURN_RETRY_MAX;
-    }
-
-    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) == 1) {
-        ms = 1 + rnd % ms;
-    }
-
-    return ms > job->retry_after ? ms : job->retry_after;
-}
+#define TF_RETURN_BATCH  256
 
 
 static void
@@ -54,9 +27,50 @@ tf_return_command(tf_shard_t *shard, const tf_job_t *job, tf_cmd_t *cmd)
         tf_cmd_str(cmd, tf_job_state_word(job->state));
 
     } else if (job->back == TF_RETURN_RETRY) {
-        tf_cmd_num(cmd, tf_return_delay(job));
+        tf_cmd_num(cmd, job->retry_after);
         tf_cmd_num(cmd, !job->waits);
     }
+}
+
+
+/*
+ * The ends that somebody waits for elsewhere: their deliveries.  What comes of
+ * that is not asked: the reconciler finds what is not there.  Returns how many
+ * answers are to be read.
+ */
+
+static unsigned
+tf_return_born(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
+    unsigned n)
+{
+    unsigned   i, born;
+    tf_cmd_t   cmd = TF_CMD_INIT;
+    tf_job_t  *job;
+    tf_born_t  of;
+
+    for (i = 0, born = 0; i < n; i++) {
+        job = jobs[i];
+
+        if (job->back != TF_RETURN_FINISH || !tf_born_wanted(job->payload)) {
+            continue;
+        }
+
+        of.id = job->id;
+        of.tenant = job->tenant;
+        of.owner = job->owner;
+        of.request_id = job->request_id;
+        of.now = tf_clock_ms() - job->until + job->deadline;
+
+        if (tf_born_cmd(&of, shard->prefix, &cmd) == 0
+            && tf_redis_append(redis, &cmd) == 0)
+        {
+            born++;
+        }
+    }
+
+    tf_cmd_free(&cmd);
+
+    return born;
 }
 
 
@@ -70,12 +84,13 @@ static unsigned
 tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
     unsigned n)
 {
-    unsigned     i, keep;
+    unsigned     i, keep, born;
     tf_cmd_t     cmd = TF_CMD_INIT;
     tf_queue_t  *q;
     redisReply  *reply;
 
     q = shard->q;
+    born = tf_return_born(shard, redis, jobs, n);
 
     for (i = 0; i < n; i++) {
         tf_fault_at(finish, before, 3 * jobs[i]->back);
@@ -91,6 +106,15 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 
     if (n) {
         tf_fault_expect_at(redis, redis, finish, 3 * jobs[0]->back);
+    }
+
+    for (i = 0; i < born; i++) {
+        reply = tf_redis_reply(redis, 0);
+        if (reply == NULL) {
+            return n;
+        }
+
+        freeReplyObject(reply);
     }
 
     for (i = 0, keep = 0; i < n; i++) {

@@ -14,16 +14,17 @@
 static void
 tf_run_again(tf_queue_t *q, tf_job_t *job)
 {
-    if ((job->fails + 1 >= TF_FAILS_MAX && !job->waits)
-        || tf_clock_ms() + job->retry_after >= job->until)
-    {
+    job->retry_after = tf_job_retry_delay(job);
+
+    if (job->retry_after == -1) {
         job->state = TF_JOB_FAILED;
         tf_pool_put(q, &q->complete, job);
         return;
     }
 
     tf_log(job->waits ? TF_LOG_INFO : TF_LOG_WARN, "attempt %d %s and is made "
-           "again later: %s", job->attempt, job->waits ? "waits" : "failed",
+           "again in %lld ms: %s", job->attempt,
+           job->waits ? "waits" : "failed", (long long) job->retry_after,
            job->error ? job->error : "");
     tf_pool_retry(q, job);
 }
@@ -71,6 +72,7 @@ tf_pool_run(void *queue)
 
         } else if (rc == TF_RUN_RETRY && stop == TF_STOP_NONE) {
             tf_run_again(q, job);
+
 
         } else if (stop == TF_STOP_DEADLINE) {
             tf_job_fail(job, TF_JOB_FAILED, "deadline_exceeded",

@@ -25,7 +25,7 @@ typedef struct {
 } tf_submit_kind_t;
 
 static const tf_submit_kind_t  tf_submit_kinds[] = {
-#define TF_SUBMIT_KIND(name, word, prio, ms)  { word, #prio, ms },
+#define TF_SUBMIT_KIND(name, word, prio, ms, ...)  { word, #prio, ms },
     TF_JOB_KINDS(TF_SUBMIT_KIND)
 #undef TF_SUBMIT_KIND
     { NULL, NULL, 0 }
