@@ -32,6 +32,7 @@ my %HOW = (
                 run.after complete.before complete.sent complete.committed
                 finish.before finish.sent finish.answered heart.before
                 heart.answered)],
+    tells => [qw(emit.before emit.sent)],
     retry => [qw(retry.before retry.sent retry.answered pump.answered)],
     ends => [qw(ledger.read ledger.gathered ledger.new ledger.expired
                 ledger.cancelled ledger.relogged ledger.damaged
@@ -86,6 +87,12 @@ sub jobs {
     my ($point) = @_;
     $p->ask("sleep=400 say=$point $_") for 1 .. 6;
     $p->ask("fail=1", want => 'failed', code => 'internal_error');
+    return armed('sidecar', $point);
+}
+
+sub tells {
+    my ($point) = @_;
+    $p->ask("pieces=5 every=50 say=$point $_") for 1 .. 6;
     return armed('sidecar', $point);
 }
 

@@ -72,6 +72,8 @@
     X(SIDECAR, started, sent, "attempts sent to Redis, no reply was read")    \
     X(SIDECAR, started, answered, "both stores have it, nothing has run")     \
     X(SIDECAR, run, before, "a thread has taken the job")                     \
+    X(SIDECAR, emit, before, "pieces of an answer are about to be told")      \
+    X(SIDECAR, emit, sent, "told to Redis, no reply was read")                \
     X(SIDECAR, run, after, "the work is done, nobody knows what came of it")  \
     X(SIDECAR, complete, before, "a batch of ends was taken, nothing sent")   \
     X(SIDECAR, complete, sent, "ends sent to PostgreSQL, no answer read")     \

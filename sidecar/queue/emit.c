@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trifecta/fault.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -321,6 +323,9 @@ static int
 tf_emit_call(tf_emit_call_t *c, const tf_cmd_t *cmd)
 {
     redisReply  *reply;
+
+    tf_fault(emit, before);
+    tf_fault_expect(redis, &c->redis, emit);
 
     reply = tf_redis_call(&c->redis, 0, cmd);
 

@@ -17,7 +17,8 @@ package Trifecta::Test::Promises;
 # broken() sends each question again with its key: an id that was promised must
 # come back, and a question whose answer was lost must become one job, not two.
 # Then it waits for every end and returns one line for each thing that is wrong:
-# another state, another text, an end that changed, a row or a result too many,
+# another state, another text, other events than those that were read while it
+# ran, an end that changed, a row or a result too many,
 # more executions than 1 + crashes, what is left in an idle queue.  How long it
 # waits for what does not come is multiplied with patience.
 
@@ -25,6 +26,8 @@ use strict;
 use warnings;
 
 use Time::HiRes qw(time sleep);
+
+use Trifecta::Test::Events;
 
 my $Q = '/api/v1/query';
 my $P = '{trifecta:0}';
@@ -144,6 +147,9 @@ sub _wrong_end {
             unless $body =~ /^pid=\d+ attempt=$attempt \Q$say\E$/;
         push @wrong, "it is polled as \"$job->{end}{response}\", stored as "
             . "\"$body\"" if $job->{end}{response} ne $body;
+
+        push @wrong, contradicts([live_events($self->{t}, $job->{id})],
+            [stored_events($self->{t}, $job->{id})], $attempt);
 
     } elsif ($job->{code}) {
         my $code = $job->{end}{error}{code} // 'none';

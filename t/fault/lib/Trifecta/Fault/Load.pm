@@ -48,7 +48,7 @@ our %MIX = (
     other => 0.04,          # of these: used for another question, too
     durable => 0.15,        # Prefer: durable
     prefer_wait => 0.05,    # Prefer: wait=1
-    slow => 0.2, long => 0.04, fail => 0.03, flaky => 0.03,
+    slow => 0.2, says => 0.12, long => 0.04, fail => 0.03, flaky => 0.03,
     script => undef,        # sub (rand) of a job, instead of those shares
 );
 
@@ -245,6 +245,9 @@ sub _script {
     my $dice = rand;
 
     for my $kind (['slow', sub { 'sleep=' . int(30 + rand 250) }],
+                  ['says', sub { 'pieces=' . int(2 + rand 6) . ' every='
+                      . int(10 + rand 80) . (rand() < 0.2 ? ' void=1' : '')
+                      . (rand() < 0.2 ? ' flaky=1 at=2' : '') }],
                   ['long', sub { 'sleep=' . int(400 + rand 1200) }],
                   ['fail', sub { 'fail=1' }],
                   ['flaky', sub { 'flaky=1 after=' . int(rand 300) }])
