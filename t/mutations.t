@@ -81,6 +81,14 @@ my %situation = (
         return overtaken($stopped, $job);
     }],
 
+    # one that stalled with a piece of an answer in its hands
+    emit_unchecked => [qr/it said 1-\d+ '.*', stored is nothing|came behind/, sub {
+        my $stopped = armed(0, 'emit.before:3=stop');
+        my $job = $p->ask('every=300 pieces=6 say=again and again');
+        met(0, 'emit.before');
+        return overtaken($stopped, $job);
+    }],
+
     # one that stalled behind its commit; PostgreSQL lost that commit
     finish_unchecked => [qr/^open row/, sub {
         my $stopped = armed(0, 'finish.before=stop');

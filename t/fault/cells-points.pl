@@ -22,7 +22,7 @@ my %PATIENCE = (prune => 30, days => 30);
 
 # Passages of a second or so; of those that are rare, the first one kills.
 my %OFTEN = (submit => 20, claim => 10, begin => 10, started => 10, run => 20,
-             complete => 10, finish => 20, ledger => 10, pump => 1,
+             emit => 20, complete => 10, finish => 20, ledger => 10, pump => 1,
              heart => 3);
 
 # A round of the reconciler each second or so.
@@ -180,6 +180,7 @@ sub cell {
               : $step eq 'retry' || $step eq 'pump' ? { flaky => 0.3 }
               : $step eq 'reclaim' ? { long => 0.4, clients => 12 }
               : $leaves ? { long => 0.4 }
+              : $step eq 'emit' ? { says => 0.6 }
               : $step eq 'cancel' ? { clients => 8, cancel => 20,
                                       long => 0.7 } : {},
     };
