@@ -139,6 +139,7 @@ typedef struct {
     uint64_t                      store_time;   /* us spent on PostgreSQL */
     void                         *body;         /* of body.c, while it reads */
     void                         *poll;         /* of poll.c, while it waits */
+    void                         *stream;       /* of stream.c, the same */
 
     unsigned                      authenticated:1;  /* set by auth */
     unsigned                      content:1;    /* in the content phase */

@@ -50,6 +50,8 @@ ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
 
     ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
     ngx_http_trifecta_json_str(&j, &accepted->path);
+    ngx_http_trifecta_json_printf(&j, ",\"events\":\"%V/events\"",
+                                  &accepted->path);
     ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",
                                   &accepted->path);
 

@@ -365,6 +365,7 @@ ngx_http_trifecta_sum(ngx_http_trifecta_main_conf_t *mcf,
         sum->workers++;
         sum->pg += slot->pg_ready;
         sum->waiters += slot->waiters;
+        sum->streams += slot->streams;
         sum->channels += slot->channels;
         sum->pg_pending += slot->pg_pending;
 

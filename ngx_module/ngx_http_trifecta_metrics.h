@@ -45,6 +45,15 @@
       "Jobs that were read, by the store that said their state")              \
     X(RESULT_STORE, "results_total", "source=\"store\"", "")                  \
     X(RESULT_CACHE, "results_total", "source=\"cache\"", "")                  \
+    X(STREAM_PLAIN, "streams_total", "shape=\"plain\"",                       \
+      "Streams of events that have begun")                                    \
+    X(STREAM_RESPONSES, "streams_total", "shape=\"responses\"", "")           \
+    X(STREAM_CHAT, "streams_total", "shape=\"chat\"", "")                     \
+    X(STREAM_EVENTS, "stream_events_total", "",                               \
+      "Events of jobs that were given to streams")                            \
+    X(STREAM_SLOW, "stream_cuts_total", "reason=\"client\"",                  \
+      "Streams that were cut before their end")                               \
+    X(STREAM_CUT, "stream_cuts_total", "reason=\"server\"", "")               \
     X(CACHE_HIT, "cache_lookups_total", "result=\"hit\"",                     \
       "Looks into the cache of results")                                      \
     X(CACHE_MISS, "cache_lookups_total", "result=\"miss\"", "")               \
@@ -144,6 +153,7 @@ typedef struct {
     ngx_atomic_t                    started;    /* s since the epoch */
     ngx_atomic_t                    requests;
     ngx_atomic_t                    waiters;    /* requests that wait */
+    ngx_atomic_t                    streams;    /* of them, that are open */
     ngx_atomic_t                    nshards;
     ngx_atomic_t                    redis_ready;        /* bits */
     ngx_atomic_t                    subscriber_ready;   /* bits */
@@ -171,6 +181,7 @@ typedef struct {
     ngx_uint_t                      workers;
     ngx_uint_t                      pg;         /* connected to it */
     ngx_uint_t                      waiters;
+    ngx_uint_t                      streams;
     ngx_uint_t                      channels;
     ngx_uint_t                      pg_pending;
     ngx_uint_t                      shards_ready;   /* that are */

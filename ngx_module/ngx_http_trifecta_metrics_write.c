@@ -346,6 +346,9 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metrics_gauge(out, "waiters",
                                     "Requests that wait for the end of a "
                                     "job", sum.waiters);
+    ngx_http_trifecta_metrics_gauge(out, "streams",
+                                    "Streams of events that are open",
+                                    sum.streams);
     ngx_http_trifecta_metrics_gauge(out, "subscriptions",
                                     "Jobs that requests wait for",
                                     sum.channels);

@@ -59,7 +59,7 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_more_query[] =
     { NGX_HTTP_TRIFECTA_JOB_SETTINGS, 2 },
 
     { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS ","
-      " j.request::text, r.deltas::text, to_jsonb(j) ->> 'streamed',"
+      " j.request::text, r.deltas::text, j.streamed::text,"
       " to_jsonb(r) ->> 'tool_calls'" NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
 
     { NULL, 0 }

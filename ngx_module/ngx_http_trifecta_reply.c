@@ -185,16 +185,15 @@ ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
 }
 
 
-ngx_int_t
-ngx_http_trifecta_not_modified(ngx_http_request_t *r)
+static ngx_int_t
+ngx_http_trifecta_no_body(ngx_http_request_t *r, ngx_uint_t status)
 {
     ngx_http_trifecta_ctx_t  *ctx;
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
     if (ctx == NULL
-        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_NOT_MODIFIED)
-           != NGX_OK)
+        || ngx_http_trifecta_send_prepare(r, ctx, status) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -204,6 +203,57 @@ ngx_http_trifecta_not_modified(ngx_http_request_t *r)
     r->headers_out.content_length_n = -1;
 
     return ngx_http_trifecta_done(r, ctx, ngx_http_send_header(r));
+}
+
+
+ngx_int_t
+ngx_http_trifecta_not_modified(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_no_body(r, NGX_HTTP_NOT_MODIFIED);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_no_content(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_no_body(r, NGX_HTTP_NO_CONTENT);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_reply_stream(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_ctx_t   *ctx;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (ctx == NULL
+        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_OK) != NGX_OK
+        || ngx_http_trifecta_header_lit(r, "X-Accel-Buffering", "no")
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&r->headers_out.content_type, "text/event-stream");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+
+    /* what is compressed is held back until there is more of it */
+
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+
+    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_send_header(r);
 }
 
 

@@ -26,6 +26,15 @@ ngx_int_t ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
 /* 304, for a GET whose client has this body already. */
 ngx_int_t ngx_http_trifecta_not_modified(ngx_http_request_t *r);
 
+/* 204, for a client of a stream that has all of it. */
+ngx_int_t ngx_http_trifecta_no_content(ngx_http_request_t *r);
+
+/*
+ * Sends the header of a stream of events (stream.h), whose bytes follow; as
+ * ngx_http_send_header().
+ */
+ngx_int_t ngx_http_trifecta_reply_stream(ngx_http_request_t *r);
+
 #define NGX_HTTP_TRIFECTA_ETAG_LEN  (sizeof("\"\"") - 1 + 32)
 
 /*

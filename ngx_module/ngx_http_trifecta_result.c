@@ -32,27 +32,15 @@ ngx_http_trifecta_json_column(ngx_http_trifecta_json_t *j, const char *name,
 }
 
 
-static void
-ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
+void
+ngx_http_trifecta_result_write(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_json_t *j)
 {
-    size_t                    size;
     PGresult                 *row;
-    ngx_http_request_t       *r;
     ngx_http_trifecta_ctx_t  *ctx;
 
-    r = read->op.request;
     row = read->row;
-    ctx = ngx_http_trifecta_get_ctx(r);
-
-    size = 512;
-
-    if (row) {
-        size += PQgetlength(row, 0, NGX_HTTP_TRIFECTA_ROW_BODY) * 9 / 8
-                + PQgetlength(row, 0, NGX_HTTP_TRIFECTA_ROW_CITATIONS);
-    }
-
-    ngx_http_trifecta_json_init(j, r->pool, size);
+    ctx = ngx_http_trifecta_get_ctx(read->op.request);
 
     ngx_http_trifecta_json_lit(j, "{\"query_id\":");
     ngx_http_trifecta_json_str(j, &ctx->job_id);
@@ -112,6 +100,26 @@ ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
     }
 
     ngx_http_trifecta_json_lit(j, "}");
+}
+
+
+static void
+ngx_http_trifecta_result_body(ngx_http_trifecta_read_t *read,
+    ngx_http_trifecta_json_t *j)
+{
+    size_t     size;
+    PGresult  *row;
+
+    row = read->row;
+    size = 512;
+
+    if (row) {
+        size += PQgetlength(row, 0, NGX_HTTP_TRIFECTA_ROW_BODY) * 9 / 8
+                + PQgetlength(row, 0, NGX_HTTP_TRIFECTA_ROW_CITATIONS);
+    }
+
+    ngx_http_trifecta_json_init(j, read->op.request->pool, size);
+    ngx_http_trifecta_result_write(read, j);
 }
 
 

@@ -11,5 +11,9 @@
  */
 ngx_int_t ngx_http_trifecta_result_reply(ngx_http_trifecta_poll_t *poll);
 
+/* Appends the body of a job, open or ended, as GET shows it. */
+void ngx_http_trifecta_result_write(ngx_http_trifecta_read_t *read,
+    ngx_http_trifecta_json_t *j);
+
 
 #endif /* NGX_HTTP_TRIFECTA_RESULT_H_INCLUDED */

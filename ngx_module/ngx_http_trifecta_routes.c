@@ -26,6 +26,9 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_DELETE, "DELETE",
       NGX_HTTP_TRIFECTA_QUERY_PATH "/{id}", ngx_http_trifecta_delete },
 
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      NGX_HTTP_TRIFECTA_QUERY_PATH "/{id}/events", ngx_http_trifecta_events },
+
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
       NGX_HTTP_TRIFECTA_QUERY_PATH "/{id}/cancel", ngx_http_trifecta_cancel },
 

@@ -58,11 +58,12 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
 
-/* submit.c, result.c, cancel.c, queries.c, openai_*.c, admin.c */
+/* submit.c, result.c, events.c, cancel.c, queries.c, openai_*.c, admin.c */
 
 ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_forget(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_result(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_events(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_cancel(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_delete(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_queries(ngx_http_request_t *r, ngx_str_t *id);

@@ -81,7 +81,8 @@ sub say_state { $t->redis('HSET', "$P:j:$_[0]", 'state', $_[1]) }
     is_deeply [sort keys %{ $res->{json} }],
         [qw(created_at links query_id status)], 'no member more or less';
     is_deeply $res->{json}{links},
-        { self => "$Q/$id", cancel => "$Q/$id/cancel" },
+        { self => "$Q/$id", events => "$Q/$id/events",
+          cancel => "$Q/$id/cancel" },
         'links_names_only_routes_that_exist';
     is $res->{json}{status}, 'queued', 'it is queued';
     like $res->{json}{created_at}, $when, 'the time is RFC 3339 in UTC';
