@@ -403,6 +403,31 @@ is($means, 'glimmer [link removed]. WRITE: glimmer [link removed]',
     'a_question_that_was_rewritten_on_orders_has_no_link');
 unlike($end->{response}, qr/evil/, 'nor has its answer');
 
+# the command
+
+{
+    my ($status, $out, $err) = $t->run('ask', '--model', 'talk',
+        '--conversation', 'new', 'What is the value of the zyxquark?');
+    is($status, 0, 'ask --conversation new') or diag $err;
+    like($out, qr/42 teapots/, 'answers');
+    my ($id) = $err =~ /^To go on: trifecta ask --conversation (\S+) /m;
+    ok($id, 'ask_begins_a_conversation_and_says_its_id') or diag $err;
+
+    my $before = () = $server->requests('talk');
+    ($status, $out, $err) = $t->run('ask', '--model', 'talk',
+        '--conversation', $id, 'And its colour?');
+    is($status, 0, 'ask --conversation ID') or diag $err;
+    my @sent = map { $_->{json} } $server->requests('talk');
+    like(told(@sent[$before .. $#sent]), qr/What is the value of the zyxquark/,
+        'ask_goes_on_with_it');
+    unlike($err, qr/To go on/, 'and does not say it again');
+
+    ($status, undef, $err) = $t->run('ask', '--conversation', 'a b', 'Well?');
+    is($status, 1, 'an id that is none is refused');
+    like($err, qr/conversation_id/, 'by name');
+    like(($t->run('ask', '--help'))[1], qr/--conversation ID/, 'help');
+}
+
 $server->stop;
 $t->finish;
 done_testing;

@@ -37,6 +37,8 @@ static const tf_cli_option_t  tf_ask_options[] = {
       "to 16" },
     { "filter", 'f', "TEST", "only documents with this metadata, such as "
       "author=Ada, year>=2020 or date<2026-01-01; all filters must pass" },
+    { "conversation", 's', "ID", "go on with this conversation; \"new\" begins "
+      "one and says its ID" },
     { "timeout", 't', "TIME", "how long to wait for the answer (default 60s)" },
     { "json", 'j', NULL, "print the answer as nginx sent it" },
     { NULL, 0, NULL, NULL }
@@ -54,6 +56,7 @@ static const tf_cli_usage_t  tf_ask_usage = {
     "  3  no answer in time; the job goes on, its URL is printed\n",
     "  trifecta ask \"How do I rotate the key of job ids?\"\n"
     "  trifecta ask --collection handbook --filter 'year>=2020' \"...\"\n"
+    "  trifecta ask --conversation new \"What is a lease?\"\n"
     "  trifecta ask --json \"What is a lease?\" | jq .citations\n"
 };
 
@@ -63,6 +66,7 @@ typedef struct {
     const char       *question;
     const char       *model;
     json_t           *scope;        /* the body's members that say where */
+    const char       *conversation; /* or NULL */
     int               json;
     int64_t           timeout;
     int64_t           begun;
@@ -220,8 +224,14 @@ tf_ask_body(const tf_ask_t *ask)
         return NULL;
     }
 
-    if (root != NULL && ask->model != NULL
-        && json_object_set_new(root, "model", json_string(ask->model)) != 0)
+    if (root != NULL
+        && ((ask->model != NULL
+             && json_object_set_new(root, "model", json_string(ask->model))
+                != 0)
+            || (ask->conversation != NULL
+                && json_object_set_new(root, "conversation_id",
+                                       json_string(ask->conversation))
+                   != 0)))
     {
         json_decref(root);
         return NULL;
@@ -251,8 +261,8 @@ tf_ask_submit(tf_ask_t *ask)
 
     body = tf_ask_body(ask);
     if (body == NULL) {
-        return tf_cli_error(ask->cli, "the question or the model is not "
-                            "UTF-8");
+        return tf_cli_error(ask->cli, "the question, the model or the "
+                            "conversation is not UTF-8");
     }
 
     tf_ask_tick(ask);
@@ -303,7 +313,15 @@ tf_ask_ended(tf_ask_t *ask, json_t *root)
     tf_ask_progress_end(ask);
 
     if (!ask->json) {
-        return tf_ask_print_answer(root);
+        status = tf_ask_print_answer(root);
+
+        if (ask->conversation != NULL
+            && strcmp(ask->conversation, "new") == 0)
+        {
+            tf_ask_print_conversation(root);
+        }
+
+        return status;
     }
 
     status = tf_ask_print_failure(root);
@@ -488,6 +506,10 @@ tf_cli_ask(int argc, char **argv)
                 status = tf_cli_misuse(&cli, "--filter: %s", err);
                 goto done;
             }
+            break;
+
+        case 's':
+            ask.conversation = cli.value;
             break;
 
         case 't':

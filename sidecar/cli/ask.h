@@ -18,6 +18,9 @@ int tf_ask_print_answer(json_t *root);
 /* Only why it failed, if it did; the exit code. */
 int tf_ask_print_failure(json_t *root);
 
+/* How to go on with the conversation of a job. */
+void tf_ask_print_conversation(json_t *root);
+
 /* An answer that is an error, and what to do about it; the exit code. */
 int tf_ask_print_refusal(long status, const char *body, size_t len);
 

@@ -67,6 +67,24 @@ tf_ask_next_step(long status)
 
 /* The one error body of the API, or whatever another server sent. */
 
+void
+tf_ask_print_conversation(json_t *root)
+{
+    const char  *id;
+
+    id = json_string_value(json_object_get(root, "conversation_id"));
+
+    if (id != NULL
+        && strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                  "0123456789._-") == strlen(id))
+    {
+        (void) fflush(stdout);
+        (void) fprintf(stderr, "To go on: trifecta ask --conversation %s "
+                       "\"...\"\n", id);
+    }
+}
+
+
 int
 tf_ask_print_refusal(long status, const char *body, size_t len)
 {
