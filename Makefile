@@ -199,10 +199,10 @@ FAULT = build/test/fault/proxy build/test/fault/power.so \
 
 test-build asan: $(FAULT)
 
-build/test/fault/proxy: t/fault/proxy.c build/test/obj/flags
+build/test/fault/proxy: $(wildcard t/fault/proxy*.[ch]) build/test/obj/flags
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -o $@ $<
+	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -o $@ $(filter %.c,$^)
 
 # not fortified: they define functions that headers would make inline
 build/test/fault/%.so: t/fault/%.c build/test/obj/flags
