@@ -269,6 +269,44 @@ caught('one that ran before it was cancelled', '', sub {
     push @{ $_[0]{trace} }, { t => 1, pid => 7, attempt => 1,
                               canary => 'c-c' } });
 
+# 13
+
+sub said { [map { [split / /, $_, 4] } @_] }
+
+my @first = ('1 1 s ', '1 2 d pid=7 ', '1 3 d attempt=1 ');
+my @whole = (@first, '1 4 d c-a');
+
+sub tells {
+    my ($seen, $live, $stored) = @_;
+    $seen->{said}{a} = { live => [map { said(@$_) } @$live],
+                         stored => said(@{ $stored || \@whole }) };
+}
+
+caught('what was read while it ran is what is stored', '', sub {
+    tells($_[0], [[], [$first[0]], \@first, \@whole]) });
+caught('a piece that is not stored', '13', sub {
+    tells($_[0], [[@first, '1 4 d c-x']]) });
+caught('one more than are stored', '13', sub {
+    tells($_[0], [[@whole, '1 5 d more']]) });
+caught('a piece that was left out', '13', sub {
+    tells($_[0], [[@first[0, 2]]]) });
+caught('a piece that came twice', '13', sub {
+    tells($_[0], [[@first, $first[2]]]) });
+caught('pieces that are not the answer', '13', sub {
+    tells($_[0], [[@first]], [@first, '1 4 d c-x']) });
+caught('a piece of an attempt after the end', '13', sub {
+    tells($_[0], [[@first, '2 1 d late']]) });
+caught('what an earlier attempt said after the next has begun', '13', sub {
+    $_[0]{rows}{a}{attempt} = $_[0]{results}[0]{attempt} = 2;
+    for my $r (@{ $_[0]{ops} }, values %{ $_[0]{final} }, $_[0]{results}[0]) {
+        s/attempt=1/attempt=2/ for grep { defined } @$r{qw(response body)};
+    }
+    tells($_[0], [[@first, '1 4 d zombie']],
+          [@first, '2 1 d pid=7 attempt=2 c-a']) });
+caught('a deleted job has said nothing', '', sub {
+    $_[0]{rows}{a}{deleted} = 1;
+    tells($_[0], [[@first]], []) });
+
 # A round without its fault
 
 my @rounds;

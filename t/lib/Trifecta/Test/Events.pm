@@ -3,6 +3,7 @@ package Trifecta::Test::Events;
 # What a job says while it runs, read where it is.  Exports:
 #
 #   live_events($t, $id)    from Redis: a list of [attempt, n, type, text]
+#   events_of($entries)     the same of what XRANGE has answered
 #   stored_events($t, $id)  the same from PostgreSQL's rows, once it has ended
 #   text_of(@events)        what is not void of them
 #   contradicts(\@live, \@stored, $end)   what is wrong with what was read live
@@ -16,17 +17,26 @@ use warnings;
 use Exporter 'import';
 use JSON::PP ();
 
-our @EXPORT = qw(live_events stored_events text_of contradicts);
+our @EXPORT = qw(live_events stored_events events_of text_of contradicts);
 
 
 sub live_events {
-    my ($t, $id, $shard) = @_;
+    my ($t, $id) = @_;
+    my $shard = hex substr $id, 15, 2;
+
+    return events_of($t->shard_client($shard)->cmd('XRANGE',
+        $t->prefix($shard) . ":ev:$id", '-', '+'));
+}
+
+
+sub events_of {
+    my ($entries) = @_;
 
     return map {
         my %f = @{ $_->[1] };
-        [(split /-/, $_->[0]), $f{t}, $f{d}];
-    } @{ $t->redis('XRANGE', '{trifecta:' . ($shard // 0) . "}:ev:$id", '-',
-                   '+') };
+        my ($of, $n) = split /-/, $_->[0];
+        [0 + $of, 0 + $n, $f{t}, $f{d}];
+    } @$entries;
 }
 
 

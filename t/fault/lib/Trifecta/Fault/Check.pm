@@ -19,6 +19,8 @@ package Trifecta::Fault::Check;
 #            which PostgreSQL committed it to the row
 #   trace    [{ t, pid, attempt, canary }], executions
 #   hashes   id => { state, crashes, lost, fails } in Redis
+#   said     id => { live => [[[attempt, n, type, text]...]...], stored }: what
+#            it had said by several moments, and the events that are stored
 #   sampled  what was wrong with the sets of the queue while the load ran
 #   left     what an idle queue should not have
 #   log      lines that no log should have
@@ -37,6 +39,8 @@ package Trifecta::Fault::Check;
 use strict;
 use warnings;
 
+use Trifecta::Test::Events;
+
 my %TERMINAL = map { $_ => 1 } qw(succeeded failed cancelled dead);
 
 
@@ -53,6 +57,7 @@ sub check {
     $self->_attempts;
     $self->_executions;
     $self->_cancelled;
+    $self->_said;
 
     $self->_bad('7,9', $_) for @{ $seen->{sampled} || [] };
     $self->_bad('8', $_) for @{ $seen->{left} || [] };
@@ -498,6 +503,41 @@ sub _cancelled {
                             $run->{t} - $op->{t1}));
             }
         }
+    }
+}
+
+
+# 13: what was read of a job while it ran is what is stored, and together it
+# is the answer.  A Redis that lost what it had said is told it once more, but
+# who read it before has read more than the next attempt knows of.
+
+sub _said {
+    my ($self) = @_;
+    my ($seen, $mode) = @$self{qw(seen mode)};
+    my $said = $seen->{said} || {};
+    my %body = map { $_->{job} => $_->{body} } @{ $seen->{results} || [] };
+
+    for my $id (sort keys %$said) {
+        my $row = $seen->{rows}{$id} or next;
+        my $ok = $row->{state} eq 'succeeded' && defined $body{$id};
+        next if $row->{deleted} || $mode->{gives_up} && !$ok;
+
+        my $end = $ok ? $row->{attempt} : undef;
+        my $stored = $said->{$id}{stored};
+        my %wrong;
+
+        for my $live (@{ $said->{$id}{live} }) {
+            my @read = $mode->{gives_up} ? grep { $_->[0] == $end } @$live
+                                         : @$live;
+            $wrong{$_} = 1 for contradicts(\@read, $stored, $end);
+        }
+
+        $wrong{"it said '" . text_of(@$stored) . "', the answer is '$body{$id}'"}
+            = 1 if $ok && @$stored && $stored->[-1][0] == $end
+                   && $stored->[-1][2] eq 'd'
+                   && text_of(@$stored) ne $body{$id};
+
+        $self->_bad('13', "$id: $_") for sort keys %wrong;
     }
 }
 

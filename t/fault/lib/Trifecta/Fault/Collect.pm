@@ -8,7 +8,7 @@ package Trifecta::Fault::Collect;
 #   my $seen = Trifecta::Fault::Collect::seen($stack, $ops, $file, $log);
 #
 # The sampler looks at the sets of the queue all the time, in a process of its
-# own.  log is what is expected in the logs, a list of patterns.
+# own, and reads what the jobs say that run.  log is what is expected in the logs, a list of patterns.
 
 use strict;
 use warnings;
@@ -18,7 +18,37 @@ use JSON::XS ();
 use POSIX ();
 use Time::HiRes qw(sleep clock_gettime CLOCK_MONOTONIC);
 
+use Trifecta::Test::Events;
+
 my $json = JSON::XS->new->utf8;
+
+# What the open jobs of a shard have said by now: {id, entries}...
+
+my $SAID = <<'END';
+local out = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1] .. ':live', 0, -1)) do
+    if redis.call('HEXISTS', KEYS[1] .. ':j:' .. id, 'ev') == 1 then
+        out[#out + 1] = { id, redis.call('XRANGE', KEYS[1] .. ':ev:' .. id,
+                                         '-', '+') }
+    end
+end
+return out
+END
+
+
+# A line for each job that runs and says something.
+
+sub _listen {
+    my ($t, $fh) = @_;
+
+    for my $shard (0 .. $t->shards - 1) {
+        my $said = $t->shard_client($shard)->cmd('EVAL', $SAID, 1,
+                                                 $t->prefix($shard));
+
+        print $fh $json->encode([$_->[0], [events_of($_->[1])]]), "\n"
+            for @$said;
+    }
+}
 
 
 sub sampler {
@@ -32,12 +62,14 @@ sub sampler {
     $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
     delete $t->{redis_client};
     open my $fh, '>>', $file or POSIX::_exit(1);
-    $fh->autoflush(1);
+    open my $said, '>>', "$file.said" or POSIX::_exit(1);
+    $_->autoflush(1) for $fh, $said;
 
     while (getppid == $parent) {
         my @wrong = eval { $t->unsound(%bound) };
         delete $t->{redis_client} if $@;
         print $fh "$_\n" for @wrong;
+        eval { _listen($t, $said) };
         sleep 0.2;
     }
 
@@ -152,6 +184,30 @@ sub _log {
 }
 
 
+# What was read of each job while it ran, the same list once, and what is
+# stored of it.
+
+sub _said {
+    my ($stack, $file) = @_;
+    my (%said, %once);
+
+    open my $fh, '<', "$file.said" or return {};
+
+    while (my $line = <$fh>) {
+        # the last one may not be whole
+        my $one = eval { $json->decode($line) } or next;
+        push @{ $said{$one->[0]}{live} }, $one->[1] unless $once{$line}++;
+    }
+
+    for my $id (keys %said) {
+        push @{ $said{$id}{live} }, [live_events($stack->{t}, $id)];
+        $said{$id}{stored} = [stored_events($stack->{t}, $id)];
+    }
+
+    return \%said;
+}
+
+
 sub seen {
     my ($stack, $ops, $sampled, $log) = @_;
     my $t = $stack->{t};
@@ -189,6 +245,7 @@ sub seen {
         . 'trifecta.job_result WHERE job = ANY(?)', \@ids) }];
     my $redis = [map { $t->shard_client($_) } 0 .. $t->shards - 1];
     $seen{hashes} = { map { $_ => _hash($redis, $_) } @ids };
+    $seen{said} = _said($stack, $sampled);
     $seen{sampled} = [split /\n/, $t->read_file($sampled)];
 
     return \%seen;
