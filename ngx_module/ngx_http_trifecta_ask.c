@@ -180,7 +180,9 @@ ngx_http_trifecta_member_stream(ngx_http_request_t *r, const char *name,
                                        "\"%s\" must be true or false", name);
     }
 
-    return ngx_http_trifecta_member_not_yet(r, name, value, ask);
+    ask->stream = 1;
+
+    return NGX_DECLINED;
 }
 
 

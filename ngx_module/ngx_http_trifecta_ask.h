@@ -19,6 +19,7 @@ typedef struct {
     ngx_str_t                model;
     ngx_str_t                conversation;  /* empty: in none */
     unsigned                 forget:1;      /* it is to be deleted */
+    unsigned                 stream:1;      /* its events, at once */
     json_t                  *collections;   /* or NULL, and so on */
     json_t                  *filters;
     json_t                  *metadata;

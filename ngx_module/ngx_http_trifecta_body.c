@@ -345,3 +345,44 @@ ngx_http_trifecta_read_body(ngx_http_request_t *r, size_t max,
 
     return NGX_DONE;
 }
+
+
+ngx_uint_t
+ngx_http_trifecta_accepts(ngx_http_request_t *r, const char *type)
+{
+    size_t                      len;
+    u_char                     *p, *end;
+    ngx_str_t                  *line;
+    ngx_http_trifecta_lines_t   at;
+
+    len = ngx_strlen(type);
+
+    ngx_memzero(&at, sizeof(ngx_http_trifecta_lines_t));
+
+    while ((line = ngx_http_trifecta_header_next(r, "accept", &at)) != NULL) {
+
+        p = line->data;
+        end = p + line->len;
+
+        while (p < end) {
+
+            while (p < end && (*p == ' ' || *p == '\t' || *p == ',')) {
+                p++;
+            }
+
+            if ((size_t) (end - p) >= len
+                && ngx_strncasecmp(p, (u_char *) type, len) == 0
+                && (p + len == end || p[len] == ',' || p[len] == ';'
+                    || p[len] == ' ' || p[len] == '\t'))
+            {
+                return 1;
+            }
+
+            while (p < end && *p != ',') {
+                p++;
+            }
+        }
+    }
+
+    return 0;
+}

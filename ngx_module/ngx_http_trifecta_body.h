@@ -24,6 +24,12 @@ ngx_int_t ngx_http_trifecta_read_body(ngx_http_request_t *r, size_t max,
 /* The media type is application/json, in UTF-8 and not encoded. */
 ngx_uint_t ngx_http_trifecta_is_json(ngx_http_request_t *r);
 
+/*
+ * The client says that it takes this type, and not only that it takes
+ * anything.
+ */
+ngx_uint_t ngx_http_trifecta_accepts(ngx_http_request_t *r, const char *type);
+
 /* The value of a request header, or NULL; the name in lower case. */
 ngx_str_t *ngx_http_trifecta_header_in(ngx_http_request_t *r,
     const char *name);

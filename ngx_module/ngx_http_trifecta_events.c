@@ -14,6 +14,7 @@
 typedef struct {
     ngx_http_trifecta_mark_t   has;         /* the client */
     ngx_uint_t                 attempt;     /* of the last event; or 0 */
+    ngx_str_t                  path;        /* of a job made just now */
 } ngx_http_trifecta_events_t;
 
 
@@ -39,7 +40,29 @@ static const ngx_http_trifecta_encoder_t  ngx_http_trifecta_events_encoder = {
 static ngx_int_t
 ngx_http_trifecta_events_begin(ngx_http_trifecta_stream_t *s)
 {
-    ngx_http_trifecta_json_t  *j;
+    u_char                      *p;
+    ngx_str_t                   *path;
+    ngx_http_request_t          *r;
+    ngx_http_trifecta_json_t    *j;
+    ngx_http_trifecta_events_t  *events;
+
+    r = s->read.op.request;
+    events = s->data;
+    path = &events->path;
+
+    /* the body is that of another path than the one that was posted to */
+
+    if (path->len) {
+        p = ngx_pnalloc(r->pool, path->len + sizeof("/events") - 1);
+
+        if (p == NULL
+            || ngx_http_trifecta_header(r, "Content-Location", p,
+                                        ngx_sprintf(p, "%V/events", path) - p)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
 
     j = ngx_http_trifecta_stream_json(s);
 
@@ -212,50 +235,53 @@ ngx_http_trifecta_events_last(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_events_open(ngx_http_request_t *r,
-    ngx_http_trifecta_mark_t *has,
-    ngx_int_t (*refuse)(ngx_http_trifecta_stream_t *s))
+/* A stream of the job of the context, to be started.  NULL: no memory. */
+
+static ngx_http_trifecta_stream_t *
+ngx_http_trifecta_events_create(ngx_http_request_t *r)
+{
+    ngx_http_trifecta_events_t  *events;
+
+    events = ngx_pcalloc(r->pool, sizeof(ngx_http_trifecta_events_t));
+    if (events == NULL) {
+        return NULL;
+    }
+
+    return ngx_http_trifecta_stream_create(r,
+                                           &ngx_http_trifecta_events_encoder,
+                                           events);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_events_start(ngx_http_request_t *r, ngx_str_t *path,
+    ngx_int_t (*refuse)(ngx_http_trifecta_stream_t *s), void *refused)
 {
     ngx_http_trifecta_events_t  *events;
     ngx_http_trifecta_stream_t  *s;
 
-    events = ngx_pcalloc(r->pool, sizeof(ngx_http_trifecta_events_t));
-    if (events == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    events->has = *has;
-
-    s = ngx_http_trifecta_stream_create(r, &ngx_http_trifecta_events_encoder,
-                                        events);
+    s = ngx_http_trifecta_events_create(r);
     if (s == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    events = s->data;
+    events->path = *path;
+
     s->refuse = refuse;
+    s->refused = refused;
 
     return ngx_http_trifecta_stream_start(s);
 }
 
 
 ngx_int_t
-ngx_http_trifecta_events_start(ngx_http_request_t *r,
-    ngx_int_t (*refuse)(ngx_http_trifecta_stream_t *s))
-{
-    ngx_http_trifecta_mark_t  has;
-
-    ngx_memzero(&has, sizeof(ngx_http_trifecta_mark_t));
-
-    return ngx_http_trifecta_events_open(r, &has, refuse);
-}
-
-
-ngx_int_t
 ngx_http_trifecta_events(ngx_http_request_t *r, ngx_str_t *id)
 {
-    ngx_int_t                 rc;
-    ngx_http_trifecta_mark_t  has;
+    ngx_int_t                    rc;
+    ngx_http_trifecta_mark_t     has;
+    ngx_http_trifecta_events_t  *events;
+    ngx_http_trifecta_stream_t  *s;
 
     rc = ngx_http_discard_request_body(r);
 
@@ -277,7 +303,15 @@ ngx_http_trifecta_events(ngx_http_request_t *r, ngx_str_t *id)
         return rc;
     }
 
-    rc = ngx_http_trifecta_events_open(r, &has, NULL);
+    s = ngx_http_trifecta_events_create(r);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    events = s->data;
+    events->has = has;
+
+    rc = ngx_http_trifecta_stream_start(s);
 
     if (rc != NGX_DONE) {
         return rc;

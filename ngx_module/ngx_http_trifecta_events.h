@@ -22,12 +22,13 @@
  */
 
 /*
- * Streams the job of the context from its first event on.  refuse is that of
- * the stream, or NULL.  NGX_DONE, or the value of the answer: see
- * ngx_http_trifecta_stream_start().
+ * Streams the job of the context, which is at that path and was made just
+ * now, from its first event on; refuse is that of the stream.  NGX_DONE, or
+ * the value of the answer: see ngx_http_trifecta_stream_start().
  */
 ngx_int_t ngx_http_trifecta_events_start(ngx_http_request_t *r,
-    ngx_int_t (*refuse)(ngx_http_trifecta_stream_t *s));
+    ngx_str_t *path, ngx_int_t (*refuse)(ngx_http_trifecta_stream_t *s),
+    void *refused);
 
 
 #endif /* NGX_HTTP_TRIFECTA_EVENTS_H_INCLUDED */

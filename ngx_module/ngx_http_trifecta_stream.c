@@ -68,6 +68,8 @@ ngx_http_trifecta_stream_refuse(ngx_http_trifecta_stream_t *s)
 
     r = s->read.op.request;
 
+    ngx_http_trifecta_stream_stop(s);
+
     if (s->refuse) {
         return s->refuse(s);
     }

@@ -90,6 +90,7 @@ struct ngx_http_trifecta_stream_s {
      * s->crowded: this worker has too many waiters.
      */
     ngx_int_t                         (*refuse)(ngx_http_trifecta_stream_t *s);
+    void                               *refused;    /* of that */
 
     ngx_http_trifecta_waiter_t          waiter;
     ngx_event_t                         timer;

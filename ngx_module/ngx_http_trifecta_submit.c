@@ -3,6 +3,7 @@
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_enqueue.h"
+#include "ngx_http_trifecta_events.h"
 #include "ngx_http_trifecta_idem.h"
 #include "ngx_http_trifecta_reply.h"
 
@@ -16,6 +17,19 @@ static ngx_int_t ngx_http_trifecta_submit_accepted(
     ngx_http_trifecta_submit_t *submit, int64_t ms, int64_t position);
 static ngx_int_t ngx_http_trifecta_submit_before(
     ngx_http_trifecta_submit_t *submit);
+static ngx_int_t ngx_http_trifecta_submit_streamed(
+    ngx_http_trifecta_submit_t *submit, int64_t ms, int64_t position);
+static ngx_int_t ngx_http_trifecta_submit_streamed_before(
+    ngx_http_trifecta_submit_t *submit);
+
+
+/* What is answered where a stream cannot begin. */
+
+typedef struct {
+    int64_t                  ms;
+    int64_t                  position;
+    unsigned                 before:1;
+} ngx_http_trifecta_submit_stream_t;
 
 
 static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_query = {
@@ -24,6 +38,15 @@ static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_query = {
     ngx_http_trifecta_job_path,
     ngx_http_trifecta_submit_accepted,
     ngx_http_trifecta_submit_before
+};
+
+
+static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_stream = {
+    NGX_HTTP_TRIFECTA_KIND_QUERY,
+    "POST /api/v1/query",
+    ngx_http_trifecta_job_path,
+    ngx_http_trifecta_submit_streamed,
+    ngx_http_trifecta_submit_streamed_before
 };
 
 
@@ -51,6 +74,71 @@ ngx_http_trifecta_submit_before(ngx_http_trifecta_submit_t *submit)
 }
 
 
+/* The job is there all the same: the answer is that to one who asks so. */
+
+static ngx_int_t
+ngx_http_trifecta_submit_refuse(ngx_http_trifecta_stream_t *s)
+{
+    ngx_http_request_t                 *r;
+    ngx_http_trifecta_submit_stream_t  *stream;
+
+    r = s->read.op.request;
+    stream = s->refused;
+
+    return stream->before ? ngx_http_trifecta_accepted_before(r)
+                          : ngx_http_trifecta_accepted(r, stream->ms,
+                                                       stream->position);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_submit_stream(ngx_http_trifecta_submit_t *submit,
+    ngx_http_trifecta_submit_stream_t *stream)
+{
+    ngx_http_trifecta_submit_stream_t  *refused;
+
+    refused = ngx_palloc(submit->op.request->pool,
+                         sizeof(ngx_http_trifecta_submit_stream_t));
+    if (refused == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *refused = *stream;
+
+    return ngx_http_trifecta_events_start(submit->op.request, &submit->path,
+                                          ngx_http_trifecta_submit_refuse,
+                                          refused);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_submit_streamed(ngx_http_trifecta_submit_t *submit,
+    int64_t ms, int64_t position)
+{
+    ngx_http_trifecta_submit_stream_t  stream;
+
+    ngx_memzero(&stream, sizeof(ngx_http_trifecta_submit_stream_t));
+
+    stream.ms = ms;
+    stream.position = position;
+
+    return ngx_http_trifecta_submit_stream(submit, &stream);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_submit_streamed_before(ngx_http_trifecta_submit_t *submit)
+{
+    ngx_http_trifecta_submit_stream_t  stream;
+
+    ngx_memzero(&stream, sizeof(ngx_http_trifecta_submit_stream_t));
+
+    stream.before = 1;
+
+    return ngx_http_trifecta_submit_stream(submit, &stream);
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_submit_ask(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_ask_t *ask)
@@ -65,6 +153,8 @@ ngx_http_trifecta_submit_ask(ngx_http_request_t *r, ngx_str_t *text,
     submit = ngx_http_trifecta_submit_create(r,
                                              ask->forget
                                              ? &ngx_http_trifecta_face_forget
+                                             : ask->stream
+                                             ? &ngx_http_trifecta_face_stream
                                              : &ngx_http_trifecta_face_query,
                                              ask->query.len + 256);
     if (submit == NULL
@@ -127,6 +217,8 @@ ngx_http_trifecta_submit_body(ngx_http_request_t *r, ngx_str_t *text)
     rc = ngx_http_trifecta_ask_parse(r, text, &ask);
 
     if (rc == NGX_DECLINED) {
+        ask.stream |= ngx_http_trifecta_accepts(r, "text/event-stream");
+
         rc = ngx_http_trifecta_submit_ask(r, text, &ask);
     }
 

@@ -161,7 +161,7 @@ my @bad = (
         403, 'user_mismatch', 'user_id'],
     ['a user that is a number', { body => '{"query":"x","user_id":1}' },
         400, 'invalid_value', 'user_id'],
-    ['stream: true', { body => '{"query":"x","stream":true}' },
+    ['a stream that is a word', { body => '{"query":"x","stream":"yes"}' },
         400, 'invalid_value', 'stream'],
     map({ ["$_, which is not there yet", { json => { query => 'x', $_ => 1 } },
             400, 'invalid_value', $_] }

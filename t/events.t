@@ -308,6 +308,99 @@ $t->wait_for(sub { $t->metrics->{trifecta_subscriber_ready_workers} == 1 },
 }
 
 
+# A question whose events are the answer
+
+{
+    my $ask = sub {
+        my ($body, %headers) = @_;
+        return $s->request('POST', $Q, json => { query => 'x', %$body },
+                           headers => \%headers);
+    };
+
+    for my $case (['"stream": true', { stream => JSON::PP::true }],
+                  ['Accept: text/event-stream', {},
+                   Accept => 'text/event-stream'],
+                  ['it among others', {},
+                   Accept => 'application/json, text/Event-Stream;q=0.5'])
+    {
+        my ($name, $body, %headers) = @$case;
+        my $one = $ask->($body, %headers);
+        my $e = $one->next($soon);
+        my $id = $e->{json}{query_id} // '';
+        is $one->{status}, 200, "${name} is answered with a stream";
+        is $one->header('content-type'), 'text/event-stream', 'of events';
+        is $one->header('content-location'), "$Q/$id/events",
+            'which is at another path';
+        is $e->{json}{status}, 'queued', 'the job is queued';
+        $s->claim($id);
+        $s->emit($id, 1, 1, 'd', 'one');
+        is lines($one->said($soon)), 'delta 1-1 one', 'it says something';
+        $s->end($id, 'one', [3]);
+        is lines($one->rest($soon)), 'done done', 'and ends';
+        same([$s->open($id, last => '1-0')->lines($soon)],
+             ['delta 1-1 one', 'done done'], 'it can be had again');
+    }
+
+    for my $case (['"stream": false', { stream => JSON::PP::false }],
+                  ['Accept: */*', {}, Accept => '*/*'],
+                  ['a type that begins alike', {},
+                   Accept => 'text/event-stream2, text/event'])
+    {
+        my ($name, $body, %headers) = @$case;
+        is $ask->($body, %headers)->head($soon), 202, "${name} is not";
+    }
+
+    # the same question again
+
+    my %key = ('Idempotency-Key' => 'k1');
+    my $one = $ask->({ stream => JSON::PP::true }, %key);
+    my $id = $one->next($soon)->{json}{query_id};
+    my $two = $ask->({ stream => JSON::PP::true }, %key);
+    is $two->next($soon)->{json}{query_id}, $id,
+        'a_repetition_streams_the_same_job';
+    is $two->header('idempotency-replayed'), 'true', 'and says so';
+    $s->claim($id);
+    $s->emit($id, 1, 1, 'd', 'x');
+    is lines(map { $_->said($soon) } $one, $two), 'delta 1-1 x, delta 1-1 x',
+        'both hear';
+
+    # a client that goes away takes nothing with it
+
+    $_->close for $one, $two;
+    $t->wait_for(sub { $t->metrics->{trifecta_streams} == 0 }, 5);
+    is $t->result($id)->{json}{status}, 'running',
+        'a_job_goes_on_without_its_client';
+    $s->end($id, 'x', [1]);
+
+    # no room for streams: the job is there all the same
+
+    $t->{opt}{max_waiters} = 1;
+    $t->write_conf;
+    my @old = $t->reload;
+    $t->wait_for(sub { !grep { kill 0, $_ } @old }, 20);
+    $t->wait_for(sub {
+        $t->metrics->{trifecta_subscriber_ready_workers} == 1 }, 20);
+    $id = $s->job;
+    $one = $s->open($id);
+    isnt $one->next($soon), undef, 'there is room for one';
+    my $res = $t->get("$Q/$id/events");
+    is $res->{status}, 503, 'a_stream_beyond_max_waiters_is_503';
+    is $res->{code}, 'queue_unavailable', 'queue_unavailable';
+    is $res->{headers}{'retry-after'}, 1, 'Retry-After';
+    $res = $t->post($Q, { query => 'x', stream => JSON::PP::true });
+    is $res->{status}, 202, 'a_question_beyond_it_is_202';
+    ok $res->{json}{query_id}, 'with its job';
+    $s->end($id, 'so', undef);
+    is lines($one->rest($soon)), 'delta 1-1 so, done done', 'the one ends';
+    $t->{opt}{max_waiters} = 10000;
+    $t->write_conf;
+    @old = $t->reload;
+    $t->wait_for(sub { !grep { kill 0, $_ } @old }, 20);
+    $t->wait_for(sub {
+        $t->metrics->{trifecta_subscriber_ready_workers} == 1 }, 20);
+}
+
+
 # Requests that only want the end are not woken by pieces
 
 {
