@@ -260,6 +260,8 @@ stopped('a_pdf_that_takes_too_long_is_killed_at_its_time', 'slow.pdf', do {
     $pdf =~ s/(?=xref\n0)/join '', @objects/e;
     $pdf;
 }, qr/\(limit seconds=2\)/, '--limit', 'seconds=2');
+stopped('a_pdf_that_needs_more_memory_is_stopped_by_the_memory', 'memory.pdf',
+    pdf([['x']]), qr/limit memory/, '--limit', 'memory=16m');
 stopped('a_broken_pdf_is_skipped', 'broken.pdf', "%PDF-1.7\n" . 'junk ' x 1000,
     qr/is damaged/);
 stopped('a_pdf_without_text_says_what_to_do', 'scan.pdf', pdf([[]]),

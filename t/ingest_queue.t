@@ -10,12 +10,13 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Trifecta::Test;
-use Trifecta::Test::Documents qw(zip);
+use Trifecta::Test::Documents qw(gz pdf tar zip);
 
 my $t = Trifecta::Test->new(sidecars => 2, sidecar => { threads => 4,
     lease => '2s', heartbeat => '300ms' });
 my $dir = $t->dir . '/in';
 my @mine = ('--owner', 'test:alice');
+my $id;
 
 sub folder {
     my ($name, %files) = @_;
@@ -90,6 +91,33 @@ $t->write_conf;
 like +(queue($some))[2], qr/limit files=3/, 'the_configuration_has_them_too';
 delete $t->{opt}{sidecar}{ingest_limits};
 $t->write_conf;
+
+
+# Hostile files end no job, and nothing of them is stored
+
+my $hostile = folder('hostile', 'good.md' => "# Good\n\nThe good wren.\n",
+    'bomb.zip' => zip({ name => 'a.txt', data => 'a' x 8388608 }),
+    'bomb.tgz' => gz(tar({ name => 'a.txt', data => 'a' x 8388608 })),
+    'laughs.xml' => '<!DOCTYPE x [<!ENTITY a "haha"><!ENTITY b "&a;&a;">]>'
+        . '<x>&b;</x>',
+    'pages.pdf' => pdf([map { ["Page $_"] } 1 .. 20]),
+    'program.txt' => "\x7fELF\2\1\1" . "\0" x 100,
+    'line.md' => 'x' x 2097152,
+    'path.tar' => tar({ name => '../up.md', data => 'x' }));
+
+$id = queued('--collection', 'hostile', '--limit', 'pages=10', $hostile);
+my $last = ended($id);
+is $last->{status}, 'succeeded', 'a_job_ends_whatever_its_files_are';
+for (['bomb.zip', qr/\(limit ratio=200\)/], ['bomb.tgz', qr/limit ratio=200/],
+     ['laughs.xml', qr/declares entities/], ['pages.pdf', qr/limit pages=10/],
+     ['program.txt', qr/looks like a program/], ['line.md', qr/limit line=1m/],
+     ['path.tar', qr/leads out/])
+{
+    my ($name, $why) = @$_;
+    like $last->{response}, qr/^skipped \Q$name\E\S*: .*$why/m,
+        "a_hostile_file_of_a_job_is_skipped_by_name: $name";
+}
+is_deeply sources('hostile'), ['good.md'], 'only the good one is there';
 
 
 # --delete, as without --queue
@@ -176,7 +204,7 @@ my $late = folder('late', 'a.md' => "# A\n\nThe adder.\n",
 queue('--collection', 'late', $late);
 unlink "$late/b.md";
 $t->stop('sidecar', $_) for 0, 1;
-my $id = queued('--delete', '--collection', 'late', $late);
+$id = queued('--delete', '--collection', 'late', $late);
 $t->write_file("$late/c.md", "# C\n\nThe cobra.\n");
 is +(direct('--collection', 'late', "$late/c.md"))[0], 0, 'one more comes';
 $t->start('sidecar', $_) for 0, 1;

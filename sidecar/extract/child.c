@@ -85,7 +85,11 @@ tf_child_run(tf_child_t *child, tf_buf_t *text)
     if (end == TF_CHILD_OK && status != 0) {
         child->status = WIFEXITED(status) ? WEXITSTATUS(status)
                                           : 128 + WTERMSIG(status);
-        end = child->status == TF_CHILD_NONE ? TF_CHILD_MISSING
+
+        /* one that has said why was there, and had not enough memory */
+
+        end = child->status == TF_CHILD_NONE && child->said[0] == '\0'
+              ? TF_CHILD_MISSING
               : child->status == 128 + SIGXCPU ? TF_CHILD_LATE
               : TF_CHILD_EXIT;
     }
