@@ -57,7 +57,7 @@ my $wait = 20 * $t->slow;
 my %more = (
     two => "parallel_requests = 2\nlimit_wait = ${wait}s",
     one => "parallel_requests = 1\nlimit_wait = 0",
-    stuck => "parallel_requests = 1\nlimit_wait = 100ms",
+    stuck => "parallel_requests = 1\nlimit_wait = 60s",
     stuck_falls => "parallel_requests = 1\nlimit_wait = 100ms\n"
         . 'fallback = spare',
     rpm => 'requests_per_minute = 3',

@@ -15,13 +15,15 @@
 
 enum {
     OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_SET, OPT_JSON, OPT_KEEP,
-    OPT_INDEX
+    OPT_INDEX, OPT_EMBED
 };
 
 static const tf_cli_option_t  tf_eval_options[] = {
     { "split", OPT_SPLIT, "NAME", "which judgements, qrels/NAME.tsv (test, "
       "else the only ones there are)" },
     { "model", OPT_MODEL, "NAME", "who answers (extractive)" },
+    { "embed", OPT_EMBED, "NAME", "with vectors that this model of kind "
+      "embedding makes" },
     { "limit", OPT_LIMIT, "N", "only the first N questions" },
     { "set", OPT_SET, "SETTING", "key=value: another value of a key of the "
       "configuration, such as weight_ngrams=0; may come several times" },
@@ -291,11 +293,12 @@ tf_eval_gone(void *ctx, const char *source)
 static int
 tf_eval_run(tf_eval_t *e, int answers)
 {
-    int  rc;
+    int   rc;
+    char  err[512];
 
     tf_eval_name(e);
     e->target.tenant = e->tenant;
-    e->target.owner = "cli:eval";
+    e->target.owner = TF_EVAL_OWNER;
     e->target.collection = "eval";
     e->target.language = e->conf.language;
     e->target.visibility = "tenant";
@@ -303,6 +306,14 @@ tf_eval_run(tf_eval_t *e, int answers)
     e->target.lazy = 1;
     e->target.connections = 2;
     tf_limits_default(&e->target.limits);
+
+    e->conf.answer_cache = 0;       /* each question is answered anew */
+
+    e->models = tf_llm_models_load(e->conf.models, err, sizeof(err));
+    if (e->models == NULL) {
+        (void) tf_cli_error(&e->cli, "%s", err);
+        return TF_CLI_FAILED;
+    }
 
     tf_pg_init(&e->pg, &e->conf, TF_PG_RAG);
     e->report = json_object();
@@ -318,6 +329,7 @@ tf_eval_run(tf_eval_t *e, int answers)
         rc = tf_cli_error(&e->cli, "out of memory");
 
     } else {
+        tf_eval_retrievers(e);
         rc = answers ? tf_eval_answers(e) : tf_eval_retrieval(e);
     }
 
@@ -335,9 +347,13 @@ tf_eval_run(tf_eval_t *e, int answers)
     {
         rc = tf_cli_error(&e->cli, "the documents could not be removed: %s",
                           e->pg.err);
+
+    } else if (!e->keep && tf_eval_embed_clean(e) != 0) {
+        rc = -1;
     }
 
     tf_rag_mem_stop(e->mem);
+    tf_llm_models_free(e->models);
     json_decref(e->report);
     tf_pg_close(&e->pg);
 
@@ -366,6 +382,10 @@ tf_cli_eval(int argc, char **argv)
 
         case OPT_MODEL:
             e.model = e.cli.value;
+            break;
+
+        case OPT_EMBED:
+            e.embed = e.cli.value;
             break;
 
         case OPT_LIMIT:

@@ -11,6 +11,7 @@
 #include "llm/models.h"
 #include "rag/ingest.h"
 #include "rag/mem.h"
+#include "rag/vectors.h"
 
 
 /*
@@ -20,7 +21,8 @@
  * The set's documents go through the real ingest into a tenant of their own,
  * "eval-<name>", which no token has, and the questions through the real
  * search under row-level security.  So nobody's documents are searched, and
- * nobody finds those of the set.
+ * nobody finds those of the set; and what somebody else put into that tenant
+ * is seen, and removed, only if he lets everybody in it see it.
  *
  *   retrieval   a folder as BEIR has it: corpus.jsonl, queries.jsonl and
  *               qrels/<split>.tsv
@@ -30,6 +32,7 @@
 #define TF_EVAL_DOCUMENTS_MAX  1000000
 #define TF_EVAL_LINE_MAX       (16 * 1024 * 1024)
 #define TF_EVAL_SET_MAX        16
+#define TF_EVAL_OWNER          "cli:eval"
 
 typedef struct {
     tf_cli_t          cli;
@@ -41,6 +44,7 @@ typedef struct {
     const char       *path;
     const char       *split;
     const char       *model;
+    const char       *embed;        /* model that makes vectors, or NULL */
     const char       *set[TF_EVAL_SET_MAX];     /* "key=value" */
     size_t            nset;
     unsigned          limit;        /* questions; 0: all */
@@ -50,6 +54,7 @@ typedef struct {
     int               tty;
 
     tf_rag_mem_t     *mem;
+    tf_llm_models_t  *models;
     size_t            documents;
     size_t            chunks;
     double            ingest_s;
@@ -72,6 +77,22 @@ int tf_eval_ingested(tf_eval_t *e, int64_t began);
  * is, and how long that took.
  */
 int tf_eval_index(tf_eval_t *e);
+
+/*
+ * Vectors of what is in, made by e->embed, if there shall be some: says how
+ * many, and how long that took.
+ */
+int tf_eval_embed(tf_eval_t *e);
+
+/* That of a question; free it always.  Without e->embed it is empty. */
+int tf_eval_vector(tf_eval_t *e, const char *question,
+    tf_rag_vector_t *vector);
+
+/* Removes what tf_eval_embed() made. */
+int tf_eval_embed_clean(tf_eval_t *e);
+
+/* Says by what passages are found. */
+void tf_eval_retrievers(tf_eval_t *e);
 
 /* A figure of the report. */
 void tf_eval_say(tf_eval_t *e, const char *name, double value);

@@ -29,7 +29,7 @@ typedef struct {
     tf_eval_t  *e;
     tf_qrel_t  *qrels;
     size_t      nqrels;
-    double     *ms;             /* of each search */
+    double     *ms;             /* of each search, without its vector */
     size_t      nasked;
     size_t      room;
     double      ndcg;
@@ -311,10 +311,12 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
     tf_eval_t       *e;
     tf_rag_query_t   query;
     tf_pg_status_t   rc;
+    tf_rag_vector_t  vector;
 
     e = b->e;
 
     memset(&query, 0, sizeof(query));
+    query.vector = &vector;
     query.question = text;
     query.k = TF_BEIR_CHUNKS;
     query.mem = e->mem;
@@ -328,8 +330,13 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
         b->ms = more;
     }
 
+    if (tf_eval_vector(e, text, &vector) != 0) {
+        tf_rag_vector_free(&vector);
+        return -1;
+    }
+
     began = tf_clock_us();
-    rc = tf_pg_begin_as(&e->pg, e->tenant, "cli:eval", "[]");
+    rc = tf_pg_begin_as(&e->pg, e->tenant, TF_EVAL_OWNER, "[]");
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_search(&e->pg, &query, found);
@@ -338,6 +345,8 @@ tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
     if (rc == TF_PG_OK) {
         rc = tf_pg_commit(&e->pg);
     }
+
+    tf_rag_vector_free(&vector);
 
     if (rc != TF_PG_OK) {
         (void) tf_cli_error(&e->cli, "%s", e->pg.err);
@@ -435,6 +444,10 @@ tf_eval_retrieval(tf_eval_t *e)
 
     if (rc == 0) {
         rc = tf_eval_ingested(e, began);
+    }
+
+    if (rc == 0) {
+        rc = tf_eval_embed(e);
     }
 
     if (rc == 0) {

@@ -26,7 +26,6 @@
 
 typedef struct {
     tf_eval_t          *e;
-    tf_llm_models_t    *models;
     size_t              room;
     size_t              nasked;
     double             *answerable;     /* coverage of each question */
@@ -120,10 +119,17 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     tf_rag_query_t   query;
     tf_pg_status_t   rc;
     tf_rag_found_t   found;
+    tf_rag_vector_t  vector;
 
     e = s->e;
 
+    if (tf_eval_vector(e, question, &vector) != 0) {
+        tf_rag_vector_free(&vector);
+        return -1;
+    }
+
     memset(&query, 0, sizeof(query));
+    query.vector = &vector;
     query.question = question;
     query.k = TF_SQUAD_PASSAGES;
     *with = 0;
@@ -131,7 +137,7 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     memset(&found, 0, sizeof(found));
     (void) snprintf(own, sizeof(own), "%05zu/", article);
 
-    rc = tf_pg_begin_as(&e->pg, e->tenant, "cli:eval", "[]");
+    rc = tf_pg_begin_as(&e->pg, e->tenant, TF_EVAL_OWNER, "[]");
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_search(&e->pg, &query, &found);
@@ -140,6 +146,8 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     if (rc == TF_PG_OK) {
         rc = tf_pg_commit(&e->pg);
     }
+
+    tf_rag_vector_free(&vector);
 
     if (rc != TF_PG_OK) {
         (void) tf_cli_error(&e->cli, "%s", e->pg.err);
@@ -168,6 +176,28 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
 }
 
 
+/* Whether it was answered without the vectors that it should have. */
+
+static int
+tf_squad_without(tf_eval_t *e, const tf_answer_t *answer)
+{
+    int          rc;
+    json_t      *usage;
+    const char  *error;
+
+    usage = json_loadb(answer->usage.data, answer->usage.len, 0, NULL);
+    error = json_string_value(json_object_get(json_object_get(usage,
+                                                              "embedding"),
+                                              "error"));
+    rc = error == NULL ? 0
+         : tf_cli_error(&e->cli, "a question could not be embedded by %s: %s; "
+                        "the log says why", e->embed, error);
+    json_decref(usage);
+
+    return rc;
+}
+
+
 static int
 tf_squad_answer(tf_squad_t *s, const char *question, const json_t *answers)
 {
@@ -180,11 +210,11 @@ tf_squad_answer(tf_squad_t *s, const char *question, const json_t *answers)
 
     memset(&request, 0, sizeof(request));
     request.tenant = s->e->tenant;
-    request.owner = "cli:eval";
+    request.owner = TF_EVAL_OWNER;
     request.groups = "[]";
     request.question = question;
     request.model = s->e->model ? s->e->model : "extractive";
-    request.models = s->models;
+    request.models = s->e->models;
     request.attempt = 1;
     request.cancel = &cancel;
 
@@ -195,6 +225,11 @@ tf_squad_answer(tf_squad_t *s, const char *question, const json_t *answers)
     if (rc != TF_ANSWER_OK) {
         (void) tf_cli_error(&s->e->cli, "%s", rc == TF_ANSWER_STORE
                             ? s->e->pg.err : answer.message);
+        tf_rag_answer_free(&answer);
+        return -1;
+    }
+
+    if (s->e->embed != NULL && tf_squad_without(s->e, &answer) != 0) {
         tf_rag_answer_free(&answer);
         return -1;
     }
@@ -334,7 +369,6 @@ int
 tf_eval_answers(tf_eval_t *e)
 {
     int            rc;
-    char           err[512];
     int64_t        began;
     json_t        *root, *data;
     tf_squad_t     s;
@@ -353,17 +387,15 @@ tf_eval_answers(tf_eval_t *e)
     memset(&s, 0, sizeof(s));
     s.e = e;
 
-    s.models = tf_llm_models_load(e->conf.models, err, sizeof(err));
-    if (s.models == NULL) {
-        json_decref(root);
-        return tf_cli_error(&e->cli, "%s", err);
-    }
-
     began = tf_clock_ms();
     rc = tf_squad_documents(&s, data);
 
     if (rc == 0) {
         rc = tf_eval_ingested(e, began);
+    }
+
+    if (rc == 0) {
+        rc = tf_eval_embed(e);
     }
 
     if (rc == 0) {
@@ -382,7 +414,6 @@ tf_eval_answers(tf_eval_t *e)
         tf_squad_report(&s);
     }
 
-    tf_llm_models_free(s.models);
     free(s.answerable);
     free(s.not_answerable);
     free(s.ms);
