@@ -52,11 +52,13 @@ $t->write_file("$set/queries.jsonl", join "\n", @queries, '');
 $t->write_file("$set/qrels/test.tsv", join "\n", "query\tcorpus\tscore",
                @qrels, '');
 
-my $report = evaluate($set);
+my $report = evaluate($set, '--set', 'weight_spelling=0');
 is($report->{mrr_at_10}, 1, 'typing_errors_and_endings_find_their_passage');
-$report = evaluate($set, '--set', 'weight_ngrams=0');
+$report = evaluate($set, '--set', 'weight_ngrams=0', '--set',
+    'weight_spelling=0');
 is($report->{mrr_at_10}, 0, 'which_the_words_alone_would_not');
-$report = evaluate($set, '--set', 'ngrams_scan=3');
+$report = evaluate($set, '--set', 'ngrams_scan=3', '--set',
+    'weight_spelling=0');
 is($report->{mrr_at_10}, 0,
     'a_scope_beyond_the_bound_is_not_scanned_for_them');
 

@@ -111,6 +111,8 @@
       "of letters in a row, which forgive typing errors; 0: not used")        \
     X(REAL, weight_vectors,         "1",                                      \
       "of the vectors of a live embedding set; 0: not used")                  \
+    X(REAL, weight_spelling,        "0.8",                                    \
+      "of a word that means another, which it is nearly; 0: none does")       \
     X(NUM,  ngrams_scan,            "20000",                                  \
       "chunks of collections, at most, that are all compared by them")        \
     X(STR,  models,                 "",                                       \

@@ -439,8 +439,11 @@ tf_pg_begin_as(tf_pg_t *pg, const char *tenant, const char *owner,
     params[1] = owner;
     params[2] = groups;
 
+    /* to compile a statement takes longer than any of these searches */
+
     rc = tf_pg_query(pg, NULL, 0,
-                     "SELECT set_config('trifecta.tenant', $1, true), "
+                     "SELECT set_config('jit', 'off', true), "
+                     "set_config('trifecta.tenant', $1, true), "
                      "set_config('trifecta.owner', $2, true), "
                      "set_config('trifecta.groups', $3, true)", 3, params);
 

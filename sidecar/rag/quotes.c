@@ -50,6 +50,8 @@ typedef struct {
 static void tf_quotes_unit(void *ctx, size_t start, size_t end);
 static tf_pg_status_t tf_quotes_terms(tf_pg_t *pg, const char *question,
     tf_rag_found_t *found);
+static void tf_quotes_term(const char *term, size_t i, tf_buf_t *terms,
+    tf_buf_t *bits);
 static void tf_quotes_text(const tf_rag_found_t *found, const char *text,
     size_t len, tf_buf_t *rests, uint64_t *terms);
 static const char *tf_quotes_leaf(const tf_rag_hit_t *hit);
@@ -194,9 +196,11 @@ tf_quotes_terms(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
 
     for (i = 0; i < found->nterms; i++) {
         if (!found->terms[i].whole && found->terms[i].info > 0) {
-            tf_array_text(&terms, found->terms[i].text,
-                          strlen(found->terms[i].text));
-            tf_array_int(&bits, (long long) (UINT64_C(1) << i));
+            tf_quotes_term(found->terms[i].text, i, &terms, &bits);
+
+            for (n = 0; n < found->terms[i].nmeant; n++) {
+                tf_quotes_term(found->terms[i].meant[n], i, &terms, &bits);
+            }
         }
     }
 
@@ -252,6 +256,14 @@ done:
     tf_buf_free(&bits);
 
     return rc;
+}
+
+
+static void
+tf_quotes_term(const char *term, size_t i, tf_buf_t *terms, tf_buf_t *bits)
+{
+    tf_array_text(terms, term, strlen(term));
+    tf_array_int(bits, (long long) (UINT64_C(1) << i));
 }
 
 

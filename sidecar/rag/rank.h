@@ -58,10 +58,16 @@ tf_pg_status_t tf_rag_list_read(tf_pg_t *pg, PGresult *res,
     tf_rag_list_t *list);
 
 
-/* Before: the question's terms.  After: the chunks of a list as hits. */
+/* Words of asking, that weigh nothing. */
+int tf_rag_is_filler(const char *term);
+
+
+/* Before: the question's terms, then what they may mean.  After: the chunks of a list as hits. */
 
 tf_pg_status_t tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_rag_found_t *found);
+tf_pg_status_t tf_rag_search_spelling(tf_pg_t *pg,
+    const tf_rag_query_t *query, tf_rag_found_t *found);
 tf_pg_status_t tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
     tf_rag_found_t *found);
 

@@ -37,6 +37,7 @@ tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune)
     tune->weight_ngrams = conf->weight_ngrams;
     tune->weight_vectors = conf->weight_vectors;
     tune->ngrams_scan = (double) conf->ngrams_scan;
+    tune->weight_spelling = conf->weight_spelling;
 }
 
 
@@ -198,7 +199,7 @@ tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms)
         all += found->terms[i].info;
 
         if (terms & (UINT64_C(1) << i)) {
-            have += found->terms[i].info;
+            have += found->terms[i].info * found->terms[i].share;
         }
     }
 
@@ -209,12 +210,16 @@ tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms)
 void
 tf_rag_found_free(tf_rag_found_t *found)
 {
-    size_t         i;
+    size_t         i, k;
     tf_rag_hit_t  *hit;
 
     for (i = 0; i < found->nterms; i++) {
         free(found->terms[i].text);
         free(found->terms[i].ids);
+
+        for (k = 0; k < found->terms[i].nmeant; k++) {
+            free(found->terms[i].meant[k]);
+        }
     }
 
     for (i = 0; i < found->nhits; i++) {

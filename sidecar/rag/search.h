@@ -28,6 +28,11 @@
  * of at least TF_RAG_INFO_MIN chunks.  A term that no document has tells the
  * most.  The share of the info that a passage has is its coverage.  Parts of
  * identifiers do not count there.
+ *
+ * A word that no document has may be misspelt.  Then the terms that are nearly
+ * the same (spell.h) are looked for in its place; a passage with one of them
+ * gets the share weight_spelling of the word's weight and of its info, and for
+ * two errors the square of that.
  */
 
 #define TF_RAG_K1          1.2
@@ -37,6 +42,7 @@
 #define TF_RAG_PART        0.25
 #define TF_RAG_INFO_MIN    1000
 #define TF_RAG_TERMS_MAX   64       /* of a question; the rarest are kept */
+#define TF_RAG_MEANT_MAX   4        /* terms that a misspelt one may mean */
 #define TF_RAG_QUOTES_MAX  512      /* units that are looked at */
 
 typedef struct {
@@ -46,6 +52,9 @@ typedef struct {
     int         other;      /* not of the question's own language */
     int         name;       /* see tf_terms_is_name() */
     char       *ids;        /* array: its numbers in the collections */
+    char       *meant[TF_RAG_MEANT_MAX];    /* ids and df are those of these */
+    size_t      nmeant;
+    double      share;      /* of weight and info that counts; 1: spelt so */
     double      df;
     double      weight;     /* for ranking; 0: dropped */
     double      info;
@@ -105,6 +114,7 @@ typedef struct {
     double                weight_ngrams;
     double                weight_vectors;
     double                ngrams_scan;  /* chunks of a scope, at most */
+    double                weight_spelling;  /* 0: no word is misspelt */
 } tf_rag_tune_t;
 
 typedef struct {

@@ -14,7 +14,6 @@
 static tf_pg_status_t tf_rag_terms_read(tf_pg_t *pg, PGresult *res,
     tf_rag_found_t *found);
 static void tf_rag_terms_weigh(tf_rag_found_t *found);
-static int tf_rag_is_filler(const char *term);
 
 
 /* The question's terms, and what the collections know of them. */
@@ -116,6 +115,10 @@ tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
     if (rc == TF_PG_OK) {
         rc = tf_rag_terms_read(pg, res, found);
         PQclear(res);
+    }
+
+    if (rc == TF_PG_OK) {
+        rc = tf_rag_search_spelling(pg, query, found);
         tf_rag_terms_weigh(found);
     }
 
@@ -163,6 +166,7 @@ tf_rag_terms_read(tf_pg_t *pg, PGresult *res, tf_rag_found_t *found)
         term->name = term->whole && tf_terms_is_name(text, strlen(text));
         term->other = strcmp(PQgetvalue(res, i, 5), "t") != 0;
         term->part = 0;
+        term->share = 1;
         found->nterms++;
 
         if (term->text == NULL || term->ids == NULL) {
@@ -209,6 +213,7 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
         term->weight = term->df > 0
                        ? log(1 + (n - term->df + 0.5) / (term->df + 0.5)) : 0;
         term->info = log(1 + (info_n - term->df + 0.5) / (term->df + 0.5));
+        term->weight *= term->share;
 
         if (term->part) {
             term->weight *= TF_RAG_PART;
@@ -219,6 +224,12 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
 
         if (term->whole && !term->name && term->df < 1) {
             term->info = 0;
+        }
+
+        /* what is meant does not make it less unknown */
+
+        if (term->nmeant) {
+            term->info = log(1 + (info_n + 0.5) / 0.5);
         }
 
         if (term->other || tf_rag_is_filler(term->text)) {
@@ -256,7 +267,7 @@ tf_rag_terms_weigh(tf_rag_found_t *found)
  * ("what", "how", "ist") are gone already.
  */
 
-static int
+int
 tf_rag_is_filler(const char *term)
 {
     size_t                     i;
