@@ -221,6 +221,26 @@ same_events(\@live, $id,
     'what_it_said_before_is_stored_by_a_worker_that_said_nothing');
 cmp_ok scalar(@live), '>=', 4, 'all of it';
 
+# Cancelled, and expired, while it waits for another try
+
+for my $end (['cancelled', sub { $t->post("/api/v1/query/$_[0]/cancel", {}) }],
+             ['failed', sub {
+                $t->redis('HSET', "$P:j:$_[0]", dl => 1, run_at => 1);
+                $t->redis('ZADD', "$P:dly", 1, $_[0]) }])
+{
+    $id = $t->ask('flaky=1 at=3 after=60000 every=60 stream=q1 |q2 |q3 |q4 ',
+                  model => 'test');
+    $t->wait_for(sub { $t->redis('ZSCORE', "$P:dly", $id) }, 20 * $t->slow)
+        or diag('it is not put off');
+    @live = live($id);
+    cmp_ok scalar(@live), '>=', 3, 'it said something and waits';
+    $end->[1]->($id);
+    is $t->wait_for_answer($id)->{status}, $end->[0], "and is $end->[0]";
+    ok $t->wait_for(sub { stored($id) }, 10 * $t->slow),
+        'what_a_job_said_that_ends_while_it_waits_is_stored';
+    same_events(\@live, $id, 'with_its_numbers');
+}
+
 # All keys of Redis are lost in the middle
 
 $id = $t->ask('every=200 stream=' . join('|', map { "f$_ " } 1 .. 20),

@@ -98,6 +98,9 @@ is_deeply(fcall('started', 'v', $id, $job->{lease}, 2),
     'started_gives_the_next_attempt_what_the_earlier_ones_said');
 is_deeply(emit('w', $id, $lease, 1, 2, 'd', 'zombie'), ['FENCED'],
     'the_earlier_one_is_fenced');
+is_deeply($r->cmd('FCALL_RO', 'trifecta_said_v1', 1, $P, $id, 'nothing'),
+    [[2, [['1-1', 'd', 'first']]], [0, []]],
+    'said_gives_the_attempt_of_a_job_and_all_its_events');
 is_deeply(emit('v', $id, $job->{lease}, 2, 1, 'd', 'second'), ['OK'],
     'the_later_one_begins_with_1');
 is_deeply(said($id), ['1-1 d first', '2-1 d second'], 'behind the earlier');

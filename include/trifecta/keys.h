@@ -68,6 +68,7 @@
 #define TF_FN_PROGRESS      TF_FN("progress")
 #define TF_FN_EMIT          TF_FN("emit")
 #define TF_FN_EVENTS        TF_FN("events")
+#define TF_FN_SAID          TF_FN("said")
 #define TF_FN_FINISH        TF_FN("finish")
 #define TF_FN_RELEASE       TF_FN("release")
 #define TF_FN_RELET         TF_FN("relet")

@@ -276,7 +276,8 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
                 /* and what earlier attempts have said */
                 said = reply->element[k];
                 answer = tf_reply_str(said, 0);
-                tf_emit_earlier(b->jobs[i], said->element[1]);
+                b->jobs[i]->emit = tf_emit_earlier(said->element[1],
+                                                   b->jobs[i]->attempt);
             }
 
             tf_begin_go_on(b, b->jobs[i], answer);

@@ -300,9 +300,7 @@ tf_emit_told(tf_emit_call_t *c, const redisReply *reply)
         s->e->busy = 0;
 
         if (s->e->gone) {
-            tf_buf_free(&s->e->text);
-            free(s->e->said);
-            free(s->e);
+            tf_emit_destroy(s->e);
         }
     }
 

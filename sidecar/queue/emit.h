@@ -109,14 +109,18 @@ int tf_job_emit_searched(tf_job_t *job);
 int tf_job_emit_reset(tf_job_t *job);
 
 
-/* For the pool.  The events of earlier attempts, as started() lists them; */
-void tf_emit_earlier(tf_job_t *job, const redisReply *entries);
+/*
+ * For the pool.  The events of attempts before this one, as started() lists
+ * them; NULL: no memory, or there are none;
+ */
+tf_emit_t *tf_emit_earlier(const redisReply *entries, int attempt);
 
 /* it has run: nothing more is cut or sent; */
 void tf_emit_close(tf_job_t *job);
 
 /* and it leaves. */
 void tf_emit_free(tf_job_t *job);
+void tf_emit_destroy(tf_emit_t *e);
 
 void tf_emitter_init(tf_emitter_t *emitter);
 void tf_emitter_over(tf_emitter_t *emitter);

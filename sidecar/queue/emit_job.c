@@ -252,6 +252,15 @@ tf_emit_close(tf_job_t *job)
 
 
 void
+tf_emit_destroy(tf_emit_t *e)
+{
+    tf_buf_free(&e->text);
+    free(e->said);
+    free(e);
+}
+
+
+void
 tf_emit_free(tf_job_t *job)
 {
     tf_emit_t     *e;
@@ -279,17 +288,15 @@ tf_emit_free(tf_job_t *job)
     (void) pthread_mutex_unlock(&emitter->mutex);
 
     if (e != NULL) {
-        tf_buf_free(&e->text);
-        free(e->said);
-        free(e);
+        tf_emit_destroy(e);
     }
 }
 
 
-void
-tf_emit_earlier(tf_job_t *job, const redisReply *entries)
+tf_emit_t *
+tf_emit_earlier(const redisReply *entries, int attempt)
 {
-    int                attempt;
+    int                of;
     char               type;
     size_t             i;
     tf_emit_t         *e;
@@ -298,35 +305,36 @@ tf_emit_earlier(tf_job_t *job, const redisReply *entries)
 
     e = calloc(1, sizeof(tf_emit_t));
     if (e == NULL) {
-        return;
+        return NULL;
     }
 
     for (i = 0; i < tf_reply_len(entries); i++) {
         entry = entries->element[i];
-        attempt = (int) strtol(tf_reply_str(entry, 0), NULL, 10);
+        of = (int) strtol(tf_reply_str(entry, 0), NULL, 10);
         type = tf_reply_str(entry, 1)[0];
         data = tf_reply_str(entry, 2);
 
-        if (tf_reply_len(entry) != 3 || attempt < 1
-            || attempt >= job->attempt)
-        {
+        if (tf_reply_len(entry) != 3 || of < 1 || of >= attempt) {
             continue;
         }
 
         tf_buf_puts(&e->text, data);
 
-        if (e->text.failed || tf_emit_add(e, attempt, type, e->text.len) != 0)
-        {
-            tf_buf_free(&e->text);
-            free(e->said);
-            free(e);
-            return;
+        if (e->text.failed || tf_emit_add(e, of, type, e->text.len) != 0) {
+            tf_emit_destroy(e);
+            return NULL;
         }
+    }
+
+    if (e->n == 0) {
+        tf_emit_destroy(e);
+        return NULL;
     }
 
     e->cut = e->text.len;
     e->base = e->n;
     e->base_text = e->text.len;
     e->sent = e->n;
-    job->emit = e;
+
+    return e;
 }

@@ -33,7 +33,7 @@ typedef struct {
 static const char *const  tf_ledger_fields[] = {
     "tenant", "owner", "groups", "scopes", "kind", "model", "prio",
     "request_id", "fp", "idem", "retry_of", "trace", "run_at", "acc", "dl",
-    "payload"
+    "payload", "ev"
 };
 
 #define TF_LEDGER_NFIELDS                                                     \
@@ -169,6 +169,13 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
             continue;
         }
 
+        if (strcmp(tf_ledger_fields[i], "ev") == 0
+            && strcmp(tf_ledger_field(entry, "op"), "cancel") != 0
+            && strcmp(tf_ledger_field(entry, "op"), "expire") != 0)
+        {
+            continue;
+        }
+
         if (strcmp(tf_ledger_fields[i], "payload") == 0) {
             value = json_loads(text, 0, NULL);
             (void) json_object_set_new(row, "request",
@@ -188,6 +195,71 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
     }
 
     (void) json_array_append_new(rows, row);
+}
+
+
+/*
+ * Jobs that ended while they waited may have said something before, in an
+ * attempt that was given back.  0, or -1: Redis is away.
+ */
+
+static int
+tf_ledger_said(tf_ledger_t *l, json_t *rows)
+{
+    size_t       i, n;
+    json_t      *row;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    tf_job_t     job;
+    redisReply  *reply, *said;
+
+    n = 0;
+    tf_cmd_fcall(&cmd, TF_FN_SAID, l->shard->prefix);
+
+    json_array_foreach(rows, i, row) {
+        if (json_object_get(row, "ev") != NULL) {
+            tf_cmd_str(&cmd, json_string_value(json_object_get(row, "id")));
+            n++;
+        }
+    }
+
+    reply = n ? tf_redis_call(&l->redis, 0, &cmd) : NULL;
+    tf_cmd_free(&cmd);
+
+    if (n == 0 || reply == NULL) {
+        return n == 0 ? 0 : -1;
+    }
+
+    n = 0;
+
+    json_array_foreach(rows, i, row) {
+        if (json_object_get(row, "ev") == NULL) {
+            continue;
+        }
+
+        (void) json_object_del(row, "ev");
+        said = n < tf_reply_len(reply) ? reply->element[n] : NULL;
+        n++;
+
+        if (tf_reply_len(said) != 2) {
+            continue;
+        }
+
+        memset(&job, 0, sizeof(job));
+        (void) snprintf(job.id, sizeof(job.id), "%s",
+                        json_string_value(json_object_get(row, "id")));
+        job.state = TF_JOB_CANCELLED;
+        job.attempt = (int) tf_reply_num(said, 0);
+        job.emit = tf_emit_earlier(said->element[1], job.attempt + 1);
+
+        if (job.emit != NULL) {
+            tf_emit_row(&job, row);
+            tf_emit_destroy(job.emit);
+        }
+    }
+
+    freeReplyObject(reply);
+
+    return 0;
 }
 
 
@@ -234,7 +306,8 @@ tf_ledger_rows(tf_ledger_t *l, const redisReply *entries, size_t from,
         freeReplyObject(reply);
     }
 
-    text = json_dumps(rows, JSON_COMPACT);
+    text = tf_ledger_said(l, rows) == 0 ? json_dumps(rows, JSON_COMPACT)
+                                        : NULL;
     json_decref(rows);
 
     return text;

@@ -79,13 +79,15 @@ static const char  tf_store_new_sql[] =
 
 #define TF_STORE_END_SQL(op, state, error)                                    \
     "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "      \
-    "finished) "                                                              \
+    "finished, streamed) "                                                    \
     "SELECT DISTINCT ON (id) " TF_STORE_FROM ", '" state "', "                \
-    "'" error "', now() "                                                     \
+    "'" error "', now(), streamed "                                           \
     "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS                 \
-    ", op text) WHERE op = '" op "' AND acc IS NOT NULL ORDER BY id "         \
+    ", op text, streamed jsonb) WHERE op = '" op "' AND acc IS NOT NULL "     \
+    "ORDER BY id "                                                            \
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "                 \
-    "error = excluded.error, finished = excluded.finished "                   \
+    "error = excluded.error, finished = excluded.finished, "                  \
+    "streamed = excluded.streamed "                                           \
     "WHERE job.state IN ('queued', 'running')"
 
 #define TF_STORE_CANCELLED                                                    \

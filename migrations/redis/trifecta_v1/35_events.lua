@@ -76,4 +76,28 @@ local function events(keys, args)
 end
 
 
+-- said P id...             (no-writes)
+-- -> {attempt, {{id t d}...}} for each: all that it has said, for the ledger,
+-- which writes the ends of jobs that nobody runs
+
+local function said(keys, args)
+    local out = {}
+
+    for i, id in ipairs(args) do
+        local job = job_get(keys[1], id, 'attempt', 'deleted')
+
+        out[i] = { 0, {} }
+
+        if job and not job.deleted and job.ev then
+            out[i][1] = math.max(tonumber(job.attempt) or 0,
+                                 tonumber(job.ev:match('^%d+')) or 0)
+            out[i][2] = entries_of(keys[1], id, '', EVENTS_MAX, math.huge)
+        end
+    end
+
+    return out
+end
+
+
 register('events',    events,    { 'no-writes' })
+register('said',      said,      { 'no-writes' })
