@@ -23,6 +23,8 @@
  *   openai_object.c    a job drawn as a response
  *   openai_items.c     its output: the search, the message, the citations
  *   openai_chat.c      a job drawn as a chat completion
+ *   openai_stream.c    a job as a stream of events, and two encoders of it:
+ *                      openai_stream_response.c, openai_stream_chat.c
  *   openai_response.c  GET, cancel, DELETE of a response
  *   openai_input_items.c  what it was asked
  *   openai_models.c    the models
@@ -99,6 +101,7 @@ typedef struct {
     int64_t                   accepted;     /* ms */
     ngx_str_t                 model;
     PGresult                 *row;          /* or NULL */
+    ngx_uint_t                voided;       /* messages before this one */
 } ngx_http_trifecta_openai_job_t;
 
 
@@ -197,6 +200,24 @@ void ngx_http_trifecta_openai_usage(ngx_http_trifecta_openai_job_t *job,
 void ngx_http_trifecta_openai_search(ngx_http_trifecta_openai_job_t *job,
     const char *status, json_t *citations, ngx_http_trifecta_json_t *j);
 
+/*
+ * The message; without text it has no content yet.  Those that an attempt
+ * left behind have the same id but for a number.
+ */
+void ngx_http_trifecta_openai_message(ngx_http_trifecta_openai_job_t *job,
+    const char *status, ngx_str_t *text, json_t *citations,
+    ngx_http_trifecta_json_t *j);
+void ngx_http_trifecta_openai_message_id(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_http_trifecta_json_t *j);
+
+/* The n-th call of a function that the model asks for. */
+void ngx_http_trifecta_openai_call(ngx_http_trifecta_openai_job_t *job,
+    json_t *call, ngx_uint_t n, ngx_uint_t done, ngx_http_trifecta_json_t *j);
+
+/* The answer of a job that has one. */
+void ngx_http_trifecta_openai_body(ngx_http_trifecta_openai_job_t *job,
+    ngx_str_t *text);
+
 /* The content part of a message. */
 void ngx_http_trifecta_openai_text(ngx_http_trifecta_json_t *j,
     const u_char *text, size_t len, json_t *citations);
@@ -224,8 +245,12 @@ ngx_uint_t ngx_http_trifecta_openai_cut(ngx_http_trifecta_openai_job_t *job);
 
 /* openai_chat.c: 200 with the completion, or the error that the job became */
 ngx_int_t ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job);
-void ngx_http_trifecta_openai_chat_head(ngx_http_trifecta_openai_job_t *job,
+void ngx_http_trifecta_openai_chat_start(ngx_http_trifecta_openai_job_t *job,
     const char *object, ngx_http_trifecta_json_t *j);
+void ngx_http_trifecta_openai_chat_calls(json_t *calls,
+    ngx_http_trifecta_json_t *j);
+const char *ngx_http_trifecta_openai_chat_why(
+    ngx_http_trifecta_openai_job_t *job, json_t *calls);
 void ngx_http_trifecta_openai_chat_usage(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_json_t *j);
 

@@ -81,7 +81,7 @@ ngx_http_trifecta_openai_chat_usage(ngx_http_trifecta_openai_job_t *job,
 
 
 void
-ngx_http_trifecta_openai_chat_head(ngx_http_trifecta_openai_job_t *job,
+ngx_http_trifecta_openai_chat_start(ngx_http_trifecta_openai_job_t *job,
     const char *object, ngx_http_trifecta_json_t *j)
 {
     ngx_http_trifecta_json_lit(j, "{\"id\":\"");
@@ -92,10 +92,47 @@ ngx_http_trifecta_openai_chat_head(ngx_http_trifecta_openai_job_t *job,
 }
 
 
+void
+ngx_http_trifecta_openai_chat_calls(json_t *calls,
+    ngx_http_trifecta_json_t *j)
+{
+    size_t   i;
+    json_t  *call;
+
+    ngx_http_trifecta_json_lit(j, "[");
+
+    json_array_foreach(calls, i, call) {
+        ngx_http_trifecta_json_printf(j, "%s{\"index\":%uz,"
+                                      "\"type\":\"function\"",
+                                      i ? "," : "", i);
+        ngx_http_trifecta_openai_member(j, "id", json_object_get(call, "id"),
+                                        "\"\"");
+        ngx_http_trifecta_json_lit(j, ",\"function\":{\"name\":");
+        ngx_http_trifecta_openai_value(j, json_object_get(call, "name"));
+        ngx_http_trifecta_openai_member(j, "arguments",
+                                        json_object_get(call, "arguments"),
+                                        "\"{}\"");
+        ngx_http_trifecta_json_lit(j, "}}");
+    }
+
+    ngx_http_trifecta_json_lit(j, "]");
+}
+
+
+const char *
+ngx_http_trifecta_openai_chat_why(ngx_http_trifecta_openai_job_t *job,
+    json_t *calls)
+{
+    return ngx_http_trifecta_openai_cut(job) ? "length"
+           : json_array_size(calls) ? "tool_calls" : "stop";
+}
+
+
 ngx_int_t
 ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job)
 {
-    json_t                    *citations, *metadata;
+    json_t                    *citations, *metadata, *calls;
+    ngx_str_t                  text;
     ngx_http_trifecta_json_t   j;
 
     if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
@@ -104,19 +141,33 @@ ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job)
 
     ngx_http_trifecta_json_init(&j, job->request->pool, 1024);
 
-    ngx_http_trifecta_openai_chat_head(job, "chat.completion", &j);
+    ngx_http_trifecta_openai_chat_start(job, "chat.completion", &j);
 
     ngx_http_trifecta_json_lit(&j, ",\"choices\":[{\"index\":0,"
                                    "\"message\":{\"role\":\"assistant\","
                                    "\"content\":");
-    ngx_http_trifecta_json_string(&j,
-                 PQgetvalue(job->row, 0, NGX_HTTP_TRIFECTA_ROW_BODY),
-                 (size_t) PQgetlength(job->row, 0,
-                                      NGX_HTTP_TRIFECTA_ROW_BODY));
+    calls = ngx_http_trifecta_openai_column(job,
+                                           NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS);
+
+    ngx_http_trifecta_openai_body(job, &text);
+
+    if (text.len || json_array_size(calls) == 0) {
+        ngx_http_trifecta_json_str(&j, &text);
+
+    } else {
+        ngx_http_trifecta_json_lit(&j, "null");
+    }
+
+    if (json_array_size(calls)) {
+        ngx_http_trifecta_json_lit(&j, ",\"tool_calls\":");
+        ngx_http_trifecta_openai_chat_calls(calls, &j);
+    }
+
     ngx_http_trifecta_json_printf(&j, ",\"refusal\":null},\"logprobs\":null,"
                                   "\"finish_reason\":\"%s\"}],\"usage\":",
-                                  ngx_http_trifecta_openai_cut(job)
-                                  ? "length" : "stop");
+                                  ngx_http_trifecta_openai_chat_why(job,
+                                                                    calls));
+    json_decref(calls);
     ngx_http_trifecta_openai_chat_usage(job, &j);
 
     metadata = json_object_get(job->payload, "metadata");

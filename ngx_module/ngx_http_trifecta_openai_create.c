@@ -75,7 +75,7 @@ ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
 
 
 static ngx_int_t
-ngx_http_trifecta_openai_body(ngx_http_request_t *r, ngx_str_t *text,
+ngx_http_trifecta_openai_shaped(ngx_http_request_t *r, ngx_str_t *text,
     ngx_uint_t shape)
 {
     ngx_int_t                    rc;
@@ -99,16 +99,16 @@ ngx_http_trifecta_openai_body(ngx_http_request_t *r, ngx_str_t *text,
 static ngx_int_t
 ngx_http_trifecta_openai_response_body(ngx_http_request_t *r, ngx_str_t *text)
 {
-    return ngx_http_trifecta_openai_body(r, text,
-                                         NGX_HTTP_TRIFECTA_OPENAI_RESPONSE);
+    return ngx_http_trifecta_openai_shaped(r, text,
+                                           NGX_HTTP_TRIFECTA_OPENAI_RESPONSE);
 }
 
 
 static ngx_int_t
 ngx_http_trifecta_openai_chat_body(ngx_http_request_t *r, ngx_str_t *text)
 {
-    return ngx_http_trifecta_openai_body(r, text,
-                                         NGX_HTTP_TRIFECTA_OPENAI_CHAT);
+    return ngx_http_trifecta_openai_shaped(r, text,
+                                           NGX_HTTP_TRIFECTA_OPENAI_CHAT);
 }
 
 

@@ -191,7 +191,7 @@ ngx_http_trifecta_openai_tell(ngx_http_trifecta_openai_talk_t *t,
 
 
 static ngx_int_t
-ngx_http_trifecta_openai_message(ngx_http_trifecta_openai_talk_t *t,
+ngx_http_trifecta_openai_said(ngx_http_trifecta_openai_talk_t *t,
     json_t *item)
 {
     json_t      *type, *calls;
@@ -282,7 +282,7 @@ ngx_http_trifecta_openai_list(ngx_http_trifecta_openai_talk_t *t)
 
     json_array_foreach(list, i, item) {
         t->index = (ngx_int_t) i;
-        rc = ngx_http_trifecta_openai_message(t, item);
+        rc = ngx_http_trifecta_openai_said(t, item);
 
         if (rc != NGX_DECLINED) {
             return rc;

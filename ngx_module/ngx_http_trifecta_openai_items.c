@@ -12,13 +12,25 @@ json_t *
 ngx_http_trifecta_openai_column(ngx_http_trifecta_openai_job_t *job,
     int column)
 {
-    if (job->row == NULL || PQgetisnull(job->row, 0, column)) {
+    if (job->row == NULL || column >= PQnfields(job->row)
+        || PQgetisnull(job->row, 0, column))
+    {
         return NULL;
     }
 
     return json_loadb(PQgetvalue(job->row, 0, column),
                       (size_t) PQgetlength(job->row, 0, column),
                       JSON_DECODE_ANY, NULL);
+}
+
+
+void
+ngx_http_trifecta_openai_body(ngx_http_trifecta_openai_job_t *job,
+    ngx_str_t *text)
+{
+    text->data = (u_char *) PQgetvalue(job->row, 0,
+                                       NGX_HTTP_TRIFECTA_ROW_BODY);
+    text->len = (size_t) PQgetlength(job->row, 0, NGX_HTTP_TRIFECTA_ROW_BODY);
 }
 
 
@@ -230,39 +242,137 @@ ngx_http_trifecta_openai_text(ngx_http_trifecta_json_t *j, const u_char *text,
 
 
 void
+ngx_http_trifecta_openai_message_id(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_openai_id(r, "msg_", j);
+
+    if (n) {
+        ngx_http_trifecta_json_printf(j, "_%ui", n);
+    }
+}
+
+
+void
+ngx_http_trifecta_openai_message(ngx_http_trifecta_openai_job_t *job,
+    const char *status, ngx_str_t *text, json_t *citations,
+    ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_json_lit(j, "{\"id\":\"");
+    ngx_http_trifecta_openai_message_id(job->request, job->voided, j);
+    ngx_http_trifecta_json_printf(j, "\",\"type\":\"message\","
+                                  "\"status\":\"%s\",\"role\":\"assistant\","
+                                  "\"content\":[", status);
+    if (text) {
+        ngx_http_trifecta_openai_text(j, text->data, text->len, citations);
+    }
+
+    ngx_http_trifecta_json_lit(j, "]}");
+}
+
+
+void
+ngx_http_trifecta_openai_call(ngx_http_trifecta_openai_job_t *job,
+    json_t *call, ngx_uint_t n, ngx_uint_t done, ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_json_lit(j, "{\"id\":\"");
+    ngx_http_trifecta_openai_id(job->request, "fc_", j);
+    ngx_http_trifecta_json_printf(j, "_%ui\",\"type\":\"function_call\","
+                                  "\"status\":\"%s\"", n,
+                                  done ? "completed" : "in_progress");
+    ngx_http_trifecta_openai_member(j, "call_id",
+                                    json_object_get(call, "id"), "\"\"");
+    ngx_http_trifecta_openai_member(j, "name",
+                                    json_object_get(call, "name"), "\"\"");
+    ngx_http_trifecta_openai_member(j, "arguments",
+                                    done ? json_object_get(call, "arguments")
+                                         : NULL, "\"\"");
+    ngx_http_trifecta_json_lit(j, "}");
+}
+
+
+/* What a job without an answer had said when it ended. */
+
+static void
+ngx_http_trifecta_openai_unfinished(ngx_http_trifecta_openai_job_t *job,
+    ngx_http_trifecta_json_t *j)
+{
+    size_t                     i;
+    json_t                    *streamed, *piece;
+    ngx_str_t                  text;
+    ngx_uint_t                 searched;
+    ngx_http_trifecta_json_t   said;
+
+    streamed = ngx_http_trifecta_openai_column(job,
+                                             NGX_HTTP_TRIFECTA_ROW_STREAMED);
+    searched = json_is_true(json_object_get(streamed, "search"))
+               || json_array_size(json_object_get(streamed, "last"));
+
+    if (searched) {
+        ngx_http_trifecta_openai_search(job, "completed", NULL, j);
+    }
+
+    ngx_http_trifecta_json_init(&said, job->request->pool, 256);
+
+    json_array_foreach(json_object_get(streamed, "last"), i, piece) {
+        ngx_http_trifecta_json_raw(&said, json_string_value(piece),
+                                   json_string_length(piece));
+    }
+
+    if (said.last != said.start) {
+        text.data = said.start;
+        text.len = said.last - said.start;
+
+        ngx_http_trifecta_json_lit(j, ",");
+        ngx_http_trifecta_openai_message(job, "incomplete", &text, NULL, j);
+    }
+
+    json_decref(streamed);
+}
+
+
+void
 ngx_http_trifecta_openai_output(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_json_t *j)
 {
-    json_t  *citations;
+    size_t      i;
+    json_t     *citations, *calls, *call;
+    ngx_str_t   text;
 
-    if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
-        ngx_http_trifecta_json_lit(j, "[]");
+    ngx_http_trifecta_json_lit(j, "[");
+
+    if (job->row == NULL || job->state != TF_JOB_SUCCEEDED) {
+        ngx_http_trifecta_openai_unfinished(job, j);
+        ngx_http_trifecta_json_lit(j, "]");
         return;
     }
 
     citations = ngx_http_trifecta_openai_column(job,
                                             NGX_HTTP_TRIFECTA_ROW_CITATIONS);
+    calls = ngx_http_trifecta_openai_column(job,
+                                           NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS);
 
-    ngx_http_trifecta_json_lit(j, "[");
     ngx_http_trifecta_openai_search(job, "completed", citations, j);
-    ngx_http_trifecta_json_lit(j, ",{\"id\":\"");
-    ngx_http_trifecta_openai_id(job->request, "msg_", j);
-    ngx_http_trifecta_json_printf(j, "\",\"type\":\"message\","
-                                  "\"status\":\"%s\",\"role\":\"assistant\","
-                                  "\"content\":[",
-                                  ngx_http_trifecta_openai_cut(job)
-                                  ? "incomplete" : "completed");
 
-    ngx_http_trifecta_openai_text(j,
-                 (u_char *) PQgetvalue(job->row, 0,
-                                       NGX_HTTP_TRIFECTA_ROW_BODY),
-                 (size_t) PQgetlength(job->row, 0,
-                                      NGX_HTTP_TRIFECTA_ROW_BODY),
-                 citations);
+    ngx_http_trifecta_openai_body(job, &text);
 
-    ngx_http_trifecta_json_lit(j, "]}]");
+    if (text.len || json_array_size(calls) == 0) {
+        ngx_http_trifecta_json_lit(j, ",");
+        ngx_http_trifecta_openai_message(job,
+                                         ngx_http_trifecta_openai_cut(job)
+                                         ? "incomplete" : "completed",
+                                         &text, citations, j);
+    }
+
+    json_array_foreach(calls, i, call) {
+        ngx_http_trifecta_json_lit(j, ",");
+        ngx_http_trifecta_openai_call(job, call, i, 1, j);
+    }
+
+    ngx_http_trifecta_json_lit(j, "]");
 
     json_decref(citations);
+    json_decref(calls);
 }
 
 

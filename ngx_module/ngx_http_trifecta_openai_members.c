@@ -69,7 +69,7 @@ static const ngx_http_trifecta_openai_member_t
 
     /* how it is answered */
 
-    ngx_http_trifecta_openai_keeps(BOTH, "stream", is_stream, stream),
+    ngx_http_trifecta_openai_keeps(BOTH, "stream", is_bool, stream),
     ngx_http_trifecta_openai_keeps(BOTH, "stream_options", is_stream_options,
                                    stream_options),
     ngx_http_trifecta_openai_keeps(RESPONSE, "background", is_bool,

@@ -44,6 +44,29 @@ ngx_http_trifecta_openai_member(ngx_http_trifecta_json_t *j,
 }
 
 
+/* Runs of a job that were void and had said something. */
+
+static ngx_uint_t
+ngx_http_trifecta_openai_voided(ngx_http_trifecta_openai_job_t *job)
+{
+    size_t       i;
+    json_t      *streamed, *run;
+    ngx_uint_t   n;
+
+    streamed = ngx_http_trifecta_openai_column(job,
+                                             NGX_HTTP_TRIFECTA_ROW_STREAMED);
+    n = 0;
+
+    json_array_foreach(json_object_get(streamed, "earlier"), i, run) {
+        n += json_array_size(run) > 0;
+    }
+
+    json_decref(streamed);
+
+    return n;
+}
+
+
 void
 ngx_http_trifecta_openai_job(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_openai_job_t *job)
@@ -56,6 +79,7 @@ ngx_http_trifecta_openai_job(ngx_http_trifecta_read_t *read,
     job->accepted = read->accepted;
     job->model = read->model;
     job->row = read->row;
+    job->voided = ngx_http_trifecta_openai_voided(job);
 }
 
 

@@ -1,5 +1,5 @@
 #include "ngx_http_trifecta_job.h"
-#include "ngx_http_trifecta_openai.h"
+#include "ngx_http_trifecta_openai_stream.h"
 #include "ngx_http_trifecta_poll.h"
 #include "ngx_http_trifecta_reply.h"
 
@@ -129,7 +129,7 @@ ngx_http_trifecta_openai_deleted(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_trifecta_openai_get(ngx_http_request_t *r, ngx_str_t *id)
 {
-    ngx_int_t  rc;
+    ngx_int_t  rc, after;
     ngx_str_t  job, value;
 
     rc = ngx_http_discard_request_body(r);
@@ -153,12 +153,28 @@ ngx_http_trifecta_openai_get(ngx_http_request_t *r, ngx_str_t *id)
     if (ngx_http_arg(r, (u_char *) "stream", 6, &value) == NGX_OK
         && value.len == 4 && ngx_strncmp(value.data, "true", 4) == 0)
     {
-        return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, "stream",
-                                       "\"stream\" is not supported yet: "
-                                       "leave it out");
-    }
+        after = -1;
 
-    rc = ngx_http_trifecta_openai_look(r, 0);
+        if (ngx_http_arg(r, (u_char *) "starting_after", 14, &value)
+            == NGX_OK)
+        {
+            after = ngx_atoi(value.data, value.len);
+
+            if (after < 0) {
+                return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE,
+                                               "starting_after",
+                                               "\"starting_after\" must be "
+                                               "the sequence_number of an "
+                                               "event");
+            }
+        }
+
+        rc = ngx_http_trifecta_openai_stream(r,
+                                   &ngx_http_trifecta_openai_response_encoder,
+                                   NULL, after, NULL);
+    } else {
+        rc = ngx_http_trifecta_openai_look(r, 0);
+    }
 
     if (rc != NGX_DONE) {
         return rc;

@@ -69,22 +69,6 @@ ngx_http_trifecta_openai_is_metadata(ngx_http_request_t *r,
 
 
 ngx_int_t
-ngx_http_trifecta_openai_is_stream(ngx_http_request_t *r,
-    const ngx_http_trifecta_openai_member_t *m, json_t *value,
-    ngx_http_trifecta_openai_t *o)
-{
-    if (json_is_false(value)) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_trifecta_openai_bad(r, m->name, -1, NULL,
-                                        json_is_true(value)
-                                        ? "is not supported yet: leave it out"
-                                        : "must be true or false");
-}
-
-
-ngx_int_t
 ngx_http_trifecta_openai_is_stream_options(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o)

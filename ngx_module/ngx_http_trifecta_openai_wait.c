@@ -1,5 +1,5 @@
 #include "ngx_http_trifecta_durable.h"
-#include "ngx_http_trifecta_openai.h"
+#include "ngx_http_trifecta_openai_stream.h"
 #include "ngx_http_trifecta_poll.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_worker.h"
@@ -17,6 +17,8 @@
  * "store": false means that nothing is left when the answer is out: the job
  * is deleted then.
  *
+ * With "stream" what is said here holds, too; the answer is a stream then.
+ *
  * A repetition with the same Idempotency-Key waits for the job of the first
  * request, and leaves it alone.
  */
@@ -27,6 +29,7 @@ struct ngx_http_trifecta_openai_wait_s {
     int64_t                          accepted;      /* ms */
     unsigned                         chat:1;
     unsigned                         background:1;
+    unsigned                         stream:1;
     unsigned                         erase:1;       /* at the end */
     unsigned                         mine:1;        /* this made the job */
     unsigned                         answered:1;
@@ -93,6 +96,7 @@ ngx_http_trifecta_openai_wait_create(ngx_http_trifecta_submit_t *submit,
     w->submit = submit;
     w->chat = (o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT);
     w->background = json_is_true(o->background);
+    w->stream = json_is_true(o->stream);
     w->erase = json_is_false(o->store);
 
     if (ngx_http_trifecta_durable_preferred(r)) {
@@ -111,6 +115,41 @@ ngx_http_trifecta_openai_wait_create(ngx_http_trifecta_submit_t *submit,
     cln->data = w;
 
     return w;
+}
+
+
+/* The job is there, and this is not its answer. */
+
+static ngx_int_t
+ngx_http_trifecta_openai_elsewhere(ngx_http_request_t *r,
+    ngx_http_trifecta_openai_wait_t *w)
+{
+    return ngx_http_trifecta_header_lit(r, "X-Should-Retry", "false")
+           == NGX_OK
+           ? ngx_http_trifecta_header(r, "Location", w->submit->path.data,
+                                      w->submit->path.len)
+           : NGX_ERROR;
+}
+
+
+void
+ngx_http_trifecta_openai_answered(ngx_http_trifecta_openai_wait_t *w)
+{
+    w->answered = 1;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_no_stream(ngx_http_request_t *r,
+    ngx_http_trifecta_openai_wait_t *w)
+{
+    if (!w->background) {
+        return NGX_OK;      /* the job goes with its request */
+    }
+
+    w->answered = 1;
+
+    return ngx_http_trifecta_openai_elsewhere(r, w);
 }
 
 
@@ -149,11 +188,7 @@ static ngx_int_t
 ngx_http_trifecta_openai_late(ngx_http_request_t *r,
     ngx_http_trifecta_openai_wait_t *w)
 {
-    if (ngx_http_trifecta_header_lit(r, "X-Should-Retry", "false") != NGX_OK
-        || ngx_http_trifecta_header(r, "Location", w->submit->path.data,
-                                    w->submit->path.len)
-           != NGX_OK)
-    {
+    if (ngx_http_trifecta_openai_elsewhere(r, w) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -264,12 +299,19 @@ ngx_http_trifecta_openai_go(ngx_http_trifecta_openai_wait_t *w)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    text.data = submit->payload.start;
+    text.len = submit->payload.last - submit->payload.start;
+
+    if (w->stream) {
+        return ngx_http_trifecta_openai_stream(r, w->chat
+                                   ? &ngx_http_trifecta_openai_chat_encoder
+                                   : &ngx_http_trifecta_openai_response_encoder,
+                                   w, -1, w->mine ? &text : NULL);
+    }
+
     if (!w->background || !w->mine) {
         return ngx_http_trifecta_openai_start(w);
     }
-
-    text.data = submit->payload.start;
-    text.len = submit->payload.last - submit->payload.start;
 
     ngx_memzero(&job, sizeof(ngx_http_trifecta_openai_job_t));
 

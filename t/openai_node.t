@@ -69,6 +69,7 @@ sub conf {
 
 node('responses');
 node('errors');
+node('streams');
 
 conf(server => 'trifecta_limit name=one key=user rate=60r/m burst=1;');
 node('retries', 'limited');

@@ -34,6 +34,16 @@ sub until_ended {
 
 sub uuid { $_[0] =~ /_(.{8})(.{4})(.{4})(.{4})(.{12})$/; "$1-$2-$3-$4-$5" }
 
+# The request of a job, once PostgreSQL has it.
+
+sub request_of {
+    my ($id) = @_;
+    my $text;
+    $t->wait_for(sub { $text = $t->sql('queue', 'SELECT request::text FROM'
+        . ' trifecta.job WHERE id = ?', uuid($id))->[0][0] }, 10);
+    return JSON::PP::decode_json($text // '{}');
+}
+
 # A request whose client leaves, as a socket.
 
 sub begun {
@@ -157,9 +167,7 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
     ] })->{json};
     like $o->{output}[1]{content}[0]{text}, qr/ the end$/,
         'the_last_message_is_the_question';
-    my $request = JSON::PP::decode_json($t->sql('queue',
-        'SELECT request::text FROM trifecta.job WHERE id = ?',
-        uuid($o->{id}))->[0][0]);
+    my $request = request_of($o->{id});
     is $request->{instructions}, "A\n\nB\n\nC", 'what the model is told';
     is_deeply $request->{turns}, [{ role => 'user', content => 'first' },
         { role => 'assistant', content => 'reply' }], 'and what was before';
@@ -187,9 +195,8 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
     my $next = create({ input => 'say=more', previous_response_id => $o->{id},
                         metadata => { k => 'v' } })->{json};
     is $next->{previous_response_id}, $o->{id}, 'previous_response_id';
-    is $t->sql('queue', 'SELECT request->>\'previous\' FROM trifecta.job'
-               . ' WHERE id = ?', uuid($next->{id}))->[0][0],
-        uuid($o->{id}), 'goes to the job';
+    is request_of($next->{id})->{previous}, uuid($o->{id}),
+        'goes to the job';
 }
 
 
@@ -214,8 +221,7 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
         [1, 0.5, 7, 'none', JSON::PP::false], 'given back';
     is_deeply $o->{text}{format}{schema}, { type => 'object' }, 'the format';
     is $o->{tools}[0]{name}, 'f', 'the tools';
-    my $request = JSON::PP::decode_json($t->redis('HGET',
-        "$P:j:" . uuid($o->{id}), 'payload'));
+    my $request = request_of($o->{id});
     is_deeply $request->{collections}, ['handbook'],
         'vector_stores_are_collections';
     is_deeply $request->{options}{tools}, [{ type => 'function', function => {

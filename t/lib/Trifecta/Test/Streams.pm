@@ -106,12 +106,13 @@ sub row {
         . ' tenant, owner, kind, model, prio, state, attempt, accepted,'
         . ' finished, deadline, streamed, request)'
         . " VALUES (?, 'default', 'test:alice', 'query', 'extractive', 1, ?,"
-        . " ?, now(), now(), now(), ?, '{}') RETURNING *)"
+        . ' ?, now(), now(), now(), ?, ?) RETURNING *)'
         . ' INSERT INTO trifecta.job_result (job, tenant, owner, attempt,'
         . ' body, deltas) SELECT id, tenant, owner, attempt, ?, ?::integer[]'
         . ' FROM j WHERE ?::text IS NOT NULL',
         $id, $opt{state} // 'succeeded', $self->{attempt}{$id} // 1,
         $opt{streamed} ? $json->encode($opt{streamed}) : undef,
+        $json->encode($opt{request} || {}),
         $body, $deltas ? '{' . join(',', @$deltas) . '}' : undef, $body);
 }
 
@@ -259,6 +260,8 @@ sub parse {
         $event{json} = eval { $json->decode($event{data}) }
             if defined $event{data};
         push @{ $self->{events} }, \%event if $event{event};
+        push @{ $self->{data} }, $event{data}
+            if defined $event{data} && !$event{event};
         $self->{retry} = $event{retry} if $event{retry};
     }
 }
@@ -314,6 +317,15 @@ sub lines {
 
     return map { Trifecta::Test::Streams::line($_) }
            grep { $_->{event} ne 'status' } $self->rest($timeout);
+}
+
+
+# The data of what has no event, once the response has ended.
+
+sub data {
+    my ($self, $timeout) = @_;
+    $self->proper($timeout);
+    return @{ $self->{data} || [] };
 }
 
 
