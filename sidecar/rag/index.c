@@ -9,6 +9,8 @@
 #include "rag/search.h"
 
 
+#define TF_RAG_POSTING_MAX  32767       /* a smallint */
+
 /* What a posting is: sorted, neighbours of the store's index come together. */
 
 typedef struct {
@@ -354,8 +356,10 @@ tf_rag_put_postings(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
             hit = &index->hits[put->hit + k];
             list[n].term = index->lexicon.list[hit->lexeme].id;
             list[n].chunk = put->id;
-            list[n].tf = hit->tf;
-            list[n].len = (unsigned) put->len;
+            list[n].tf = hit->tf < TF_RAG_POSTING_MAX ? hit->tf
+                                                      : TF_RAG_POSTING_MAX;
+            list[n].len = put->len < TF_RAG_POSTING_MAX
+                          ? (unsigned) put->len : TF_RAG_POSTING_MAX;
         }
     }
 
@@ -391,7 +395,7 @@ tf_rag_put_postings(tf_pg_t *pg, tf_rag_index_t *index, size_t first,
         rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
             "INSERT INTO trifecta.posting (term, chunk, acl, tf, len) "
             "SELECT term, chunk, $1, tf, len FROM unnest($2::bigint[], "
-                "$3::bigint[], $4::int[], $5::int[]) "
+                "$3::bigint[], $4::smallint[], $5::smallint[]) "
                 "AS p(term, chunk, tf, len)", 5, params);
     }
 
