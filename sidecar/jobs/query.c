@@ -13,8 +13,16 @@
 /*
  * A question: retrieve, generate, cite.  The payload is what the module made
  * of the request: {"query": "...", "conversation_id"?, "collections"?,
- * "filters"?}; the model is the job's.
+ * "filters"?, "instructions"?, "turns"?, "previous"?, "options"?}; the model is
+ * the job's.  Other members are not about the answer.
  */
+
+/* What of a payload the answer does not depend on, or is told elsewhere. */
+
+static const char *const  tf_query_others[] = {
+    "query", "model", "conversation_id", "metadata", "webhook_url", "openai",
+    NULL
+};
 
 
 /* The string moves to the job; what is empty becomes NULL. */
@@ -35,19 +43,59 @@ tf_query_take(tf_buf_t *b)
 }
 
 
-/* The conversation of a payload: NULL for none; 0, or -1 when it is damaged. */
+/*
+ * A text of a payload, of at most max bytes: NULL for none; 0, or -1 when it
+ * is damaged.
+ */
 
 static int
-tf_query_conversation(const json_t *payload, const char **id)
+tf_query_text_of(const json_t *payload, const char *name, size_t max,
+    const char **text)
 {
     const json_t  *value;
 
-    value = json_object_get(payload, "conversation_id");
-    *id = json_string_value(value);
+    value = json_object_get(payload, name);
+    *text = json_string_value(value);
 
     return value == NULL
-           || (*id != NULL && **id != '\0' && strlen(*id) <= TF_TALK_ID_MAX)
+           || (*text != NULL && **text != '\0' && strlen(*text) <= max)
            ? 0 : -1;
+}
+
+
+/* What of the payload says how it is to be answered; 0, or -1. */
+
+static int
+tf_query_read(const json_t *payload, tf_answer_request_t *request,
+    tf_llm_options_t *options)
+{
+    tf_id_t  id;
+
+    request->question = json_string_value(json_object_get(payload, "query"));
+    request->collections = json_object_get(payload, "collections");
+    request->filters = json_object_get(payload, "filters");
+    request->turns = json_object_get(payload, "turns");
+    request->options = options;
+
+    if (request->question == NULL
+        || (request->turns != NULL && !json_is_array(request->turns))
+        || tf_query_text_of(payload, "conversation_id", TF_TALK_ID_MAX,
+                            &request->conversation) != 0
+        || tf_query_text_of(payload, "instructions", (size_t) -1,
+                            &request->instructions) != 0
+        || tf_query_text_of(payload, "previous", TF_ID_TEXT_LEN,
+                            &request->previous) != 0)
+    {
+        return -1;
+    }
+
+    if (request->previous != NULL
+        && tf_id_parse(&id, request->previous, strlen(request->previous)) != 0)
+    {
+        return -1;
+    }
+
+    return tf_llm_options_read(options, json_object_get(payload, "options"));
 }
 
 
@@ -60,13 +108,14 @@ static char *
 tf_query_rest(const json_t *payload)
 {
     char    *text;
+    size_t   i;
     json_t  *rest;
 
     rest = json_copy((json_t *) payload);
 
-    (void) json_object_del(rest, "query");
-    (void) json_object_del(rest, "model");
-    (void) json_object_del(rest, "conversation_id");
+    for (i = 0; tf_query_others[i] != NULL; i++) {
+        (void) json_object_del(rest, tf_query_others[i]);
+    }
 
     text = json_dumps(rest, JSON_COMPACT|JSON_SORT_KEYS);
     json_decref(rest);
@@ -98,47 +147,55 @@ tf_query_reset(void *arg)
 }
 
 
+/* What came of it moves to the job: an empty body is one, too. */
+
+static int
+tf_query_succeeded(tf_job_t *job, tf_answer_t *answer)
+{
+    job->body = answer->body.len ? tf_query_take(&answer->body) : strdup("");
+    job->citations = tf_query_take(&answer->citations);
+    job->usage = tf_query_take(&answer->usage);
+    job->tool_calls = tf_query_take(&answer->tool_calls);
+    job->state = TF_JOB_SUCCEEDED;
+
+    return job->body ? 0 : -1;
+}
+
+
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
-    const json_t *payload, const char *question, const char *conversation,
-    const char *rest)
+    tf_answer_request_t *request)
 {
-    tf_run_t              rc;
-    tf_answer_t           answer;
-    tf_answer_sink_t      sink;
-    tf_answer_request_t   request;
+    tf_run_t           rc;
+    tf_answer_t        answer;
+    tf_answer_sink_t   sink;
 
     sink.searched = tf_query_searched;
     sink.text = tf_query_text;
     sink.reset = tf_query_reset;
     sink.arg = job;
 
-    memset(&request, 0, sizeof(request));
-    request.tenant = job->tenant;
-    request.owner = job->owner;
-    request.groups = job->groups;
-    request.job = job->id;
-    request.conversation = conversation;
-    request.question = question;
-    request.collections = json_object_get(payload, "collections");
-    request.filters = json_object_get(payload, "filters");
-    request.rest = rest;
-    request.model = job->model;
-    request.models = jobs->models;
-    request.mem = jobs->mem;
-    request.attempt = (unsigned) job->attempt;
-    request.cancel = &job->stop;
-    request.sink = &sink;
+    request->tenant = job->tenant;
+    request->owner = job->owner;
+    request->groups = job->groups;
+    request->job = job->id;
+    request->model = job->model;
+    request->models = jobs->models;
+    request->mem = jobs->mem;
+    request->attempt = (unsigned) job->attempt;
+    request->cancel = &job->stop;
+    request->sink = &sink;
 
     rc = TF_RUN_ENDED;
 
-    switch (tf_rag_answer(pg, &request, &answer)) {
+    switch (tf_rag_answer(pg, request, &answer)) {
 
     case TF_ANSWER_OK:
-        job->body = tf_query_take(&answer.body);
-        job->citations = tf_query_take(&answer.citations);
-        job->usage = tf_query_take(&answer.usage);
-        job->state = TF_JOB_SUCCEEDED;
+        if (tf_query_succeeded(job, &answer) != 0) {
+            tf_job_fail(job, TF_JOB_FAILED, "internal_error",
+                        "Out of memory.");
+            rc = TF_RUN_RETRY;
+        }
         break;
 
     case TF_ANSWER_STORE:
@@ -169,18 +226,17 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
 tf_run_t
 tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
 {
-    char        *rest;
-    json_t      *payload;
-    tf_pg_t     *pg;
-    tf_run_t     rc;
-    const char  *question, *conversation;
+    char                 *rest;
+    json_t               *payload;
+    tf_pg_t              *pg;
+    tf_run_t              rc;
+    tf_llm_options_t      options;
+    tf_answer_request_t   request;
 
+    memset(&request, 0, sizeof(request));
     payload = json_loads(job->payload, JSON_REJECT_DUPLICATES, NULL);
-    question = json_string_value(json_object_get(payload, "query"));
 
-    if (question == NULL
-        || tf_query_conversation(payload, &conversation) != 0)
-    {
+    if (tf_query_read(payload, &request, &options) != 0) {
         tf_log(TF_LOG_ERROR, "the payload is no question: it was not "
                "written by the nginx module, or was damaged");
         json_decref(payload);
@@ -199,8 +255,8 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
     rest = tf_query_rest(payload);
 
     if (rest != NULL) {
-        rc = tf_query_answer(jobs, pg, job, payload, question, conversation,
-                             rest);
+        request.rest = rest;
+        rc = tf_query_answer(jobs, pg, job, &request);
 
     } else {
         tf_job_fail(job, TF_JOB_FAILED, "internal_error", "Out of memory.");

@@ -136,20 +136,86 @@ tf_chat_data(void *arg, const char *data, size_t len)
 }
 
 
+/* It stopped because it had no more tokens. */
+
+static int
+tf_chat_cut(const tf_llm_reading_t *reading)
+{
+    return strcmp(reading->finish, "length") == 0;
+}
+
+
+/* Whether tools are called, each of them one that was offered. */
+
+static int
+tf_chat_offered(const tf_chat_t *chat)
+{
+    size_t         i, k, n;
+    const char    *name, *had;
+    const json_t  *tools, *calls;
+
+    tools = chat->request->options ? chat->request->options->tools : NULL;
+    calls = chat->reading.tools;
+
+    for (i = 0; i < json_array_size(calls); i++) {
+        name = json_string_value(json_object_get(json_array_get(calls, i),
+                                                 "name"));
+        n = json_array_size(tools);
+
+        for (k = 0; k < n; k++) {
+            had = json_string_value(json_object_get(json_object_get(
+                      json_array_get(tools, k), "function"), "name"));
+
+            if (name != NULL && had != NULL && strcmp(name, had) == 0) {
+                break;
+            }
+        }
+
+        if (k == n) {
+            return 0;
+        }
+    }
+
+    return i > 0;
+}
+
+
+/* A call needs an id, which a result refers to; an Ollama gives none. */
+
+static void
+tf_chat_name(json_t *call)
+{
+    char  word[TF_PROMPT_WORD_LEN + 1];
+
+    if (json_string_length(json_object_get(call, "id")) == 0
+        && tf_llm_prompt_word(word) == 0)
+    {
+        (void) json_object_set_new(call, "id", json_sprintf("call_%s", word));
+    }
+}
+
+
 /* Moves what was read into the reply. */
 
 static void
 tf_chat_take(tf_chat_t *chat, tf_llm_reply_t *reply)
 {
-    char  *tools;
+    char    *tools;
+    size_t   i;
+    json_t  *call;
 
     reply->generated = 1;
     reply->input_tokens = chat->reading.input_tokens;
     reply->output_tokens = chat->reading.output_tokens;
+    reply->incomplete = tf_chat_cut(&chat->reading);
     reply->body = chat->reading.text;
     memset(&chat->reading.text, 0, sizeof(tf_buf_t));
 
-    if (chat->reading.tools != NULL) {
+    if (tf_chat_offered(chat)) {
+        json_array_foreach(chat->reading.tools, i, call) {
+            tf_chat_name(call);
+        }
+
         tools = json_dumps(chat->reading.tools, JSON_COMPACT);
         if (tools != NULL) {
             tf_buf_puts(&reply->tool_calls, tools);
@@ -226,10 +292,9 @@ tf_chat_end(void *arg, const tf_stream_answer_t *answer,
     } else if (!reading->ended) {
         why = "an answer that broke off";
 
-    } else if (reading->text.len == 0) {
-
-        /* calls of tools that nobody has offered are none */
-
+    } else if (reading->text.len == 0 && !tf_chat_cut(reading)
+               && !tf_chat_offered(chat))
+    {
         why = "an empty answer";
     }
 
@@ -345,18 +410,35 @@ tf_llm_status_t
 tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
     tf_llm_reply_t *reply)
 {
-    int                too_long;
-    char              *json;
-    size_t             npassages;
-    json_t            *messages, *body;
-    tf_llm_status_t    rc;
-    tf_llm_failure_t   failure;
+    int                      too_long;
+    char                    *json;
+    size_t                   npassages;
+    json_t                  *messages, *body;
+    tf_llm_model_t           tuned;
+    tf_llm_status_t          rc;
+    tf_llm_failure_t         failure;
+    tf_llm_options_t         none;
+    const tf_llm_options_t  *options;
 
-    if (model->retrieval && request->npassages == 0) {
+    memset(&none, 0, sizeof(none));
+    options = request->options ? request->options : &none;
+
+    /* a tool may know what no document says, and JSON was promised */
+
+    if (model->retrieval && request->npassages == 0 && options->tools == NULL
+        && options->format == NULL)
+    {
         tf_llm_abstain(request, reply);
         return TF_LLM_OK;
     }
 
+    tuned = *model;
+
+    if (options->max_output > 0 && options->max_output < tuned.max_output) {
+        tuned.max_output = options->max_output;
+    }
+
+    model = &tuned;
     npassages = 0;
     too_long = 0;
 
@@ -366,18 +448,20 @@ tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
 
     if (too_long) {
         (void) tf_llm_call_failed(&failure, "model_rejected", "The question "
-                                  "is longer than the model can take.", 0, 0);
+                                  "and its instructions are longer than the "
+                                  "model can take.", 0, 0);
         return tf_chat_failed(reply, &failure);
     }
 
-    body = messages ? model->by->wire->request(model, messages) : NULL;
+    body = messages ? model->by->wire->request(model, messages, options)
+                    : NULL;
     json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(messages);
     json_decref(body);
 
     rc = tf_chat_call(model, json, request, npassages > 0, reply);
 
-    if (rc == TF_LLM_OK && npassages > 0
+    if (rc == TF_LLM_OK && npassages > 0 && reply->tool_calls.len == 0
         && tf_chat_not_found(&reply->body, 1))
     {
         tf_buf_reset(&reply->body);

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "llm/models.h"
@@ -17,9 +16,10 @@
 
 
 static json_t *
-tf_ollama_request(const tf_llm_model_t *model, json_t *messages)
+tf_ollama_request(const tf_llm_model_t *model, json_t *messages,
+    const tf_llm_options_t *options)
 {
-    json_t  *request;
+    json_t  *request, *more;
 
     request = json_pack("{s:s, s:O, s:b, s:{s:I, s:I}}",
                         "model", model->upstream[0] ? model->upstream
@@ -28,11 +28,21 @@ tf_ollama_request(const tf_llm_model_t *model, json_t *messages)
                         "options", "num_ctx", (json_int_t) model->context,
                         "num_predict", (json_int_t) model->max_output);
 
-    if (request != NULL && model->temperature[0]) {
-        (void) json_object_set_new(json_object_get(request, "options"),
-                                   "temperature",
-                                   json_real(strtod(model->temperature,
-                                                    NULL)));
+    more = json_object_get(request, "options");
+    tf_llm_options_number(more, "temperature", options->temperature,
+                          model->temperature);
+    tf_llm_options_number(more, "top_p", options->top_p, "");
+
+    if (tf_llm_options_format(options, "json_schema")) {
+        (void) json_object_set(request, "format",
+                               json_object_get(options->format, "schema"));
+
+    } else if (options->format != NULL) {
+        (void) json_object_set_new(request, "format", json_string("json"));
+    }
+
+    if (options->tools != NULL) {
+        (void) json_object_set(request, "tools", (json_t *) options->tools);
     }
 
     return request;

@@ -1,5 +1,4 @@
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "llm/models.h"
@@ -14,8 +13,28 @@
  */
 
 
+/* The form of the answer, as a chat completion says it. */
+
 static json_t *
-tf_openai_request(const tf_llm_model_t *model, json_t *messages)
+tf_openai_format(const tf_llm_options_t *options)
+{
+    json_t  *schema;
+
+    if (!tf_llm_options_format(options, "json_schema")) {
+        return json_deep_copy(options->format);
+    }
+
+    schema = json_copy((json_t *) options->format);
+    (void) json_object_del(schema, "type");
+
+    return json_pack("{s:s, s:o}", "type", "json_schema", "json_schema",
+                     schema);
+}
+
+
+static json_t *
+tf_openai_request(const tf_llm_model_t *model, json_t *messages,
+    const tf_llm_options_t *options)
 {
     json_t  *request;
 
@@ -27,10 +46,22 @@ tf_openai_request(const tf_llm_model_t *model, json_t *messages)
                         model->output_field,
                         (json_int_t) model->max_output);
 
-    if (request != NULL && model->temperature[0]) {
-        (void) json_object_set_new(request, "temperature",
-                                   json_real(strtod(model->temperature,
-                                                    NULL)));
+    tf_llm_options_number(request, "temperature", options->temperature,
+                          model->temperature);
+    tf_llm_options_number(request, "top_p", options->top_p, "");
+
+    if (options->format != NULL) {
+        (void) json_object_set_new(request, "response_format",
+                                   tf_openai_format(options));
+    }
+
+    if (options->tools != NULL) {
+        (void) json_object_set(request, "tools", (json_t *) options->tools);
+    }
+
+    if (options->choice != NULL) {
+        (void) json_object_set(request, "tool_choice",
+                               (json_t *) options->choice);
     }
 
     return request;

@@ -20,6 +20,10 @@
  *
  * A model that finds no answer in the passages is told to say exactly
  * TF_PROMPT_NOT_FOUND.
+ *
+ * Instructions of the asker stand behind the rules: he may say how he wants
+ * to be answered, but not that passages are to be obeyed.  An answer in JSON
+ * has neither marks nor TF_PROMPT_NOT_FOUND: they would break it.
  */
 
 #define TF_PROMPT_NOT_FOUND    "NOT FOUND"

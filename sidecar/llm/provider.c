@@ -8,19 +8,21 @@
 const tf_llm_provider_t  tf_llm_providers[] = {
 
     { "extractive", "quotes the sentences that match best; no model",
-      tf_llm_extractive, NULL },
+      tf_llm_extractive, NULL, 0 },
 
     { "openai", "a server that speaks OpenAI's chat completions",
-      tf_llm_chat, &tf_llm_wire_openai },
+      tf_llm_chat, &tf_llm_wire_openai,
+      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_CHOICE },
 
-    { "ollama", "an Ollama server", tf_llm_chat, &tf_llm_wire_ollama },
+    { "ollama", "an Ollama server", tf_llm_chat, &tf_llm_wire_ollama,
+      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS },
 
 #ifdef TF_TEST_PROVIDER
     { "test", "does what the question says (test builds only)", tf_llm_test,
-      NULL },
+      NULL, TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_CHOICE },
 #endif
 
-    { NULL, NULL, NULL, NULL }
+    { NULL, NULL, NULL, NULL, 0 }
 };
 
 
@@ -70,23 +72,64 @@ tf_llm_not_given(tf_llm_reply_t *reply)
 }
 
 
+/* What the request asks for that the model has not, or NULL. */
+
+static const char *
+tf_llm_lacks(const tf_llm_model_t *model, const tf_llm_request_t *request)
+{
+    return request->options == NULL
+           ? NULL : tf_llm_options_lack(request->options, model->by->has);
+}
+
+
+/* The next of its chain that has what is asked for. */
+
+static const tf_llm_model_t *
+tf_llm_next(const tf_llm_model_t *model, const tf_llm_request_t *request)
+{
+    do {
+        model = model->next;
+    } while (model != NULL && tf_llm_lacks(model, request) != NULL);
+
+    return model;
+}
+
+
 tf_llm_status_t
 tf_llm_answer(const tf_llm_model_t *model, const tf_llm_request_t *request,
     tf_llm_reply_t *reply)
 {
-    tf_llm_status_t  rc;
+    const char            *lacks;
+    tf_llm_status_t        rc;
+    const tf_llm_model_t  *next;
+
+    lacks = tf_llm_lacks(model, request);
+
+    if (lacks != NULL) {
+        reply->model = model;
+        reply->code = "model_rejected";
+        (void) snprintf(reply->message, sizeof(reply->message),
+                        "The model %s does not have %s: ask another model, "
+                        "or leave that out.", model->name, lacks);
+        return TF_LLM_FAILED;
+    }
 
     for ( ;; ) {
         reply->model = model;
 
         rc = model->by->answer(model, request, reply);
 
-        if (rc != TF_LLM_FAILED || model->next == NULL) {
+        if (rc != TF_LLM_FAILED) {
+            return rc;
+        }
+
+        next = tf_llm_next(model, request);
+        if (next == NULL) {
             return rc;
         }
 
         tf_log(TF_LOG_WARN, "the model %s could not answer (%s), %s is asked",
-               model->name, reply->message, model->next->name);
+               model->name, reply->message, next->name);
 
         /* nothing of a half answer stays */
 
@@ -100,6 +143,6 @@ tf_llm_answer(const tf_llm_model_t *model, const tf_llm_request_t *request,
             return tf_llm_not_given(reply);
         }
 
-        model = model->next;
+        model = next;
     }
 }

@@ -75,6 +75,9 @@ typedef struct {
     const char              *summary;   /* of what was before the turns */
     const tf_llm_turn_t     *turns;     /* oldest first */
     size_t                   nturns;
+    const char              *instructions;  /* of the asker, to the model; or
+                                             * NULL */
+    const tf_llm_options_t  *options;   /* or NULL: nothing special */
     json_t                  *messages;  /* instead of all that: a prompt as it
                                          * goes out; or NULL */
     const tf_llm_passage_t  *passages;
@@ -99,7 +102,9 @@ typedef struct {
     size_t                   ncitations;
     int                      generated; /* by a model: its marks [n] mean the
                                          * n-th passage and are not checked */
-    tf_buf_t                 tool_calls;    /* JSON array, or empty */
+    tf_buf_t                 tool_calls;    /* JSON array of {id, name,
+                                             * arguments}, or empty */
+    int                      incomplete;    /* it stopped at max_output */
     const tf_llm_model_t    *model;     /* who answered in the end */
     long long                input_tokens;
     long long                output_tokens;
@@ -126,6 +131,7 @@ struct tf_llm_provider_s {
     tf_llm_answer_pt         answer;
     const tf_llm_wire_t     *wire;      /* what it speaks; NULL: nothing, it
                                          * is a model of the same name */
+    unsigned                 has;       /* of options (TF_LLM_HAS_...) */
 };
 
 
@@ -136,8 +142,10 @@ extern const tf_llm_provider_t  tf_llm_providers[];
 const tf_llm_provider_t *tf_llm_provider(const char *name);
 
 /*
- * The model answers, or the next of its chain that can.  The reply is zeroed
- * before, and its buffers are freed by tf_llm_reply_free() always.
+ * The model answers, or the next of its chain that can.  When it has not what
+ * the options ask for, it says so; a fallback that has not is passed over.
+ * The reply is zeroed before, and its buffers are freed by
+ * tf_llm_reply_free() always.
  */
 tf_llm_status_t tf_llm_answer(const tf_llm_model_t *model,
     const tf_llm_request_t *request, tf_llm_reply_t *reply);

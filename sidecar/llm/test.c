@@ -25,6 +25,8 @@
  *   every=<ms>   passes before each piece but the first
  *   at=<n>       fail, flaky and kill wait until n pieces were given
  *   void=<n>     after n pieces all of it is void, once, and begins anew
+ *   call=<name>  and a call of that tool, {"n": 1}
+ *   cut=1        and says that it had no more tokens
  * Such an answer is generated text: what of it can be seen is for flow.h to
  * say, as with any model.
  *
@@ -160,6 +162,25 @@ tf_test_fails(const tf_test_t *t, size_t given)
 }
 
 
+/* What is not text. */
+
+static void
+tf_test_more(tf_test_t *t)
+{
+    const char  *name;
+
+    name = tf_test_word(t->request->question, "call=");
+
+    if (name != NULL) {
+        tf_buf_printf(&t->reply->tool_calls, "[{\"id\":\"call_test\","
+                      "\"name\":\"%.*s\",\"arguments\":\"{\\\"n\\\":1}\"}]",
+                      (int) strcspn(name, " "), name);
+    }
+
+    t->reply->incomplete = tf_test_number(t, "cut=") == 1;
+}
+
+
 /* The text, and where it is cut: nowhere, if it does not come in pieces. */
 
 static void
@@ -279,6 +300,7 @@ tf_llm_test(const tf_llm_model_t *model, const tf_llm_request_t *request,
         }
 
         reply->body = t.text;
+        tf_test_more(&t);
     }
 
     return rc;

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "llm/options.h"
 #include "net/sse.h"
 
 
@@ -17,10 +18,10 @@
  * A protocol is a row of columns: chat, embeddings, and the order of passages
  * by a reranker.  A column that it does not have is NULL.
  *
- * The readers are pure.  That of chat is fed with what came, and gathers text, calls of
- * tools, usage and how it ended.  Nothing that a server sends is trusted:
- * unknown members are skipped, wrong types are a broken answer, the text is
- * bounded.
+ * The readers are pure.  That of chat is fed with what came, and gathers text,
+ * calls of tools, usage and how it ended.  Nothing that a server sends is
+ * trusted: unknown members are skipped, wrong types are a broken answer, the
+ * text is bounded.
  */
 
 #define TF_LLM_TEXT_MAX   (256 * 1024)      /* bytes of an answer */
@@ -64,7 +65,7 @@ typedef struct {
 
     /* the request for these messages; NULL: no memory */
     json_t        *(*request)(const struct tf_llm_model_s *model,
-                      json_t *messages);
+                      json_t *messages, const tf_llm_options_t *options);
 
     /* one event of a stream, or a whole answer: 0 to go on */
     int            (*read)(tf_llm_reading_t *reading, const char *data,

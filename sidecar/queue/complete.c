@@ -20,6 +20,7 @@ tf_complete_size(const tf_job_t *job)
 {
     return 512 + (job->body ? strlen(job->body) : 0)
            + (job->citations ? strlen(job->citations) : 0)
+           + (job->tool_calls ? strlen(job->tool_calls) : 0)
            + tf_emit_size(job);
 }
 

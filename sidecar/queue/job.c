@@ -204,6 +204,7 @@ tf_job_free(tf_job_t *job)
     free(job->idem);
     free(job->body);
     free(job->citations);
+    free(job->tool_calls);
     free(job->usage);
     free(job->error);
     free(job);
@@ -218,9 +219,11 @@ tf_job_fail(tf_job_t *job, tf_job_state_t state, const char *code,
 
     free(job->body);
     free(job->citations);
+    free(job->tool_calls);
     free(job->error);
     job->body = NULL;
     job->citations = NULL;
+    job->tool_calls = NULL;
     job->error = NULL;
     job->state = state;
 

@@ -122,6 +122,7 @@ struct tf_job_s {
     char            *body;
     char            *citations;     /* JSON array */
     char            *usage;         /* JSON object */
+    char            *tool_calls;    /* JSON array of {id, name, arguments} */
     char            *error;         /* JSON object */
 };
 

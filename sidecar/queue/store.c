@@ -49,7 +49,8 @@ static const char  tf_store_look_sql[] =
 static const char  tf_store_complete_sql[] =
     "WITH x AS (SELECT * FROM json_to_recordset($1::json) AS x("
     "id uuid, attempt integer, state text, error jsonb, usage jsonb, "
-    "body text, citations jsonb, deltas integer[], streamed jsonb)), "
+    "body text, citations jsonb, tool_calls jsonb, deltas integer[], "
+    "streamed jsonb)), "
     "done AS (UPDATE trifecta.job AS job SET state = x.state, "
     "error = x.error, usage = x.usage, streamed = x.streamed, "
     "finished = now() FROM x "
@@ -57,9 +58,10 @@ static const char  tf_store_complete_sql[] =
     "AND job.state = 'running' "
     "RETURNING job.id, job.tenant, job.owner, job.attempt), "
     "stored AS (INSERT INTO trifecta.job_result "
-    "(job, tenant, owner, attempt, body, citations, deltas) "
+    "(job, tenant, owner, attempt, body, citations, tool_calls, deltas) "
     "SELECT done.id, done.tenant, done.owner, done.attempt, x.body, "
-    "coalesce(x.citations, '[]'), x.deltas FROM done JOIN x USING (id) "
+    "coalesce(x.citations, '[]'), x.tool_calls, x.deltas "
+    "FROM done JOIN x USING (id) "
     "WHERE x.body IS NOT NULL) "
     "SELECT id FROM done";
 
@@ -398,13 +400,14 @@ tf_store_complete_rows(tf_job_t **jobs, unsigned n)
     rows = json_array();
 
     for (i = 0; i < n; i++) {
-        row = json_pack("{s:s, s:i, s:s, s:o, s:o, s:s?, s:o}",
+        row = json_pack("{s:s, s:i, s:s, s:o, s:o, s:s?, s:o, s:o}",
                         "id", jobs[i]->id, "attempt", jobs[i]->attempt,
                         "state", tf_job_state_word(jobs[i]->state),
                         "error", tf_store_json(jobs[i]->error),
                         "usage", tf_store_json(jobs[i]->usage),
                         "body", jobs[i]->body,
-                        "citations", tf_store_json(jobs[i]->citations));
+                        "citations", tf_store_json(jobs[i]->citations),
+                        "tool_calls", tf_store_json(jobs[i]->tool_calls));
 
         if (row != NULL) {
             tf_emit_row(jobs[i], row);

@@ -74,10 +74,14 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
         case TF_LLM_OK:
             rc = tf_answer_finish(a, answer);
 
-            /* what nobody paid for, or somebody else wrote, is not kept */
+            /*
+             * what nobody paid for, somebody else wrote, or is not whole, is
+             * not kept
+             */
 
             if (rc == TF_ANSWER_OK && a->reply.model == model
                 && a->vector.error == NULL && a->order.error == NULL
+                && a->reply.tool_calls.len == 0 && !a->reply.incomplete
                 && a->reply.output_tokens + a->reply.input_tokens > 0)
             {
                 tf_reuse_keep(pg, request, model, &a->reuse);
@@ -119,6 +123,7 @@ tf_rag_answer_free(tf_answer_t *answer)
     tf_buf_free(&answer->body);
     tf_buf_free(&answer->citations);
     tf_buf_free(&answer->usage);
+    tf_buf_free(&answer->tool_calls);
 }
 
 
@@ -135,6 +140,12 @@ tf_answer_before(tf_pg_t *pg, const tf_answer_request_t *request,
 
     if (request->conversation != NULL) {
         rc = tf_talk_open(pg, request, model, &a->talk);
+    }
+
+    if (rc == TF_PG_OK
+        && (request->previous != NULL || request->turns != NULL))
+    {
+        rc = tf_talk_tell(pg, request, model, &a->talk);
     }
 
     if (rc == TF_PG_OK && tf_talk_empty(&a->talk)) {
@@ -272,6 +283,8 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     a->request.question = request->question;
+    a->request.instructions = request->instructions;
+    a->request.options = request->options;
     a->request.restated = a->talk.restated.len ? a->talk.restated.data : NULL;
     a->request.summary = a->talk.summary.len ? a->talk.summary.data : NULL;
     a->request.turns = a->talk.turns + a->talk.first;

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "db/pg.h"
 #include "llm/models.h"
+#include "llm/options.h"
 
 
 /*
@@ -54,6 +55,10 @@ typedef struct {
     const char        *job;         /* its id */
     const char        *conversation;    /* or NULL */
     const char        *question;
+    const char        *instructions;    /* to the model; or NULL */
+    const json_t      *turns;       /* said before (talk.h); or NULL */
+    const char        *previous;    /* job that it goes on with; or NULL */
+    const tf_llm_options_t *options;    /* or NULL */
     const json_t      *collections; /* what it may look at (scope.h); NULL: */
     const json_t      *filters;     /* all that the asker may see */
     const char        *rest;        /* of what was asked for, as JSON with
@@ -70,6 +75,7 @@ typedef struct {
     tf_buf_t           body;        /* UTF-8 */
     tf_buf_t           citations;   /* JSON array */
     tf_buf_t           usage;       /* JSON object */
+    tf_buf_t           tool_calls;  /* JSON array, or empty */
     const char        *code;        /* of a failure, static */
     char               message[256];
     int                retryable;

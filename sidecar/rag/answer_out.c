@@ -168,6 +168,10 @@ tf_answer_usage(const tf_answering_t *a, tf_buf_t *usage)
 
     tf_rag_vector_usage(&a->vector, &a->order, usage);
 
+    if (a->reply.incomplete) {
+        tf_buf_puts(usage, ",\"incomplete\":\"max_output_tokens\"");
+    }
+
     tf_buf_puts(usage, "}");
 }
 
@@ -259,7 +263,7 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     size_t   i;
     json_t  *list;
 
-    if (a->reply.body.failed
+    if (a->reply.body.failed || a->reply.tool_calls.failed
         || (a->reply.generated && tf_answer_generated(a) != 0))
     {
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
@@ -291,10 +295,12 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
     free(text);
 
     tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
+    tf_buf_append(&answer->tool_calls, a->reply.tool_calls.data,
+                  a->reply.tool_calls.len);
     tf_answer_usage(a, &answer->usage);
 
     if (answer->citations.failed || answer->body.failed
-        || answer->usage.failed)
+        || answer->usage.failed || answer->tool_calls.failed)
     {
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }

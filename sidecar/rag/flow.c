@@ -23,7 +23,9 @@ tf_flow_known(void *arg, const char *url, size_t len)
 
     request = f->request;
 
-    if (tf_flow_has(request->question, url, len)) {
+    if (tf_flow_has(request->question, url, len)
+        || tf_flow_has(request->instructions, url, len))
+    {
         return 1;
     }
 
@@ -103,6 +105,10 @@ tf_flow_begin(tf_flow_t *f, const tf_llm_request_t *request, tf_flow_pt out,
 static int
 tf_flow_on(tf_flow_t *f, int ends)
 {
+    if (f->cited.failed) {
+        return -1;
+    }
+
     if (tf_safe_text(&f->safe, f->cited.data, f->cited.len) != 0) {
         return -1;
     }
@@ -120,6 +126,11 @@ tf_flow_on(tf_flow_t *f, int ends)
 int
 tf_flow_text(tf_flow_t *f, const char *text, size_t len)
 {
+    if (f->request->options != NULL && f->request->options->format != NULL) {
+        tf_buf_append(&f->cited, text, len);
+        return tf_flow_on(f, 0);
+    }
+
     return tf_cite_text(&f->cite, text, len) == 0 ? tf_flow_on(f, 0) : -1;
 }
 

@@ -20,6 +20,7 @@
  *
  * Links are looked at last: a mark that goes can make one of its neighbours.
  * A link is known if the question, what came with it or a passage has it.
+ * Marks are left alone in an answer in JSON: there "[1]" is a list.
  */
 
 typedef int (*tf_flow_pt)(void *arg, const char *data, size_t len);

@@ -35,19 +35,14 @@ static const char  tf_talk_keep_sql[] =
     "AND (upto IS NULL OR upto < $5::uuid OR NOT groups <@ $6::jsonb)";
 
 
-/*
- * A text of a turn: at most max bytes of it, in whole characters.  Marks [n]
- * meant the passages of that turn.
- */
-
-static char *
-tf_talk_text(const char *text, size_t max)
+char *
+tf_talk_text(const char *text, size_t max, int marks)
 {
     char        *out;
     size_t       n, digits;
     const char  *p;
 
-    out = malloc(max + 1);
+    out = malloc(strnlen(text, max) + 1);
     if (out == NULL) {
         return NULL;
     }
@@ -55,7 +50,7 @@ tf_talk_text(const char *text, size_t max)
     n = 0;
 
     for (p = text; *p != '\0' && n < max; p++) {
-        digits = *p == '[' ? strspn(p + 1, "0123456789") : 0;
+        digits = *p == '[' && !marks ? strspn(p + 1, "0123456789") : 0;
 
         if (digits > 0 && p[digits + 1] == ']') {
             p += digits + 1;
@@ -78,7 +73,7 @@ tf_talk_text(const char *text, size_t max)
 }
 
 
-static tf_pg_status_t
+tf_pg_status_t
 tf_talk_no_memory(tf_pg_t *pg)
 {
     pg->sqlstate[0] = '\0';
@@ -106,9 +101,9 @@ tf_talk_rows(tf_pg_t *pg, PGresult *res, tf_talk_t *talk)
         (void) snprintf(talk->ids[i], sizeof(talk->ids[i]), "%s",
                         PQgetvalue(res, r, 0));
         turn->question = tf_talk_text(PQgetvalue(res, r, 1),
-                                      TF_TALK_QUESTION_MAX);
+                                      TF_TALK_QUESTION_MAX, 0);
         turn->answer = tf_talk_text(PQgetvalue(res, r, 2),
-                                    TF_TALK_ANSWER_MAX);
+                                    TF_TALK_ANSWER_MAX, 0);
 
         if (turn->question == NULL || turn->answer == NULL) {
             return tf_talk_no_memory(pg);
@@ -161,9 +156,7 @@ tf_talk_fit(const tf_llm_model_t *model, tf_talk_t *talk)
 }
 
 
-/* The models that see no collection which this one may not see. */
-
-static void
+void
 tf_talk_models(const tf_llm_models_t *models, const tf_llm_model_t *model,
     tf_buf_t *names)
 {

@@ -25,6 +25,14 @@
  * any document, it loses its links, it is TF_TALK_SUMMARY_MAX bytes at most,
  * and it is not stored when a job of the conversation was deleted meanwhile.
  *
+ * A question may also bring along what was said before: "turns", messages
+ * [{"role": "user" or "assistant", "content": "..."}, ...], and "previous",
+ * the job that it goes on with, which may go on with another one.  That chain
+ * is followed through jobs of the same owner that succeeded, as far as
+ * TF_TALK_TURNS turns and TF_TALK_TOLD_MAX bytes; what he may not read, or is
+ * deleted, ends it.  Of such turns the newest that fit are told, at most half
+ * of what the model can take, and none are summarised.
+ *
  * Then the model puts the question so that it stands alone, for the search.
  * Neither may fail a question: what cannot be had in time is done without.
  */
@@ -33,6 +41,7 @@
 #define TF_TALK_TURNS         32        /* that are looked at */
 #define TF_TALK_QUESTION_MAX  1000      /* bytes of a turn */
 #define TF_TALK_ANSWER_MAX    2000
+#define TF_TALK_TOLD_MAX      65536     /* of all that a question brings */
 #define TF_TALK_SUMMARY_MAX   2000
 #define TF_TALK_RESTATED_MAX  2000
 
@@ -41,6 +50,7 @@ typedef struct {
     char            ids[TF_TALK_TURNS][40];
     size_t          nturns;
     size_t          first;      /* of those that are told as they are */
+    int             told;       /* by the question: no conversation's */
     char            version[24];
     tf_buf_t        summary;    /* of what was before the first, or empty */
     tf_buf_t        restated;   /* or empty */
@@ -51,6 +61,13 @@ typedef struct {
 
 /* Reads it, in a transaction of its own; talk is zeroed before. */
 tf_pg_status_t tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
+    const tf_llm_model_t *model, tf_talk_t *talk);
+
+/*
+ * Reads what the question itself brings along, behind that; in a transaction
+ * of its own.
+ */
+tf_pg_status_t tf_talk_tell(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk);
 
 /* Nothing was said before, or nothing of it may be told. */
@@ -67,6 +84,20 @@ tf_pg_status_t tf_talk_keep(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_talk_t *talk);
 
 void tf_talk_free(tf_talk_t *talk);
+
+
+/*
+ * A text of a turn, which the caller frees: at most max bytes of it, in whole
+ * characters.  Without marks: those of an answer meant the passages of its
+ * turn.
+ */
+char *tf_talk_text(const char *text, size_t max, int marks);
+
+/* The models that see no collection which this one may not see, an array. */
+void tf_talk_models(const tf_llm_models_t *models,
+    const tf_llm_model_t *model, tf_buf_t *names);
+
+tf_pg_status_t tf_talk_no_memory(tf_pg_t *pg);
 
 
 #endif /* TF_RAG_TALK_H */

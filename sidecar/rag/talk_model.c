@@ -195,7 +195,7 @@ tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
     size_t    first, max;
     tf_buf_t  user = TF_BUF_INIT, written = TF_BUF_INIT;
 
-    if (talk->first == 0 || model->talk_timeout == 0 || model->only != NULL
+    if (talk->first == 0 || talk->told || model->talk_timeout == 0 || model->only != NULL
         || tf_llm_prompt_word(word) != 0)
     {
         return;
@@ -253,6 +253,7 @@ tf_talk_restate(const tf_answer_request_t *request,
     /* a question of several pages says itself what it is about */
 
     if (tf_talk_empty(talk) || model->talk_timeout == 0
+        || (talk->told && !model->retrieval)
         || strlen(request->question) > TF_TALK_RESTATED_MAX
         || tf_llm_prompt_word(word) != 0)
     {
