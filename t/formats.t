@@ -56,6 +56,33 @@ sub document {
 # question with the answer that stands in it.
 
 my %format = (
+    'txt' => {
+        file => "The lock gate opens at dawn.\n\nThe keeper is called Brandt.\n",
+        chunks => ['', "The lock gate opens at dawn.\n\nThe keeper is called "
+            . 'Brandt.'],
+        ask => ['What is the keeper of the lock gate called?',
+                qr/called Brandt/],
+    },
+    'md' => {
+        file => "# The tannery\n\nHides soak for nine days.\n\n## Vats\n\n"
+            . "- Vat one holds bark liquor.\n",
+        title => 'The tannery',
+        chunks => ['', 'Hides soak for nine days.',
+            'Vats', '- Vat one holds bark liquor.'],
+        ask => ['How long do hides soak?', qr/nine days/],
+    },
+    'xml' => {
+        file => '<?xml version="1.0"?><module name="Module weir"><section '
+            . 'name="Directives"><directive name="weir_height"><syntax><value>'
+            . 'metres</value></syntax><default>2.5m</default><context>river'
+            . '</context><para>Sets the height.</para></directive></section>'
+            . '</module>',
+        title => 'Module weir',
+        chunks => ['Directives > weir_height', "Syntax: weir_height metres;\n"
+            . "Default: weir_height 2.5m;\nContext: river\n\nSets the height."],
+        ask => ['What is the default of weir_height?',
+                qr/Default: weir_height 2\.5m;/],
+    },
     'csv' => {
         file => "Town,Mayor,Founded\nElmwick,\"Ada \"\"Red\"\" Brook\",1203\n"
             . "Thornby,Ivo Castle,1340\n",
