@@ -242,10 +242,43 @@ ngx_http_trifecta_stream_writable(ngx_http_trifecta_stream_t *s)
 }
 
 
+/*
+ * The end of a body that has neither chunks nor a length is that of its
+ * connection, so the connection must not end properly: it is reset.  Over TLS
+ * a reset says nothing to those who take an end without a goodbye for a proper
+ * one, as nginx does; bytes that are no record of TLS say it to everybody.
+ */
+
+static void
+ngx_http_trifecta_stream_reset(ngx_connection_t *c)
+{
+    struct linger  linger;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        (void) send(c->fd, "\0\0\0\0\0", 5, MSG_NOSIGNAL);
+
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+        return;
+    }
+#endif
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
+                   sizeof(struct linger)) == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(SO_LINGER) failed");
+    }
+}
+
+
 ngx_int_t
 ngx_http_trifecta_stream_cut(ngx_http_trifecta_stream_t *s, const char *why)
 {
-    struct linger        linger;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
@@ -261,18 +294,7 @@ ngx_http_trifecta_stream_cut(ngx_http_trifecta_stream_t *s, const char *why)
                             NGX_HTTP_TRIFECTA_M_STREAM_CUT);
 
     if (r->http_version <= NGX_HTTP_VERSION_11 && !r->chunked) {
-
-        /* the end of such a body is that of its connection: reset it */
-
-        linger.l_onoff = 1;
-        linger.l_linger = 0;
-
-        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
-                       sizeof(struct linger)) == -1)
-        {
-            ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
-                          "setsockopt(SO_LINGER) failed");
-        }
+        ngx_http_trifecta_stream_reset(c);
     }
 
     return NGX_ERROR;

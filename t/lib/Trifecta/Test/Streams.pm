@@ -205,7 +205,7 @@ sub fill {
         if (defined $n
             || !$!{EAGAIN} && !$!{EWOULDBLOCK} && !$!{EINTR})
         {
-            $self->{reset} = 1 if $!{ECONNRESET};
+            $self->{eof} = 1 if defined $n;
             $self->{closed} = 1;
             last;
         }
