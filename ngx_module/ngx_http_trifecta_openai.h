@@ -27,6 +27,7 @@
  *                      openai_stream_response.c, openai_stream_chat.c
  *   openai_response.c  GET, cancel, DELETE of a response
  *   openai_input_items.c  what it was asked
+ *   openai_embeddings.c   vectors of texts, as a job of its own kind
  *   openai_models.c    the models
  *
  * An id here is a prefix and the 32 hex digits of the job's id, so each job
@@ -57,7 +58,7 @@
 typedef struct {
     ngx_uint_t                shape;
     json_t                   *root;
-    ngx_http_trifecta_ask_t   ask;          /* model, collections, filters */
+    ngx_http_trifecta_ask_t   ask;          /* what both shapes have */
     ngx_str_t                 query;
     ngx_str_t                 previous;     /* a job's id; or empty */
 
@@ -68,7 +69,6 @@ typedef struct {
     json_t                   *input;
     json_t                   *instructions;
     json_t                   *max_tokens;
-    json_t                   *metadata;
     json_t                   *parallel;
     json_t                   *safety;
     json_t                   *store;
@@ -164,8 +164,13 @@ ngx_int_t ngx_http_trifecta_openai_own_job(ngx_http_request_t *r,
 typedef struct ngx_http_trifecta_openai_wait_s
     ngx_http_trifecta_openai_wait_t;
 
+/* Answers with what a job that has ended is in this shape. */
+typedef ngx_int_t (*ngx_http_trifecta_openai_draw_pt)(
+    ngx_http_trifecta_openai_job_t *job);
+
 ngx_http_trifecta_openai_wait_t *ngx_http_trifecta_openai_wait_create(
-    ngx_http_trifecta_submit_t *submit, ngx_http_trifecta_openai_t *o);
+    ngx_http_trifecta_submit_t *submit, ngx_http_trifecta_openai_t *o,
+    ngx_http_trifecta_openai_draw_pt draw);
 ngx_int_t ngx_http_trifecta_openai_accepted(
     ngx_http_trifecta_submit_t *submit, int64_t ms, int64_t position);
 ngx_int_t ngx_http_trifecta_openai_before(ngx_http_trifecta_submit_t *submit);
@@ -245,6 +250,8 @@ ngx_uint_t ngx_http_trifecta_openai_cut(ngx_http_trifecta_openai_job_t *job);
 
 /* openai_chat.c: 200 with the completion, or the error that the job became */
 ngx_int_t ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job);
+ngx_int_t ngx_http_trifecta_openai_failed(
+    ngx_http_trifecta_openai_job_t *job);
 void ngx_http_trifecta_openai_chat_start(ngx_http_trifecta_openai_job_t *job,
     const char *object, ngx_http_trifecta_json_t *j);
 void ngx_http_trifecta_openai_chat_calls(json_t *calls,

@@ -10,8 +10,8 @@
  * has been tried as often as that made sense.
  */
 
-static ngx_int_t
-ngx_http_trifecta_openai_chat_failed(ngx_http_trifecta_openai_job_t *job)
+ngx_int_t
+ngx_http_trifecta_openai_failed(ngx_http_trifecta_openai_job_t *job)
 {
     json_t              *error;
     ngx_int_t            rc;
@@ -39,6 +39,11 @@ ngx_http_trifecta_openai_chat_failed(ngx_http_trifecta_openai_job_t *job)
     if (code && ngx_strcmp(code, "model_rejected") == 0) {
         rc = ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, NULL, "%s",
                                      message ? message : code);
+
+    } else if (code && ngx_strcmp(code, "model_not_found") == 0) {
+        rc = ngx_http_trifecta_error(r, TF_E_MODEL_NOT_FOUND, "model", "%s",
+                                     message ? message : code);
+
     } else {
         rc = ngx_http_trifecta_error(r, TF_E_JOB_FAILED, NULL, "%s: %s",
                                      code ? code : "internal_error",
@@ -136,7 +141,7 @@ ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job)
     ngx_http_trifecta_json_t   j;
 
     if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
-        return ngx_http_trifecta_openai_chat_failed(job);
+        return ngx_http_trifecta_openai_failed(job);
     }
 
     ngx_http_trifecta_json_init(&j, job->request->pool, 1024);

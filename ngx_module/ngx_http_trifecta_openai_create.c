@@ -27,7 +27,6 @@ static ngx_int_t
 ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_openai_t *o)
 {
-    ngx_int_t                         rc;
     ngx_str_t                         conversation;
     ngx_http_trifecta_ctx_t          *ctx;
     ngx_http_trifecta_submit_t       *submit;
@@ -63,14 +62,14 @@ ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_openai_payload(o, &submit->model, &conversation,
                                      &submit->payload);
 
-    wait = ngx_http_trifecta_openai_wait_create(submit, o);
+    wait = ngx_http_trifecta_openai_wait_create(submit, o,
+                                  o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+                                  ? ngx_http_trifecta_openai_chat : NULL);
     if (wait == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_trifecta_enqueue(submit, text);
-
-    return rc;
+    return ngx_http_trifecta_enqueue(submit, text);
 }
 
 

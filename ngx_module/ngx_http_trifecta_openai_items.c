@@ -39,7 +39,6 @@ ngx_http_trifecta_openai_cut(ngx_http_trifecta_openai_job_t *job)
 {
     json_t      *usage;
     ngx_uint_t   cut;
-    const char  *finish;
 
     if (job->state != TF_JOB_SUCCEEDED) {
         return 0;
@@ -47,8 +46,7 @@ ngx_http_trifecta_openai_cut(ngx_http_trifecta_openai_job_t *job)
 
     usage = ngx_http_trifecta_openai_column(job,
                                             NGX_HTTP_TRIFECTA_ROW_USAGE);
-    finish = json_string_value(json_object_get(usage, "finish_reason"));
-    cut = finish != NULL && ngx_strcmp(finish, "length") == 0;
+    cut = json_is_string(json_object_get(usage, "incomplete"));
 
     json_decref(usage);
 

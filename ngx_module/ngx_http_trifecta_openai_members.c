@@ -65,7 +65,8 @@ static const ngx_http_trifecta_openai_member_t
     ngx_http_trifecta_openai_keeps(BOTH, "model", is_asked, root),
     ngx_http_trifecta_openai_keeps(BOTH, "collections", is_asked, root),
     ngx_http_trifecta_openai_keeps(BOTH, "filters", is_asked, root),
-    ngx_http_trifecta_openai_keeps(BOTH, "metadata", is_metadata, metadata),
+    ngx_http_trifecta_openai_keeps(BOTH, "metadata", is_asked, root),
+    ngx_http_trifecta_openai_keeps(BOTH, "webhook_url", is_asked, root),
 
     /* how it is answered */
 
@@ -152,7 +153,6 @@ static const ngx_http_trifecta_openai_member_t
     ngx_http_trifecta_openai_not(CHAT, "seed"),
     ngx_http_trifecta_openai_not(CHAT, "verbosity"),
     ngx_http_trifecta_openai_not(CHAT, "web_search_options"),
-    ngx_http_trifecta_openai_not(BOTH, "webhook_url"),
 
     { 0, NULL, NULL, 0, 0, 0, NULL }
 };

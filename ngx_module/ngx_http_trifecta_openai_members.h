@@ -30,9 +30,6 @@ struct ngx_http_trifecta_openai_member_s {
 };
 
 
-ngx_int_t ngx_http_trifecta_openai_is_metadata(ngx_http_request_t *r,
-    const ngx_http_trifecta_openai_member_t *m, json_t *value,
-    ngx_http_trifecta_openai_t *o);
 ngx_int_t ngx_http_trifecta_openai_is_stream_options(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o);

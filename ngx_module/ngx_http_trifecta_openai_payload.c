@@ -12,7 +12,7 @@
  *   previous      the id of the job whose conversation goes on
  *   options       temperature, top_p, max_output_tokens, format (text.format
  *                 of a response), tools, tool_choice (of a chat completion)
- *   metadata      given back as it is
+ *   metadata      given back as it is; webhook_url: where the end is told
  *   openai        what only this face needs to draw the object again
  */
 
@@ -105,12 +105,18 @@ ngx_http_trifecta_openai_make(ngx_http_trifecta_openai_t *o,
     ngx_http_trifecta_openai_put(payload, "filters", o->ask.filters);
     ngx_http_trifecta_openai_put(payload, "instructions", o->told);
     ngx_http_trifecta_openai_put(payload, "turns", o->turns);
-    ngx_http_trifecta_openai_put(payload, "metadata", o->metadata);
+    ngx_http_trifecta_openai_put(payload, "metadata", o->ask.metadata);
 
     if (conversation->len) {
         (void) json_object_set_new(payload, "conversation_id",
                                    json_stringn((char *) conversation->data,
                                                 conversation->len));
+    }
+
+    if (o->ask.webhook.len) {
+        (void) json_object_set_new(payload, "webhook_url",
+                                   json_stringn((char *) o->ask.webhook.data,
+                                                o->ask.webhook.len));
     }
 
     if (o->previous.len) {

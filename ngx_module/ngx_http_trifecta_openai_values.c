@@ -2,10 +2,7 @@
 #include "ngx_http_trifecta_conversation.h"
 
 
-#define NGX_HTTP_TRIFECTA_OPENAI_PARAM     64       /* bytes of a path */
-#define NGX_HTTP_TRIFECTA_METADATA_MAX     16
-#define NGX_HTTP_TRIFECTA_METADATA_NAME    64       /* bytes */
-#define NGX_HTTP_TRIFECTA_METADATA_VALUE   512
+#define NGX_HTTP_TRIFECTA_OPENAI_PARAM  64      /* bytes of a path */
 
 
 ngx_int_t
@@ -31,40 +28,6 @@ ngx_http_trifecta_openai_bad(ngx_http_request_t *r, const char *name,
 
     return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, (char *) param,
                                    "\"%s\" %s", param, why);
-}
-
-
-ngx_int_t
-ngx_http_trifecta_openai_is_metadata(ngx_http_request_t *r,
-    const ngx_http_trifecta_openai_member_t *m, json_t *value,
-    ngx_http_trifecta_openai_t *o)
-{
-    json_t      *text;
-    ngx_uint_t   good;
-    const char  *name;
-
-    good = json_is_object(value)
-           && json_object_size(value) <= NGX_HTTP_TRIFECTA_METADATA_MAX;
-
-    json_object_foreach(value, name, text) {
-        good = good && json_is_string(text)
-               && ngx_strlen(name) <= NGX_HTTP_TRIFECTA_METADATA_NAME
-               && json_string_length(text)
-                  <= NGX_HTTP_TRIFECTA_METADATA_VALUE;
-    }
-
-    if (good) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, m->name,
-                                   "\"%s\" must be an object of at most %d "
-                                   "members, whose names have at most %d and "
-                                   "whose values, all strings, at most %d "
-                                   "bytes", m->name,
-                                   NGX_HTTP_TRIFECTA_METADATA_MAX,
-                                   NGX_HTTP_TRIFECTA_METADATA_NAME,
-                                   NGX_HTTP_TRIFECTA_METADATA_VALUE);
 }
 
 

@@ -26,8 +26,8 @@
 struct ngx_http_trifecta_openai_wait_s {
     ngx_http_trifecta_submit_t      *submit;
     ngx_http_trifecta_durable_t     *durable;       /* or NULL */
+    ngx_http_trifecta_openai_draw_pt draw;          /* NULL: a response */
     int64_t                          accepted;      /* ms */
-    unsigned                         chat:1;
     unsigned                         background:1;
     unsigned                         stream:1;
     unsigned                         erase:1;       /* at the end */
@@ -78,7 +78,7 @@ ngx_http_trifecta_openai_wait_cleanup(void *data)
 
 ngx_http_trifecta_openai_wait_t *
 ngx_http_trifecta_openai_wait_create(ngx_http_trifecta_submit_t *submit,
-    ngx_http_trifecta_openai_t *o)
+    ngx_http_trifecta_openai_t *o, ngx_http_trifecta_openai_draw_pt draw)
 {
     ngx_http_request_t               *r;
     ngx_http_cleanup_t               *cln;
@@ -94,7 +94,7 @@ ngx_http_trifecta_openai_wait_create(ngx_http_trifecta_submit_t *submit,
     }
 
     w->submit = submit;
-    w->chat = (o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT);
+    w->draw = draw;
     w->background = json_is_true(o->background);
     w->stream = json_is_true(o->stream);
     w->erase = json_is_false(o->store);
@@ -164,8 +164,8 @@ ngx_http_trifecta_openai_draw(ngx_http_request_t *r,
 
     w->answered = 1;
 
-    if (w->chat) {
-        return ngx_http_trifecta_openai_chat(job);
+    if (w->draw) {
+        return w->draw(job);
     }
 
     ngx_http_trifecta_json_init(&j, r->pool, 2048);
@@ -303,7 +303,7 @@ ngx_http_trifecta_openai_go(ngx_http_trifecta_openai_wait_t *w)
     text.len = submit->payload.last - submit->payload.start;
 
     if (w->stream) {
-        return ngx_http_trifecta_openai_stream(r, w->chat
+        return ngx_http_trifecta_openai_stream(r, w->draw
                                    ? &ngx_http_trifecta_openai_chat_encoder
                                    : &ngx_http_trifecta_openai_response_encoder,
                                    w, -1, w->mine ? &text : NULL);
@@ -384,8 +384,8 @@ ngx_http_trifecta_openai_before(ngx_http_trifecta_submit_t *submit)
 
     ctx = ngx_http_trifecta_get_ctx(submit->op.request);
 
-    if (ngx_http_trifecta_openai_path(submit->op.request, &ctx->job_id,
-                                      &submit->path)
+    if (submit->face->path(submit->op.request, &ctx->job_id,
+                           &submit->path)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -76,7 +76,7 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_page_query[]
       " left(request->>'query', 200)"
       " FROM trifecta.job"
       " WHERE tenant = $1 AND owner = $2 AND id < $3 AND deleted IS NULL"
-      " AND kind NOT IN ('embed', 'forget', 'webhook')"
+      " AND kind NOT IN ('embed', 'embeddings', 'forget', 'webhook')"
       " AND ($5 = '' OR state = $5)"
       " ORDER BY id DESC LIMIT $4::int", 5 },
 

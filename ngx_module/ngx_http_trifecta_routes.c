@@ -56,6 +56,9 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
       "/v1/chat/completions", ngx_http_trifecta_openai_create_chat },
 
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/embeddings", ngx_http_trifecta_openai_create_embeddings },
+
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
       "/v1/models", ngx_http_trifecta_openai_models },
 

@@ -78,6 +78,8 @@ ngx_int_t ngx_http_trifecta_openai_input_items(ngx_http_request_t *r,
     ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_openai_create_chat(ngx_http_request_t *r,
     ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_openai_create_embeddings(ngx_http_request_t *r,
+    ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_openai_models(ngx_http_request_t *r,
     ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_openai_one_model(ngx_http_request_t *r,

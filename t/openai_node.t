@@ -14,6 +14,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
+use Trifecta::Test::ModelServer;
 
 my $root = "$FindBin::Bin/..";
 my $why = qx("$root/scripts/lib/node-packages" 2>&1);
@@ -23,8 +24,23 @@ if ($?) {
     plan skip_all => $why =~ s/\s+/ /gr;
 }
 
-my $t = Trifecta::Test->new(workers => 1);
+my $t = Trifecta::Test->new(start => 0, workers => 1);
 my $slow = $t->slow;
+
+my $server = Trifecta::Test::ModelServer->new($t, small => sub {
+    my ($c) = @_;
+    my $i = 0;
+    $c->answer(200, { data => [map { { index => $i++,
+        embedding => [3, 4, 0, 0] } } @{ $c->{json}{input} }] });
+});
+
+$t->write_file($t->dir . '/models.conf', "[small]\nprovider = openai\n"
+    . "kind = embedding\nbase_url = " . $server->url . "/v1\n"
+    . "dimensions = 4\n");
+$t->{opt}{sidecar}{models} = $t->dir . '/models.conf';
+$t->write_conf;
+$t->start_all;
+
 my $P = '{trifecta:0}';
 
 # Runs a program; what it asserts is asserted here.

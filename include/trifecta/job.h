@@ -64,6 +64,7 @@ typedef enum {
     X(EMBED,   "embed",   2,  86400000,    5,  1000,  60000)                 \
     X(FORGET,  "forget",  0,  86400000,    5,  1000,  60000)                 \
     X(INGEST,  "ingest",  2,  86400000,    5,  1000,  60000)                 \
+    X(VECTORS, "embeddings",  0,  120000,  5,  1000,  10000)                 \
     X(WEBHOOK, "webhook", 1,  259200000,   200,  5000,  21600000)
 
 
@@ -84,6 +85,8 @@ typedef enum {
 #define TF_OWNER_MAX        255     /* bytes */
 #define TF_QUERY_MAX        32768   /* characters (not bytes) */
 #define TF_QUERY_BODY_MAX   262144  /* bytes of a POST /api/v1/query body */
+#define TF_VECTORS_TEXTS    2048    /* texts of one request for vectors */
+#define TF_VECTORS_NUMBERS  1048576 /* numbers in its answer */
 #define TF_MODEL_MAX        128     /* bytes of a model's name */
 #define TF_JSON_DEPTH_MAX   32      /* nesting of any JSON from outside */
 

@@ -14,6 +14,7 @@ typedef struct {
 static const tf_jobs_kind_t  tf_jobs_kinds[] = {
     { "query", tf_jobs_query },
     { "embed", tf_jobs_embed },
+    { "embeddings", tf_jobs_embeddings },
     { "forget", tf_jobs_forget },
     { "ingest", tf_jobs_ingest },
     { "webhook", tf_jobs_webhook },

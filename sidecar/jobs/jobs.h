@@ -33,6 +33,7 @@ tf_run_t tf_jobs_run(void *data, tf_job_t *job);
 
 tf_run_t tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_embed(tf_jobs_t *jobs, tf_job_t *job);
+tf_run_t tf_jobs_embeddings(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_forget(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job);
 tf_run_t tf_jobs_webhook(tf_jobs_t *jobs, tf_job_t *job);

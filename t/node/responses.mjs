@@ -94,6 +94,17 @@ is(names, ['extractive', 'test'], 'models.list');
 is((await openai.models.retrieve('test')).id, 'test', 'models.retrieve');
 
 
+// embeddings
+
+for (const encoding_format of [undefined, 'float']) {
+    const e = await openai.embeddings.create({ model: 'small',
+        input: ['one', 'two'], encoding_format });
+    is(e.data.map((d) => Array.from(d.embedding, (x) => x.toFixed(5))),
+        Array(2).fill(['0.60000', '0.80000', '0.00000', '0.00000']),
+        'embeddings.create' + (encoding_format ? ' as numbers' : ''));
+}
+
+
 // request ids
 
 const { response, request_id } = await openai.models.list().withResponse();
