@@ -499,6 +499,7 @@ tf_stream_perform(tf_stream_client_t *client, tf_stream_run_t *run)
 static tf_stream_result_t
 tf_stream_result(CURLcode code, tf_stream_run_t *run, const char *detail)
 {
+    long                 port;
     tf_stream_answer_t  *answer;
 
     answer = run->answer;
@@ -520,8 +521,16 @@ tf_stream_result(CURLcode code, tf_stream_run_t *run, const char *detail)
     switch (code) {
 
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return TF_STREAM_URL;
+
+    case CURLE_UNSUPPORTED_PROTOCOL:
+
+        /* of the URL; or, once there is a connection, of who answers there */
+
+        port = 0;
+        (void) curl_easy_getinfo(run->easy, CURLINFO_PRIMARY_PORT, &port);
+
+        return port == 0 ? TF_STREAM_URL : TF_STREAM_FAILED;
 
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
