@@ -94,7 +94,8 @@ mkdir $_ for $set, "$set/qrels";
 $t->write_file("$set/corpus.jsonl", join "\n", map { JSON::PP::encode_json($_) }
     { _id => 'd1', text => 'A certificate is renewed.' },
     { _id => 'd2', text => 'The warehouse is closed.' }, ());
-$t->write_file("$set/queries.jsonl", join "\n", map { JSON::PP::encode_json($_) }
+$t->write_file("$set/queries.jsonl",
+    join "\n", map { JSON::PP::encode_json($_) }
     { _id => 'q1', text => 'certifcate' },
     { _id => 'q2', text => 'waerhouse' }, ());
 $t->write_file("$set/qrels/test.tsv",

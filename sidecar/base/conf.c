@@ -139,6 +139,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
 
     } else if (conf->weight_spelling > 1) {
         why = "weight_spelling must be between 0 and 1";
+
+    } else if (conf->feedback > 1) {
+        why = "feedback must be between 0 and 1";
     }
 
     if (why != NULL) {

@@ -107,12 +107,15 @@
       "share of the question's weight that a passage must cover (0..1)")      \
     X(REAL, weight_bm25,            "1",                                      \
       "of the words of a passage when passages are ranked")                   \
-    X(REAL, weight_ngrams,          "0.3",                                    \
+    X(REAL, weight_ngrams,          "0.2",                                    \
       "of letters in a row, which forgive typing errors; 0: not used")        \
     X(REAL, weight_vectors,         "1",                                      \
       "of the vectors of a live embedding set; 0: not used")                  \
     X(REAL, weight_spelling,        "0.8",                                    \
       "of a word that means another, which it is nearly; 0: none does")       \
+    X(REAL, feedback,               "0.6",                                    \
+      "words of the best passages are looked for, too, if these cover less "  \
+      "of the question; 0: never")                                            \
     X(NUM,  ngrams_scan,            "20000",                                  \
       "chunks of collections, at most, that are all compared by them")        \
     X(STR,  models,                 "",                                       \

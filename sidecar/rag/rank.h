@@ -81,6 +81,14 @@ tf_pg_status_t tf_rag_rank_vectors(tf_pg_t *pg, const tf_rag_query_t *query,
 tf_pg_status_t tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list);
 
+/*
+ * The list of BM25 with what the passages at its top tell (rank_feedback.c);
+ * out is empty if the top is good enough.
+ */
+tf_pg_status_t tf_rag_feedback(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, const tf_rag_list_t *bm25,
+    tf_rag_list_t *out);
+
 /* What BM25 says of these chunks (a bigint[]), in any order. */
 tf_pg_status_t tf_rag_bm25_of(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, const char *chunks, tf_rag_list_t *list);
@@ -99,6 +107,23 @@ typedef struct {
 /* Room for n; 0, or -1: no memory.  Free it in both cases. */
 int tf_rag_bm25_alloc(tf_rag_bm25_t *terms, size_t n);
 void tf_rag_bm25_free(tf_rag_bm25_t *terms);
+
+/*
+ * The question's, by their numbers in each collection, with room for so many
+ * more; the same as alloc.
+ */
+int tf_rag_bm25_terms(const tf_rag_found_t *found, size_t more,
+    tf_rag_bm25_t *terms);
+
+/* An array of numbers: how many; all of one weight and bit, if it is > 0. */
+size_t tf_rag_bm25_count(const char *ids);
+void tf_rag_bm25_add(tf_rag_bm25_t *terms, const char *ids, double weight,
+    uint64_t bit);
+
+/* By an index in memory where there is one, else by the store. */
+tf_pg_status_t tf_rag_bm25_rank(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, const tf_rag_bm25_t *terms,
+    tf_rag_list_t *list);
 
 /* Ranked by the store, of which an index in memory (mem.h) is a copy. */
 tf_pg_status_t tf_rag_bm25_store(tf_pg_t *pg, const tf_rag_query_t *query,

@@ -13,10 +13,6 @@
  */
 
 
-static int tf_rag_bm25_terms(const tf_rag_found_t *found,
-    tf_rag_bm25_t *terms);
-
-
 tf_pg_status_t
 tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, tf_rag_list_t *list)
@@ -24,24 +20,35 @@ tf_rag_rank_bm25(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_rag_bm25_t    terms;
     tf_pg_status_t   rc;
 
-    if (tf_rag_bm25_terms(found, &terms) != 0) {
+    if (tf_rag_bm25_terms(found, 0, &terms) != 0) {
         rc = tf_rag_no_memory(pg);
 
-    } else if (terms.n == 0) {
-        rc = TF_PG_OK;
-
-    } else if (query->mem != NULL
-               && found->chunks >= (double) query->mem->conf->index_from)
-    {
-        rc = tf_rag_mem_bm25(query->mem, pg, query, &terms, list);
-
     } else {
-        rc = tf_rag_bm25_store(pg, query, &terms, list);
+        rc = tf_rag_bm25_rank(pg, query, found, &terms, list);
     }
 
     tf_rag_bm25_free(&terms);
 
     return rc;
+}
+
+
+tf_pg_status_t
+tf_rag_bm25_rank(tf_pg_t *pg, const tf_rag_query_t *query,
+    const tf_rag_found_t *found, const tf_rag_bm25_t *terms,
+    tf_rag_list_t *list)
+{
+    if (terms->n == 0) {
+        return TF_PG_OK;
+    }
+
+    if (query->mem != NULL
+        && found->chunks >= (double) query->mem->conf->index_from)
+    {
+        return tf_rag_mem_bm25(query->mem, pg, query, terms, list);
+    }
+
+    return tf_rag_bm25_store(pg, query, terms, list);
 }
 
 
@@ -52,7 +59,7 @@ tf_rag_bm25_of(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_rag_bm25_t    terms;
     tf_pg_status_t   rc;
 
-    if (tf_rag_bm25_terms(found, &terms) != 0) {
+    if (tf_rag_bm25_terms(found, 0, &terms) != 0) {
         rc = tf_rag_no_memory(pg);
 
     } else if (terms.n == 0) {
@@ -92,20 +99,15 @@ tf_rag_bm25_free(tf_rag_bm25_t *terms)
 }
 
 
-/* The question's terms, by their numbers in each collection. */
-
-static int
-tf_rag_bm25_terms(const tf_rag_found_t *found, tf_rag_bm25_t *terms)
+int
+tf_rag_bm25_terms(const tf_rag_found_t *found, size_t more,
+    tf_rag_bm25_t *terms)
 {
-    char                 *end;
     size_t                i, n;
-    const char           *p;
     const tf_rag_term_t  *term;
 
-    for (i = 0, n = 0; i < found->nterms; i++) {
-        for (p = found->terms[i].ids; *p; p++) {
-            n += *p == ',' || *p == '{';
-        }
+    for (i = 0, n = more; i < found->nterms; i++) {
+        n += tf_rag_bm25_count(found->terms[i].ids);
     }
 
     if (tf_rag_bm25_alloc(terms, n) != 0) {
@@ -116,23 +118,44 @@ tf_rag_bm25_terms(const tf_rag_found_t *found, tf_rag_bm25_t *terms)
 
     for (i = 0; i < found->nterms; i++) {
         term = &found->terms[i];
-
-        for (p = term->ids; term->weight > 0 && (*p == '{' || *p == ',');
-             p = end)
-        {
-            terms->ids[terms->n] = strtoll(p + 1, &end, 10);
-
-            if (end == p + 1) {
-                break;
-            }
-
-            terms->weights[terms->n] = term->weight;
-            terms->bits[terms->n] = UINT64_C(1) << i;
-            terms->n++;
-        }
+        tf_rag_bm25_add(terms, term->ids, term->weight, UINT64_C(1) << i);
     }
 
     return 0;
+}
+
+
+size_t
+tf_rag_bm25_count(const char *ids)
+{
+    size_t  n;
+
+    for (n = 0; *ids; ids++) {
+        n += *ids == ',' || *ids == '{';
+    }
+
+    return n;
+}
+
+
+void
+tf_rag_bm25_add(tf_rag_bm25_t *terms, const char *ids, double weight,
+    uint64_t bit)
+{
+    char        *end;
+    const char  *p;
+
+    for (p = ids; weight > 0 && (*p == '{' || *p == ','); p = end) {
+        terms->ids[terms->n] = strtoll(p + 1, &end, 10);
+
+        if (end == p + 1) {
+            break;
+        }
+
+        terms->weights[terms->n] = weight;
+        terms->bits[terms->n] = bit;
+        terms->n++;
+    }
 }
 
 

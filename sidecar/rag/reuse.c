@@ -113,10 +113,10 @@ tf_reuse_digest(const tf_pg_t *pg, const tf_answer_request_t *request,
     tf_reuse_part(&all, request->question);
     tf_reuse_part(&all, request->rest);
     tf_reuse_part(&all, model->name);
-    tf_buf_printf(&all, "%.17g %.17g %.17g %.17g %.17g %llu\n",
+    tf_buf_printf(&all, "%.17g %.17g %.17g %.17g %.17g %.17g %llu\n",
                   pg->conf->answer_threshold, pg->conf->weight_bm25,
                   pg->conf->weight_ngrams, pg->conf->weight_vectors,
-                  pg->conf->weight_spelling,
+                  pg->conf->weight_spelling, pg->conf->feedback,
                   (unsigned long long) pg->conf->ngrams_scan);
 
     /* also those that had a part in the search */

@@ -12,6 +12,8 @@ typedef struct {
     size_t                weight;       /* where the tune has it */
 } tf_rag_retriever_t;
 
+/* BM25 is the first: others look at its candidates. */
+
 static const tf_rag_retriever_t  tf_rag_retrievers[] = {
     { "bm25", tf_rag_rank_bm25, offsetof(tf_rag_tune_t, weight_bm25) },
     { "ngrams", tf_rag_rank_ngrams, offsetof(tf_rag_tune_t, weight_ngrams) },
@@ -23,7 +25,8 @@ static const tf_rag_retriever_t  tf_rag_retrievers[] = {
 
 
 static tf_pg_status_t tf_rag_search_lists(tf_pg_t *pg,
-    const tf_rag_query_t *query, tf_rag_found_t *found, tf_rag_list_t *lists);
+    const tf_rag_query_t *query, tf_rag_found_t *found, tf_rag_list_t *lists,
+    tf_rag_list_t *fed);
 static tf_pg_status_t tf_rag_search_scores(tf_pg_t *pg,
     const tf_rag_query_t *query, const tf_rag_list_t *bm25,
     tf_rag_found_t *found);
@@ -38,6 +41,7 @@ tf_rag_tune(const tf_conf_t *conf, tf_rag_tune_t *tune)
     tune->weight_vectors = conf->weight_vectors;
     tune->ngrams_scan = (double) conf->ngrams_scan;
     tune->weight_spelling = conf->weight_spelling;
+    tune->feedback = conf->feedback;
 }
 
 
@@ -45,7 +49,7 @@ tf_pg_status_t
 tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 {
     size_t           i;
-    tf_rag_list_t    lists[TF_RAG_RETRIEVERS], fused;
+    tf_rag_list_t    lists[TF_RAG_RETRIEVERS], fused, fed, bm25;
     tf_rag_tune_t    tune;
     tf_rag_query_t   wide;
     tf_pg_status_t   rc;
@@ -53,6 +57,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     memset(found, 0, sizeof(tf_rag_found_t));
     memset(lists, 0, sizeof(lists));
     memset(&fused, 0, sizeof(fused));
+    memset(&fed, 0, sizeof(fed));
 
     wide = *query;
 
@@ -67,9 +72,15 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
         return rc;
     }
 
-    rc = tf_rag_search_lists(pg, &wide, found, lists);
+    rc = tf_rag_search_lists(pg, &wide, found, lists, &fed);
+    bm25 = lists[0];
 
     if (rc == TF_PG_OK) {
+        if (fed.n) {
+            lists[0].of = fed.of;
+            lists[0].n = fed.n;
+        }
+
         rc = tf_rag_fuse(lists, TF_RAG_RETRIEVERS, query->k, &fused);
 
         if (rc != TF_PG_OK) {
@@ -82,14 +93,17 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     }
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_search_scores(pg, &wide, &lists[0], found);
+        rc = tf_rag_search_scores(pg, &wide, &bm25, found);
     }
+
+    lists[0] = bm25;
 
     for (i = 0; i < TF_RAG_RETRIEVERS; i++) {
         tf_rag_list_free(&lists[i]);
     }
 
     tf_rag_list_free(&fused);
+    tf_rag_list_free(&fed);
     found->lists = NULL;
     found->nlists = 0;
 
@@ -99,7 +113,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 
 static tf_pg_status_t
 tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
-    tf_rag_found_t *found, tf_rag_list_t *lists)
+    tf_rag_found_t *found, tf_rag_list_t *lists, tf_rag_list_t *fed)
 {
     size_t           i;
     unsigned         least;
@@ -124,6 +138,10 @@ tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
 
         if (lists[i].weight > 0) {
             rc = tf_rag_retrievers[i].rank(pg, &wide, found, &lists[i]);
+        }
+
+        if (i == 0 && rc == TF_PG_OK) {
+            rc = tf_rag_feedback(pg, &wide, found, &lists[0], fed);
         }
     }
 

@@ -115,6 +115,7 @@ typedef struct {
     double                weight_vectors;
     double                ngrams_scan;  /* chunks of a scope, at most */
     double                weight_spelling;  /* 0: no word is misspelt */
+    double                feedback;     /* below this coverage; 0: never */
 } tf_rag_tune_t;
 
 typedef struct {
