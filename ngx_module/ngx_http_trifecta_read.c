@@ -60,7 +60,7 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_more_query[] =
 
     { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS ","
       " j.request::text, r.deltas::text, j.streamed::text,"
-      " to_jsonb(r) ->> 'tool_calls'" NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
+      " r.tool_calls::text" NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
 
     { NULL, 0 }
 };
