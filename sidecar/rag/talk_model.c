@@ -195,8 +195,8 @@ tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
     size_t    first, max;
     tf_buf_t  user = TF_BUF_INIT, written = TF_BUF_INIT;
 
-    if (talk->first == 0 || talk->told || model->talk_timeout == 0 || model->only != NULL
-        || tf_llm_prompt_word(word) != 0)
+    if (talk->first == 0 || talk->told || model->talk_timeout == 0
+        || model->only != NULL || tf_llm_prompt_word(word) != 0)
     {
         return;
     }

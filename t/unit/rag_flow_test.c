@@ -126,7 +126,7 @@ static void
 any_cut_of_any_text_comes_to_the_same(void **state)
 {
     int        i, cut;
-    size_t     k, n, pos, max;
+    size_t     k, n, pos, max, had;
     left_t     left;
     tf_buf_t   text = TF_BUF_INIT;
     tf_flow_t  whole, f;
@@ -137,7 +137,9 @@ any_cut_of_any_text_comes_to_the_same(void **state)
         tf_buf_reset(&text);
         tf_buf_puts(&text, "");
 
-        for (k = 1 + roll(i % 50 == 0 ? 200 : 24); k > 0; k--) {
+        /* some are longer than what is remembered of a text */
+
+        for (k = 1 + roll(i % 200 == 0 ? 2000 : 24); k > 0; k--) {
             tf_buf_puts(&text, parts[roll(NPARTS)]);
         }
 
@@ -153,6 +155,7 @@ any_cut_of_any_text_comes_to_the_same(void **state)
             for (pos = 0; pos < text.len; pos += n) {
                 n = 1 + roll(max);
                 n = n > text.len - pos ? text.len - pos : n;
+                had = left.all.len;
                 assert_int_equal(tf_flow_text(&f, text.data + pos, n), 0);
 
                 /* never more than the bounds say, and never taken back */
@@ -160,8 +163,12 @@ any_cut_of_any_text_comes_to_the_same(void **state)
                 assert_true(f.cite.in.len - f.cite.pos <= TF_CITE_CODE);
                 assert_true(f.safe.in.len <= TF_SAFE_URL);
                 assert_true(left.all.len <= whole.body.len);
-                assert_memory_equal(left.all.data ? left.all.data : "",
-                                    whole.body.data, left.all.len);
+
+                if (left.all.len > had) {
+                    assert_memory_equal(left.all.data + had,
+                                        whole.body.data + had,
+                                        left.all.len - had);
+                }
             }
 
             assert_int_equal(tf_flow_end(&f), 0);
@@ -241,9 +248,10 @@ code_leaves_as_it_stands(void **state)
 static void
 characters_leave_whole(void **state)
 {
-    left_t     left;
-    size_t     i;
-    tf_flow_t  f;
+    left_t             left;
+    size_t             i;
+    tf_flow_t          f;
+    static const char  text[] = "Grüße, 世界 🙂";
 
     (void) state;
 
@@ -252,12 +260,12 @@ characters_leave_whole(void **state)
     memset(&left, 0, sizeof(left));
     tf_flow_begin(&f, &request, leaves, &left);
 
-    for (i = 0; i < strlen("Grüße, 世界 🙂"); i++) {
-        assert_int_equal(tf_flow_text(&f, "Grüße, 世界 🙂" + i, 1), 0);
+    for (i = 0; i < sizeof(text) - 1; i++) {
+        assert_int_equal(tf_flow_text(&f, &text[i], 1), 0);
     }
 
     assert_int_equal(tf_flow_end(&f), 0);
-    assert_string_equal(left.all.data, "Grüße, 世界 🙂");
+    assert_string_equal(left.all.data, text);
     assert_false(left.bad);
     forget(&left, &f);
 }
