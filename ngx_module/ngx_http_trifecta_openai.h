@@ -24,7 +24,8 @@
  *   openai_items.c     its output: the search, the message, the citations
  *   openai_chat.c      a job drawn as a chat completion
  *   openai_stream.c    a job as a stream of events, and two encoders of it:
- *                      openai_stream_response.c, openai_stream_chat.c
+ *                      openai_stream_response.c (with openai_stream_items.c)
+ *                      and openai_stream_chat.c
  *   openai_response.c  GET, cancel, DELETE of a response
  *   openai_input_items.c  what it was asked
  *   openai_embeddings.c   vectors of texts, as a job of its own kind

@@ -60,6 +60,38 @@ void ngx_http_trifecta_openai_stream_job(
     ngx_http_trifecta_openai_stream_t *st);
 
 
+/*
+ * openai_stream_items.c: an event of a response is a head, its members and a
+ * tail, which sends it unless the client has it.
+ */
+ngx_http_trifecta_json_t *ngx_http_trifecta_openai_event(
+    ngx_http_trifecta_openai_stream_t *st, const char *type);
+ngx_http_trifecta_json_t *ngx_http_trifecta_openai_part_event(
+    ngx_http_trifecta_openai_stream_t *st, const char *type);
+ngx_int_t ngx_http_trifecta_openai_tail(
+    ngx_http_trifecta_openai_stream_t *st, ngx_http_trifecta_json_t *j);
+
+/* All events of the search, unless they were there. */
+ngx_int_t ngx_http_trifecta_openai_searched(
+    ngx_http_trifecta_openai_stream_t *st);
+
+/* The message begins, ends with this text, or was not the answer. */
+ngx_int_t ngx_http_trifecta_openai_message_open(
+    ngx_http_trifecta_openai_stream_t *st);
+ngx_int_t ngx_http_trifecta_openai_message_close(
+    ngx_http_trifecta_openai_stream_t *st, const char *status,
+    ngx_str_t *text, json_t *citations);
+ngx_int_t ngx_http_trifecta_openai_message_void(
+    ngx_http_trifecta_openai_stream_t *st);
+
+ngx_int_t ngx_http_trifecta_openai_call_events(
+    ngx_http_trifecta_openai_stream_t *st, json_t *call, ngx_uint_t n);
+
+/* openai_stream_response.c: "in_progress", unless that was said. */
+ngx_int_t ngx_http_trifecta_openai_running(
+    ngx_http_trifecta_openai_stream_t *st);
+
+
 /* openai_wait.c: it has its end, so who leaves now does not cancel it. */
 void ngx_http_trifecta_openai_answered(ngx_http_trifecta_openai_wait_t *w);
 

@@ -186,6 +186,53 @@ my @search = qw(output_item.added file_search_call.in_progress
 }
 
 
+# Calls of functions, and answers that were cut
+
+{
+    my %tools = (tools => [{ type => 'function', name => 'count',
+                             parameters => { type => 'object' } }]);
+    my @events = take(post($R, { input => 'call=count say=', %tools }));
+    my @call = grep { $_->{type} =~ /arguments/ || $_->{item}
+                      && $_->{item}{type} eq 'function_call' } @events;
+    is_deeply [types(@call)], ['output_item.added',
+        'function_call_arguments.delta', 'function_call_arguments.done',
+        'output_item.done'], 'a_call_of_a_function_has_its_events';
+    my $item = $call[-1]{item};
+    is_deeply [@$item{qw(name call_id status)}],
+        ['count', 'call_test', 'completed'], 'by name';
+    is_deeply JSON::PP::decode_json($item->{arguments}), { n => 1 },
+        'with its arguments';
+    is_deeply $events[-1]{response}{output}[-1], $item, 'it is in the output';
+    numbered('numbered', @events);
+    is_deeply [take(replay($events[-1]{response}{id}))], \@events,
+        'and replayed';
+
+    my %chat = (tools => [{ type => 'function', function => {
+        name => 'count', parameters => { type => 'object' } } }],
+        messages => [{ role => 'user', content => 'call=count say=' }]);
+    my @chunks = chunks(post($C, \%chat));
+    my ($calls) = map { $_->{choices}[0]{delta}{tool_calls} || () }
+                  grep { ref } @chunks;
+    is $calls->[0]{function}{name}, 'count', 'a chunk has the call';
+    is $chunks[-2]{choices}[0]{finish_reason}, 'tool_calls', 'and why';
+    my $o = $t->post($C, { model => 'test', %chat })->{json};
+    is $o->{choices}[0]{message}{tool_calls}[0]{id}, 'call_test',
+        'so does a chat without a stream';
+    is $o->{choices}[0]{finish_reason}, 'tool_calls', 'and its reason';
+
+    @events = take(post($R, { input => 'cut=1 pieces=2 say=one two' }));
+    my $end = $events[-1];
+    is $end->{type}, 'response.incomplete', 'an_answer_that_was_cut_says_so';
+    is $end->{response}{status}, 'incomplete', 'its status';
+    is_deeply $end->{response}{incomplete_details},
+        { reason => 'max_output_tokens' }, 'and why';
+    is $end->{response}{output}[1]{status}, 'incomplete', 'the message, too';
+    is $t->post($C, { model => 'test', messages => [{ role => 'user',
+        content => 'cut=1 pieces=2 say=one two' }] })->{json}{choices}[0]
+        {finish_reason}, 'length', 'and a chat';
+}
+
+
 # Ends that are no answer
 
 {
