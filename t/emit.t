@@ -86,8 +86,9 @@ $t->redis('CONFIG', 'RESETSTAT');
 $end = $t->ask_and_wait('What is the moon?', model => 'extractive');
 is $end->{status}, 'succeeded', 'a quick answer';
 my @none = live($end->{query_id});
-is_deeply [@none, stored($end->{query_id})], [],
-    'what_is_there_at_once_is_not_said_on_the_way';
+is_deeply \@none, [], 'what_is_there_at_once_is_not_said_on_the_way';
+is_deeply [stored($end->{query_id})], [[1, 1, 'd', $end->{response}]],
+    'and is one piece afterwards';
 is_deeply $t->sql('admin', 'SELECT j.streamed, r.deltas FROM trifecta.job j '
     . 'JOIN trifecta.job_result r ON r.job = j.id WHERE j.id = ?',
     $end->{query_id}), [[undef, undef]], 'and_leaves_nothing_behind';

@@ -303,6 +303,20 @@ caught('what an earlier attempt said after the next has begun', '13', sub {
     }
     tells($_[0], [[@first, '1 4 d zombie']],
           [@first, '2 1 d pid=7 attempt=2 c-a']) });
+sub follows {
+    my ($end, @events) = @_;
+    return op('follow', 'ok', id => 'a', target => 'a', status => 200,
+        events => said(@events), end => $end,
+        $end ? (state => 'succeeded',
+                response => 'pid=7 attempt=1 c-a') : ());
+}
+
+caught('who follows a job reads its answer', '', sub {
+    push @{ $_[0]{ops} }, follows('done', @whole) });
+caught('a stream that ends without an end', '13', sub {
+    push @{ $_[0]{ops} }, follows('', @first) });
+caught('a stream that lacks a piece of the answer', '13', sub {
+    push @{ $_[0]{ops} }, follows('done', @first) });
 caught('a deleted job has said nothing', '', sub {
     $_[0]{rows}{a}{deleted} = 1;
     tells($_[0], [[@first]], []) });

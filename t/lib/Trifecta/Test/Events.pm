@@ -65,7 +65,9 @@ sub stored_events {
         $from = $end;
     }
 
-    push @runs, @$deltas ? \@last : $streamed->{last} || [];
+    # what was never cut is one piece
+    push @runs, defined $body ? (@$deltas ? \@last : [$body])
+                              : $streamed->{last} || [];
 
     my @events;
     my $n = 0;

@@ -517,6 +517,16 @@ sub _said {
     my $said = $seen->{said} || {};
     my %body = map { $_->{job} => $_->{body} } @{ $seen->{results} || [] };
 
+    for my $op (grep { $_->{events} } @{ $seen->{ops} }) {
+        my $who = "op $op->{op} followed $op->{id}";
+
+        $self->_bad('13', "$who to an end that is none") if !$op->{end};
+        $self->_bad('13', "$who: it said '" . text_of(@{ $op->{events} })
+            . "', then the answer was '$op->{response}'")
+            if defined $op->{response}
+               && text_of(@{ $op->{events} }) ne $op->{response};
+    }
+
     for my $id (sort keys %$said) {
         my $row = $seen->{rows}{$id} or next;
         my $ok = $row->{state} eq 'succeeded' && defined $body{$id};

@@ -184,11 +184,11 @@ sub _log {
 }
 
 
-# What was read of each job while it ran, the same list once, and what is
-# stored of it.
+# What was read of each job while it ran, in Redis or by a client that followed
+# it, the same list once, and what is stored of it.
 
 sub _said {
-    my ($stack, $file) = @_;
+    my ($stack, $file, $ops) = @_;
     my (%said, %once);
 
     open my $fh, '<', "$file.said" or return {};
@@ -198,6 +198,9 @@ sub _said {
         my $one = eval { $json->decode($line) } or next;
         push @{ $said{$one->[0]}{live} }, $one->[1] unless $once{$line}++;
     }
+
+    push @{ $said{$_->{id}}{live} }, $_->{events}
+        for grep { $_->{events} && @{ $_->{events} } } @$ops;
 
     for my $id (keys %said) {
         push @{ $said{$id}{live} }, [live_events($stack->{t}, $id)];
@@ -245,7 +248,7 @@ sub seen {
         . 'trifecta.job_result WHERE job = ANY(?)', \@ids) }];
     my $redis = [map { $t->shard_client($_) } 0 .. $t->shards - 1];
     $seen{hashes} = { map { $_ => _hash($redis, $_) } @ids };
-    $seen{said} = _said($stack, $sampled);
+    $seen{said} = _said($stack, $sampled, $ops);
     $seen{sampled} = [split /\n/, $t->read_file($sampled)];
 
     return \%seen;

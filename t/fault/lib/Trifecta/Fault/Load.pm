@@ -18,7 +18,7 @@ package Trifecta::Fault::Load;
 #
 # ok: done, as the answer says.  fail: certainly not done.  unknown: nobody
 # can say (no answer, 504).  t is monotonic, in seconds.  Kinds: submit, poll,
-# wait, cancel, delete.  Every job has a canary of its own, which its answer
+# wait, follow (the events of a job), cancel, delete.  Every job has a canary of its own, which its answer
 # must contain; every submit of one Idempotency-Key has the same canary, but
 # for those that use a key for another question (other => 1).
 
@@ -40,7 +40,7 @@ our %MIX = (
     clients => 12,
     think => 0.06,          # s between two operations, on average
     timeout => 12,          # s until a client gives an answer up
-    submit => 45, poll => 28, wait => 10, cancel => 8, delete => 4,
+    submit => 45, poll => 28, wait => 10, follow => 6, cancel => 8, delete => 4,
     leave => 0.04,          # of submits: the client leaves
     key => 0.5,             # have an Idempotency-Key
     twin => 0.2,            # of these: sent twice at once
@@ -210,7 +210,7 @@ sub _next {
         return $self->_submit($c, $job);
     }
 
-    my @kinds = qw(submit poll wait cancel delete);
+    my @kinds = qw(submit poll wait follow cancel delete);
     my $sum = 0;
     $sum += $self->{$_} for @kinds;
     my $dice = rand $sum;
@@ -230,6 +230,8 @@ sub _next {
          : $kind eq 'wait'   ? $self->_send($c, $kind, GET => $path,
                                             { target => $id },
                                             Prefer => 'wait=' . int(1 + rand 2))
+         : $kind eq 'follow' ? $self->_send($c, $kind, GET => "$path/events",
+                                            { target => $id })
          : $kind eq 'cancel' ? $self->_send($c, $kind, POST => "$path/cancel",
                                             { target => $id })
          :                     $self->_send($c, $kind, DELETE => $path,
@@ -380,6 +382,42 @@ sub _read {
 }
 
 
+# What a stream of events said: [attempt, n, type, text]..., and its end.
+
+sub _followed {
+    my ($body) = @_;
+    my %say = (events => [], end => '');
+    my $text = '';
+
+    while ($body =~ s/^([0-9a-f]+)[^\r]*\r\n//i && hex $1) {
+        $text .= substr $body, 0, hex $1, '';
+        $body =~ s/^\r\n//;
+    }
+
+    for my $event (split /\n\n/, $text) {
+        my %field = map { /^(\w+): (.*)/ ? ($1 => $2) : () }
+                    split /\n/, $event;
+        my $what = $field{event} // next;
+        my $data = eval { $json->decode($field{data}) } || {};
+        my ($of, $n) = ($field{id} // '') =~ /^(\d+)-(\d+)$/;
+
+        if ($what =~ /^(done|gone)$/) {
+            @say{qw(end state response)} = ($what, @$data{qw(status response)});
+        } elsif ($n) {
+            push @{ $say{events} }, [0 + $of, 0 + $n, { search => 's',
+                restart => 'r', delta => 'd' }->{$what} // '?',
+                $data->{text} // ''];
+        }
+    }
+
+    # deleted, or forgotten by every store
+    $say{status} = 410 if $say{end} eq 'gone';
+    defined $say{$_} or delete $say{$_} for qw(state response);
+
+    return %say;
+}
+
+
 # What an answer means for the operation.
 
 sub _answer {
@@ -397,6 +435,9 @@ sub _answer {
     $say{was_durable} = 1
         if $head =~ /^preference-applied:.*\bdurable\b/mi;
     $say{replayed} = 1 if $head =~ /^idempotency-replayed: *true/mi;
+
+    %say = (%say, _followed($body)) if $op->{kind} eq 'follow'
+                                       && $status == 200;
 
     if ($op->{kind} ne 'submit') {
         $say{id} = $op->{target};
