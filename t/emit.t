@@ -68,6 +68,18 @@ cmp_ok scalar(@live), '>=', 10, 'and not just a few of them';
 cmp_ok $t->redis('TTL', "$P:ev:$id"), '<=', 300,
     'after_the_end_they_stay_five_minutes';
 
+my $m;
+$t->wait_for(sub { ($m = $t->metrics(0))->{trifecta_worker_events_total}
+                   == @live }, 5);
+is $m->{trifecta_worker_events_total}, scalar @live, 'each_event_is_counted';
+is $m->{trifecta_worker_event_bytes_total}, length text_of(@live),
+    'and_each_byte_of_text';
+cmp_ok $m->{trifecta_worker_emit_seconds_count}, '>=', 10,
+    'and how long a piece was on its way';
+cmp_ok $m->{'trifecta_worker_emit_seconds_bucket{le="2.5"}'}, '>=',
+    0.5 * $m->{trifecta_worker_emit_seconds_count},
+    'which is not long for most of them';
+
 # Much at once is cut by characters
 
 my $long = join '|', map { "\x{e4}" x 1999 . 'x' } 1 .. 12;
@@ -221,6 +233,28 @@ is $end->{status}, 'cancelled', 'ended by a worker that did not run it';
 same_events(\@live, $id,
     'what_it_said_before_is_stored_by_a_worker_that_said_nothing');
 cmp_ok scalar(@live), '>=', 4, 'all of it';
+
+# Its worker is told to leave, and has no time for it
+
+$t->stop('sidecar', 0);
+$t->{opt}{sidecar}{drain_timeout} = '300ms';
+$t->write_conf;
+$t->start('sidecar', 0);
+$id = $t->ask('every=150 stream=' . join('|', map { "l$_ " } 1 .. 20),
+              model => 'test');
+events_come($id, 4);
+$t->stop('sidecar', 0);
+@early = live($id);
+$t->start('sidecar', 0);
+$end = $t->wait_for_answer($id);
+is $end->{status}, 'succeeded', 'given back in the middle and run again';
+@live = live($id);
+is_deeply [@live[0 .. $#early]], \@early,
+    'what_a_job_said_before_a_drain_stays';
+is_deeply [map { $_->[0] } $live[$#early], $live[$#early + 1]], [1, 2],
+    'and_the_next_attempt_comes_behind_it';
+same_events(\@live, $id, 'both_are_stored');
+is text_of(stored($id)), $end->{response}, 'the second is the answer';
 
 # Cancelled, and expired, while it waits for another try
 

@@ -10,7 +10,7 @@ package Trifecta::Test::Invariants;
 #       nothing else in any of them
 #   $t->idle_holds($name, seconds => 10)  within that time the streams, the
 #       accept log, pending lists and sets are empty, every job's hash has a
-#       TTL and no payload, no row is open, and each result belongs to the
+#       TTL and no payload, what jobs said on their way has a TTL, no row is open, and each result belongs to the
 #       attempt that its job ended with
 #
 # Each is one assertion, whose diagnostics list what is wrong.  unsound(%bounds)
@@ -99,6 +99,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
         if redis.call('HEXISTS', key, 'payload') == 1 then
             bad(key, 'has its payload')
         end
+    elseif name:match('^ev:') then
+        if redis.call('TTL', key) < 0 then bad(key, 'has no TTL') end
     elseif name ~= 'wk' and redis.call('TYPE', key).ok == 'zset' then
         bad(key, 'has members')
     end

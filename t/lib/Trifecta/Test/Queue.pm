@@ -134,7 +134,9 @@ sub nothing_is_left {
     for my $key (sort @{ $r->cmd('KEYS', "$P:*") }) {
         my $type = $r->cmd('TYPE', $key);
         next if $key =~ /:(dead|idem:.*|lim:.*)$/;
-        if ($type eq 'stream') {
+        if ($key =~ /:ev:/) {
+            push @left, "$key without TTL" if $r->cmd('TTL', $key) < 0;
+        } elsif ($type eq 'stream') {
             push @left, $key if $r->cmd('XLEN', $key);
             my $group = $key =~ /:acc$/ ? 'l' : 'w';
             push @left, "$key pending"
