@@ -62,6 +62,29 @@ $report = evaluate($set, '--set', 'ngrams_scan=3', '--set',
 is($report->{mrr_at_10}, 0,
     'a_scope_beyond_the_bound_is_not_scanned_for_them');
 
+# more than 2000 passages: all are compared only if words find little
+
+my $large = $t->dir . '/large';
+mkdir $_ for $large, "$large/qrels";
+$t->write_file("$large/corpus.jsonl", join '', map {
+    JSON::PP::encode_json({ _id => $_->[0], text => $_->[1] }) . "\n" }
+    ['tulip', 'The tulip is a flower.'], ['tulipan', 'A tulipan is a scarf.'],
+    ['phil', 'The philharmonic plays.'],
+    map { ["n$_", "Number $_ is a number."] } 1 .. 2000);
+$t->write_file("$large/queries.jsonl", join '', map {
+    JSON::PP::encode_json({ _id => $_->[0], text => $_->[1] }) . "\n" }
+    ['weak', 'filharmonics'], ['strong', 'tulip']);
+$t->write_file("$large/qrels/weak.tsv", "q\tc\ts\nweak\tphil\t1\n");
+$t->write_file("$large/qrels/strong.tsv", "q\tc\ts\nstrong\ttulipan\t1\n");
+
+my @without = ('--set', 'weight_spelling=0', '--set', 'feedback=0');
+$report = evaluate($large, '--split', 'weak', '--keep', @without);
+is($report->{recall_at_100}, 1, 'where_words_find_little_all_are_compared');
+$report = evaluate($large, '--split', 'strong', @without);
+is($report->{recall_at_100}, 0,
+    'where_words_cover_the_question_only_what_they_found_is');
+
+
 sub refused {
     my ($name, $why, @set) = @_;
     my ($rc, undef, $err) = $t->run('eval', 'retrieval', $set,

@@ -89,6 +89,10 @@ tf_pg_status_t tf_rag_feedback(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, const tf_rag_list_t *bm25,
     tf_rag_list_t *out);
 
+/* None of its first passages covers this share of the question. */
+int tf_rag_weak(const tf_rag_found_t *found, const tf_rag_list_t *bm25,
+    double share);
+
 /* What BM25 says of these chunks (a bigint[]), in any order. */
 tf_pg_status_t tf_rag_bm25_of(tf_pg_t *pg, const tf_rag_query_t *query,
     const tf_rag_found_t *found, const char *chunks, tf_rag_list_t *list);

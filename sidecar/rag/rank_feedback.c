@@ -82,18 +82,20 @@ static int
 tf_feedback_wanted(const tf_rag_query_t *query, const tf_rag_found_t *found,
     const tf_rag_list_t *bm25)
 {
+    return query->tune->feedback > 0 && bm25->n > 0
+           && found->nterms <= TF_FEEDBACK_BIT
+           && tf_rag_weak(found, bm25, query->tune->feedback);
+}
+
+
+int
+tf_rag_weak(const tf_rag_found_t *found, const tf_rag_list_t *bm25,
+    double share)
+{
     size_t  i;
 
-    if (!(query->tune->feedback > 0) || bm25->n == 0
-        || found->nterms > TF_FEEDBACK_BIT)
-    {
-        return 0;
-    }
-
     for (i = 0; i < bm25->n && i < TF_FEEDBACK_CHUNKS; i++) {
-        if (tf_rag_coverage(found, bm25->of[i].terms)
-            >= query->tune->feedback)
-        {
+        if (tf_rag_coverage(found, bm25->of[i].terms) >= share) {
             return 0;
         }
     }

@@ -10,9 +10,10 @@
 /*
  * Chunks whose words look like those of the question (ngrams.h).
  *
- * In a scope of up to conf->ngrams_scan chunks all of them are compared, so
- * that a passage is found that has no word of the question as it was typed.
- * In a larger one that would take too long, and the candidates of BM25 are
+ * In a scope of up to TF_RANK_NGRAMS_ALL chunks all of them are compared, so
+ * that a passage is found that has no word of the question as it was typed; in
+ * one of up to conf->ngrams_scan, too, if what BM25 has found is weak.  Else
+ * that would take too long for what it adds, and the candidates of BM25 are
  * compared only: their order gets better, their number does not.  An index
  * (HNSW) is none of the ways: to write a chunk into it takes longer than
  * everything else that is done with the chunk, and it filters by rights after
@@ -22,8 +23,12 @@
  */
 
 #define TF_RANK_NGRAMS_LEAST  0.03
+#define TF_RANK_NGRAMS_ALL    2000
+#define TF_RANK_NGRAMS_WEAK   0.6   /* nothing covers so much */
 
 
+static int tf_rag_ngrams_all(const tf_rag_query_t *query,
+    const tf_rag_found_t *found);
 static tf_pg_status_t tf_rag_question_vector(tf_pg_t *pg,
     const tf_rag_query_t *query, const tf_rag_found_t *found, tf_buf_t *out);
 static void tf_rag_candidates(const tf_rag_found_t *found, tf_buf_t *out);
@@ -46,7 +51,7 @@ tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
         goto done;
     }
 
-    few = found->chunks <= query->tune->ngrams_scan;
+    few = tf_rag_ngrams_all(query, found);
 
     if (!few) {
         tf_rag_candidates(found, &chunks);
@@ -109,6 +114,18 @@ done:
     tf_buf_free(&sql);
 
     return rc;
+}
+
+
+static int
+tf_rag_ngrams_all(const tf_rag_query_t *query, const tf_rag_found_t *found)
+{
+    if (found->chunks > query->tune->ngrams_scan) {
+        return 0;
+    }
+
+    return found->chunks <= TF_RANK_NGRAMS_ALL || found->nlists == 0
+           || tf_rag_weak(found, &found->lists[0], TF_RANK_NGRAMS_WEAK);
 }
 
 
