@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/born.h"
 #include "queue/pool.h"
 
 
@@ -314,6 +315,55 @@ tf_ledger_rows(tf_ledger_t *l, const redisReply *entries, size_t from,
 }
 
 
+/*
+ * Jobs that ended in the queue have deliveries, too.  "now" is the time of the
+ * last entry; what fails here is found by the reconciler.
+ */
+
+static void
+tf_ledger_born(tf_ledger_t *l, const char *text, int64_t now)
+{
+    size_t       i, n;
+    json_t      *rows, *row;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    tf_born_t    of;
+    const char  *op;
+
+    if (!tf_born_wanted(text)) {
+        return;
+    }
+
+    rows = json_loads(text, 0, NULL);
+    n = 0;
+
+    json_array_foreach(rows, i, row) {
+        op = json_string_value(json_object_get(row, "op"));
+        of.id = json_string_value(json_object_get(row, "id"));
+        of.tenant = json_string_value(json_object_get(row, "tenant"));
+        of.owner = json_string_value(json_object_get(row, "owner"));
+        of.request_id = json_string_value(json_object_get(row, "request_id"));
+        of.now = now;
+
+        if ((strcmp(op, "cancel") == 0 || strcmp(op, "expire") == 0)
+            && of.owner != NULL && of.request_id != NULL
+            && json_is_string(json_object_get(json_object_get(row, "request"),
+                                              "webhook_url"))
+            && tf_born_cmd(&of, l->shard->prefix, &cmd) == 0
+            && tf_redis_append(&l->redis, &cmd) == 0)
+        {
+            n++;
+        }
+    }
+
+    tf_cmd_free(&cmd);
+    json_decref(rows);
+
+    for ( /* void */ ; n > 0; n--) {
+        freeReplyObject(tf_redis_reply(&l->redis, 0));
+    }
+}
+
+
 /* 0: stored and acknowledged; -1: a store is away, the entries stay. */
 
 static int
@@ -340,6 +390,11 @@ tf_ledger_store(tf_ledger_t *l, const redisReply *entries, size_t from,
                "ledger: %s", tf_ledger_field(entries->element[from], "id"),
                l->pg.err);
         rc = tf_store_refused_entry(&l->pg, rows);
+    }
+
+    if (rc == TF_PG_OK) {
+        tf_ledger_born(l, rows, strtoll(tf_reply_str(
+                           entries->element[from + n - 1], 0), NULL, 10));
     }
 
     free(rows);

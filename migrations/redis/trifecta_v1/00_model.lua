@@ -14,7 +14,8 @@ A job's hash P:j:<id>:
   tenant owner groups scopes kind model prio request_id fp idem retry_of
              as submitted
   trace      the traceparent of the submit (W3C Trace Context)
-  payload    the request; dropped when the job ends
+  payload    the request; dropped when the job has ended, and the ledger has
+             written that if it must
   acc dl     accepted, hard deadline (ms)
   run_at     not before (ms), while it is delayed
   lease      how often it was claimed; whoever holds the number holds it

@@ -168,13 +168,18 @@ end
 
 
 -- The end of an open job, as far as Redis is concerned.  What it has said on
--- its way stays a little: its readers may be behind.
+-- its way stays a little: its readers may be behind.  With "keep" its request
+-- stays until the ledger has written that end: there may be no row of it yet.
 
-local function ended(P, id, job, state)
+local function ended(P, id, job, state, keep)
     own('ZREM', P .. ':live', id)
     own('ZREM', P .. ':t:' .. (job.tenant or '') .. ':live', id)
     redis.call('HSET', job_key(P, id), 'state', state)
-    redis.call('HDEL', job_key(P, id), 'payload', 'worker', 'sid', 'sub')
+    redis.call('HDEL', job_key(P, id), 'worker', 'sid', 'sub')
+
+    if not keep then
+        redis.call('HDEL', job_key(P, id), 'payload')
+    end
 
     if job.ev then
         redis.call('EXPIRE', events_key(P, id), EVENTS_TTL)

@@ -104,7 +104,7 @@ local function claim(keys, args)
 
                 elseif now > tonumber(job.dl) then
                     leave(P, id, job.tenant, prio, sid, 'ready')
-                    ended(P, id, job, 'failed')
+                    ended(P, id, job, 'failed', true)
                     redis.call('XADD', P .. ':acc', '*', 'op', 'expire',
                                'id', id)
 

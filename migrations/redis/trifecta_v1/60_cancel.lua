@@ -19,7 +19,7 @@ local function stop(P, id, job)
         leave(P, id, job.tenant, job.prio, nil, 'ready')
     end
 
-    ended(P, id, job, 'cancelled')
+    ended(P, id, job, 'cancelled', true)
 
     return 'CANCELLED'
 end
@@ -94,6 +94,7 @@ local function delete(keys, args)
     end
 
     redis.call('DEL', events_key(P, id))
+    redis.call('HDEL', job_key(P, id), 'payload')
     redis.call('HSET', job_key(P, id), 'deleted', 1)
     redis.call('PERSIST', job_key(P, id))
     redis.call('XADD', P .. ':acc', '*', 'op', 'delete', 'id', id)

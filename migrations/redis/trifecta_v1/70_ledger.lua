@@ -10,10 +10,12 @@ local function ledgered(keys, args)
         redis.call('XACK', P .. ':acc', 'l', args[i])
         redis.call('XDEL', P .. ':acc', args[i])
 
-        if job and TERMINAL[job.state]
-           and redis.call('TTL', job_key(P, args[i + 1])) == -1
-        then
-            redis.call('EXPIRE', job_key(P, args[i + 1]), ENDED_TTL)
+        if job and TERMINAL[job.state] then
+            redis.call('HDEL', job_key(P, args[i + 1]), 'payload')
+
+            if redis.call('TTL', job_key(P, args[i + 1])) == -1 then
+                redis.call('EXPIRE', job_key(P, args[i + 1]), ENDED_TTL)
+            end
         end
 
         if job and job.durable then
