@@ -165,8 +165,12 @@ my @bad = (
         400, 'invalid_value', 'stream'],
     map({ ["$_, which is not there yet", { json => { query => 'x', $_ => 1 } },
             400, 'invalid_value', $_] }
-        qw(metadata webhook_url
-           max_output_tokens)),
+        qw(max_output_tokens)),
+    ['metadata that are a number', { json => { query => 'x', metadata => 1 } },
+        400, 'invalid_value', 'metadata'],
+    ['a webhook, where there are none',
+        { json => { query => 'x', webhook_url => 'https://example.com/' } },
+        400, 'invalid_value', 'webhook_url'],
     map({ ["the media type $_", { body => '{"query":"x"}',
             headers => { 'Content-Type' => $_ } },
             415, 'unsupported_media_type'] }

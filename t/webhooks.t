@@ -55,6 +55,7 @@ my $r = Trifecta::Test::Receiver->new($t,
     garbage => sub { my ($c) = @_;
                      $c->put("\0\0 no HTTP\r\n\r\n") if $c->{count} == 1;
                      $c->answer(200, '') if $c->{count} > 1 },
+    crash   => sub { sleep 30 if $_[0]{count} == 1; $_[0]->answer(200, '') },
     never   => sub { $_[0]->answer(500, 'secret of the receiver') });
 
 
@@ -164,6 +165,45 @@ $t->post("/api/v1/query/$id/cancel", {});
 ($req) = came('cancelled', 1);
 is($req->{json}{type}, 'job.cancelled', 'a cancel');
 
+# the queue itself ends what waits: the threads are busy, then it is cancelled,
+# before and after the ledger has heard of the job
+
+my @busy = map { $t->ask("sleep=60000 say=busy$_", body => { model => 'test' }) }
+    1 .. 4;
+$t->wait_for(sub { !grep { $t->result($_)->{json}{status} ne 'running' } @busy },
+             10);
+
+for my $how (qw(at_once later)) {
+    $id = ask("say=$how", $r->url("waiting_$how"), metadata => { n => $how });
+    $t->wait_for(sub { @{ $t->sql('admin', 'SELECT 1 FROM trifecta.job'
+                                  . ' WHERE id = $1', $id) } }, 10)
+        if $how eq 'later';
+    $t->post("/api/v1/query/$id/cancel", {});
+    $t->wait_for(sub { (delivery($id))[0] }, 10);
+    is((delivery($id))[0], 'queued', "cancelled while it waits, $how:"
+       . ' its delivery is there');
+    ok($t->wait_for(sub { $t->redis('EXISTS', "{trifecta:0}:j:"
+                                    . (delivery($id))[3]) }, 2 * $t->slow)
+       || $how eq 'at_once', '... and Redis knows of it at once')
+}
+
+$t->post("/api/v1/query/$_/cancel", {}) for @busy;
+
+for my $how (qw(at_once later)) {
+    ($req) = came("waiting_$how", 1, 20);
+    is($req->{json}{type}, 'job.cancelled', 'it is told');
+    is($req->{json}{data}{metadata}{n}, $how, '... with its metadata');
+}
+
+# dead: whoever runs it dies
+
+$id = ask('kill=9 say=poison', $r->url('dead'));
+$t->wait_for(sub {
+    $t->start('sidecar', 0) if !$t->proc('sidecar', 0)->alive;
+    $t->result($id)->{json}{status} eq 'dead' }, 60 * $t->slow);
+($req) = came('dead', 1, 30);
+is($req->{json}{type}, 'job.dead', 'a job that kills its workers');
+
 
 # Those that do not take it at once
 
@@ -226,12 +266,31 @@ is($req->{headers}{'webhook-signature'}, signed($req, @both),
 
 # Whoever dies while it delivers, another one delivers
 
-$id = ask('say=crash', $r->url('slow?crash'));
-$t->wait_for(sub { grep { $_->{path} =~ /crash/ } $r->requests('slow') }, 10);
-
+$id = ask('say=crash', $r->url('crash'));
+came('crash', 1);
 $t->kill('sidecar', 0);
 $t->start('sidecar', 0);
 is((ended($id, 20))[0], 'succeeded', 'a sidecar died: another try');
+my @two = $r->requests('crash');
+is(scalar @two, 2, '... which is the second');
+is($two[0]{headers}{'webhook-id'}, $two[1]{headers}{'webhook-id'},
+   '... of one message');
+
+# or dies when the end is stored, and Redis was not told
+
+$t->stop('sidecar', 0);
+$t->{opt}{proc_env}{sidecar}{TRIFECTA_FAULT} = 'complete.committed';
+$t->start('sidecar', 0);
+$id = ask('say=born', $r->url('born'));
+$t->wait_for(sub { !$t->proc('sidecar', 0)->alive }, 10 * $t->slow);
+is((delivery($id))[0], 'queued', 'a sidecar died behind the commit: the end'
+   . ' has its delivery');
+delete $t->{opt}{proc_env}{sidecar};
+$t->start('sidecar', 0);
+($req) = came('born', 1, 30);
+is($req->{json}{type}, 'job.succeeded', '... which is made');
+is((ended($id))[0], 'succeeded', '... and ends');
+is(scalar(() = $r->requests('born')), 1, '... once');
 
 # An end that Redis never heard of
 
@@ -255,8 +314,21 @@ cmp_ok($m->{trifecta_webhook_delivered_total} // 0, '>=', 1, 'metrics');
 my $log = join '', map { $t->log_of($_) // '' } qw(sidecar0 error);
 unlike($log, qr/canary-in-url|whsec_|\Q$keys[0]\E|secret of the receiver/,
        'no secret, URL or answer in a log');
-my ($status, $out) = $t->run('jobs', 'show', (delivery($id))[3]);
-like($out, qr/webhook/, 'jobs show has it');
+my ($status, $out) = $t->run('jobs', 'show', $id);
+my $delivery = (delivery($id))[3];
+like($out, qr/^ *webhook +\Q$delivery\E$/m, 'jobs show names the delivery');
+($status, $out) = $t->run('jobs', 'show', $delivery);
+like($out, qr/^ *kind +webhook$/m, '... and shows it');
+like($out, qr/"tries": ?1/, '... with its tries');
+
+# Standard Webhooks' own example, so that the signatures are compared with it
+
+is(signed({ headers => { 'webhook-id' => 'msg_p5jXN8AQM9LWM0D4loKWxJek',
+                         'webhook-timestamp' => '1614265330' },
+            body => '{"test": 2432232314}' },
+          'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'),
+   'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
+   'the signature that is compared with is the standard\'s');
 
 $t->finish;
 done_testing;

@@ -61,7 +61,8 @@ tf_cli_jobs_list(tf_cli_jobs_t *jobs)
         "SELECT id, state, tenant, owner, model, attempt, "
         TF_JOBS_TIME("accepted") " AS accepted, "
         TF_JOBS_TIME("finished") " AS finished, error->>'code' AS error, "
-        TF_JOBS_TIME("deleted") " AS deleted, retry_of FROM trifecta.job "
+        TF_JOBS_TIME("deleted") " AS deleted, retry_of, kind "
+        "FROM trifecta.job "
         "WHERE ($1::text IS NULL OR state = $1) "
         "AND ($2::text IS NULL OR tenant = $2) ORDER BY id DESC LIMIT $3::int";
 
@@ -81,13 +82,14 @@ tf_cli_jobs_list(tf_cli_jobs_t *jobs)
     }
 
     if (PQntuples(res)) {
-        (void) printf("%-36s  %-9s  %-24s  %-12s  %s\n", "ID", "STATE",
-                      "ACCEPTED", "TENANT", "OWNER");
+        (void) printf("%-36s  %-9s  %-7s  %-24s  %-12s  %s\n", "ID", "STATE",
+                      "KIND", "ACCEPTED", "TENANT", "OWNER");
     }
 
     for (r = 0; r < PQntuples(res); r++) {
-        (void) printf("%-36s  %-9s  %-24s  ", PQgetvalue(res, r, 0),
-                      PQgetvalue(res, r, 1), PQgetvalue(res, r, 6));
+        (void) printf("%-36s  %-9s  %-7s  %-24s  ", PQgetvalue(res, r, 0),
+                      PQgetvalue(res, r, 1), PQgetvalue(res, r, 11),
+                      PQgetvalue(res, r, 6));
         tf_cli_jobs_print(PQgetvalue(res, r, 2), 12);
         (void) printf("  ");
         tf_cli_jobs_print(PQgetvalue(res, r, 3), 0);
@@ -198,8 +200,11 @@ tf_cli_jobs_show(tf_cli_jobs_t *jobs)
         TF_JOBS_TIME("j.deadline") " AS deadline, "
         TF_JOBS_TIME("j.deleted") " AS deleted, j.retry_of, j.request_id, "
         "j.error::text, j.usage::text, j.request::text, "
-        "octet_length(r.body) AS result_bytes FROM trifecta.job j "
-        "LEFT JOIN trifecta.job_result r ON r.job = j.id WHERE j.id = $1";
+        "octet_length(r.body) AS result_bytes, w.id AS webhook, "
+        "w.state AS webhook_state FROM trifecta.job j "
+        "LEFT JOIN trifecta.job_result r ON r.job = j.id "
+        "LEFT JOIN trifecta.job w ON w.id = trifecta.webhook_of(j.id) "
+        "WHERE j.id = $1";
 
     params[0] = jobs->id;
 
