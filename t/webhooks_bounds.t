@@ -229,7 +229,7 @@ with();
 my $res = $t->post('/v1/responses', { model => 'test', input => 'say=openai',
     background => JSON::PP::true(), webhook_url => $r->url('response') });
 is($res->{status}, 200, 'a response with a webhook') or diag $res->{content};
-$t->wait_for(sub { () = $r->requests('response') }, 10 * $t->slow);
+$t->wait_for(sub { () = $r->requests('response') }, 40 * $t->slow);
 my ($req) = $r->requests('response');
 is($req->{json}{type}, 'response.completed', '... is told as OpenAI does');
 is($req->{json}{object}, 'event', '... in its form');

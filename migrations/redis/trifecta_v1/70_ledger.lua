@@ -6,12 +6,17 @@ local function ledgered(keys, args)
 
     for i = 1, #args, 2 do
         local job = job_get(P, args[i + 1], 'durable')
+        local entry = redis.call('XRANGE', P .. ':acc', args[i], args[i])[1]
 
         redis.call('XACK', P .. ':acc', 'l', args[i])
         redis.call('XDEL', P .. ':acc', args[i])
 
         if job and TERMINAL[job.state] then
-            redis.call('HDEL', job_key(P, args[i + 1]), 'payload')
+            -- its end may be an entry behind that of its begin
+
+            if entry and entry[2][2] ~= 'new' then
+                redis.call('HDEL', job_key(P, args[i + 1]), 'payload')
+            end
 
             if redis.call('TTL', job_key(P, args[i + 1])) == -1 then
                 redis.call('EXPIRE', job_key(P, args[i + 1]), ENDED_TTL)
