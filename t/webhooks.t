@@ -146,7 +146,7 @@ is(scalar(() = $r->requests('ok')), 1, 'it is told once');
 is($t->get('/api/v1/query/' . (delivery($id))[3])->{status}, 404,
    'the delivery is no job of its owner\'s');
 is(scalar(grep { $_->{query_id} ne $id }
-          @{ $t->get('/api/v1/queries')->{json}{queries} }), 0,
+          @{ $t->get('/api/v1/queries')->{json}{data} }), 0,
    'nor is it among them');
 
 

@@ -83,6 +83,17 @@ sub waits {
         ($state // '') eq 'delayed' && $fails }, 10 * $t->slow);
 }
 
+# All jobs of before are deleted, and with them their deliveries, so that they
+# take nobody's place.
+
+sub forget {
+    $t->request('DELETE', "/api/v1/query/$_->{query_id}")
+        for @{ $t->get('/api/v1/queries?limit=100')->{json}{data} };
+    return $t->wait_for(sub { !@{ $t->sql('admin', 'SELECT 1 FROM trifecta.job'
+        . " WHERE kind = 'webhook' AND state IN ('queued', 'running')"
+        . " AND tenant = 'default'") } }, 60 * $t->slow);
+}
+
 sub metric { $t->metrics(0)->{"trifecta_webhook_$_[0]_total"} }
 
 
@@ -118,6 +129,9 @@ for my $case ([{ a => 'x' x 512 }, 202], [{ 'x' x 64, 'y' }, 202],
        $status, 'metadata: ' . substr JSON::PP->new->allow_nonref
            ->encode($metadata), 0, 30);
 }
+
+
+ok(forget(), 'what its owner deletes is told nowhere');
 
 
 # Tried for a while, not for ever
@@ -219,13 +233,12 @@ $id = ask('say=elsewhere', 'https://127.0.0.1:' . $r->port . '/elsewhere');
 is((ended($id, 15))[0], 'succeeded', '... and others are told');
 cmp_ok(time - $began, '<', 18 * $t->slow, '... before those are done');
 cmp_ok(metric('put_off'), '>', 0, 'the rest waits for a place');
-$t->request('DELETE', "/api/v1/query/$_->{query_id}")
-    for @{ $t->get('/api/v1/queries?limit=100')->{json}{queries} };
 
 
 # The OpenAI shape
 
 with();
+forget();
 my $res = $t->post('/v1/responses', { model => 'test', input => 'say=openai',
     background => JSON::PP::true(), webhook_url => $r->url('response') });
 is($res->{status}, 200, 'a response with a webhook') or diag $res->{content};

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <openssl/crypto.h>
+#include <openssl/rand.h>
 
 #include <trifecta/webhook.h>
 
@@ -18,6 +19,7 @@
 #define TF_WEBHOOK_CONNECT_MS  5000
 #define TF_WEBHOOK_BODY_MAX    65536    /* of an answer, which nobody reads */
 #define TF_WEBHOOK_HEADERS     3
+#define TF_WEBHOOK_PUT_OFF     500LL    /* ms, at first */
 
 /* One try. */
 
@@ -28,105 +30,6 @@ typedef struct {
     size_t             got;             /* bytes of the answer's body */
     int                inside;          /* an address was refused */
 } tf_webhook_try_t;
-
-
-tf_webhooks_t *
-tf_webhooks_create(const tf_conf_t *conf, char *err, size_t errlen)
-{
-    tf_webhooks_t  *hooks;
-
-    hooks = calloc(1, sizeof(tf_webhooks_t));
-
-    if (hooks == NULL) {
-        (void) snprintf(err, errlen, "out of memory");
-        return NULL;
-    }
-
-    (void) pthread_mutex_init(&hooks->mutex, NULL);
-    hooks->conf = conf;
-    hooks->places = (unsigned) (conf->threads + 1) / 2;
-
-    if (hooks->places > TF_WEBHOOK_PLACES_MAX) {
-        hooks->places = TF_WEBHOOK_PLACES_MAX;
-    }
-
-    if (tf_networks_parse(&hooks->networks, conf->webhook_networks, err,
-                          errlen)
-        != 0)
-    {
-        tf_webhooks_destroy(hooks);
-        return NULL;
-    }
-
-    hooks->pg = tf_pg_pool_create(conf, TF_PG_QUEUE, hooks->places);
-    hooks->net = tf_stream_pool_create();
-
-    if (hooks->pg == NULL || hooks->net == NULL) {
-        (void) snprintf(err, errlen, "out of memory");
-        tf_webhooks_destroy(hooks);
-        return NULL;
-    }
-
-    return hooks;
-}
-
-
-void
-tf_webhooks_destroy(tf_webhooks_t *hooks)
-{
-    if (hooks->pg != NULL) {
-        tf_pg_pool_destroy(hooks->pg);
-    }
-
-    tf_stream_pool_destroy(hooks->net);
-    (void) pthread_mutex_destroy(&hooks->mutex);
-    free(hooks);
-}
-
-
-int
-tf_webhook_place(tf_webhooks_t *hooks, const char *server)
-{
-    int       place;
-    unsigned  i, same;
-
-    place = -1;
-    same = 0;
-
-    (void) pthread_mutex_lock(&hooks->mutex);
-
-    for (i = 0; i < hooks->places; i++) {
-        if (hooks->at[i][0] == '\0') {
-            place = (int) i;
-
-        } else if (strcmp(hooks->at[i], server) == 0) {
-            same++;
-        }
-    }
-
-    if (place != -1 && same < (hooks->places + 1) / 2) {
-        (void) snprintf(hooks->at[place], TF_WEBHOOK_SERVER_MAX, "%s",
-                        server);
-        hooks->taken++;
-
-    } else {
-        place = -1;
-    }
-
-    (void) pthread_mutex_unlock(&hooks->mutex);
-
-    return place;
-}
-
-
-void
-tf_webhook_leave(tf_webhooks_t *hooks, int place)
-{
-    (void) pthread_mutex_lock(&hooks->mutex);
-    hooks->at[place][0] = '\0';
-    hooks->taken--;
-    (void) pthread_mutex_unlock(&hooks->mutex);
-}
 
 
 /* It ends, and nothing was or will be delivered. */
@@ -391,6 +294,38 @@ tf_webhook_send(tf_webhook_try_t *t, const char *id)
 }
 
 
+/*
+ * No place is free.  Who has come for nothing often comes back less often, so
+ * that a thousand who wait for one server cost no more than that one does.
+ */
+
+static tf_run_t
+tf_webhook_put_off(tf_webhook_try_t *t)
+{
+    int        n;
+    int64_t    ms;
+    uint16_t   rnd;
+    tf_job_t  *job;
+
+    job = t->job;
+    (void) atomic_fetch_add(&t->hooks->put_off, 1);
+
+    n = job->attempt - 1 - job->fails;
+    ms = TF_WEBHOOK_PUT_OFF << (n < 0 ? 0 : n > 7 ? 7 : n);
+
+    if (RAND_bytes((unsigned char *) &rnd, sizeof(rnd)) == 1) {
+        ms = ms / 2 + rnd % ms;
+    }
+
+    job->retry_after = ms;
+    job->waits = 1;
+    tf_job_fail(job, TF_JOB_FAILED, "webhook_failed",
+                "Enough others were on their way.");
+
+    return TF_RUN_RETRY;
+}
+
+
 /* The URL is known: a place, and the try. */
 
 static tf_run_t
@@ -412,11 +347,7 @@ tf_webhook_try(tf_webhook_try_t *t, const char *id)
     place = tf_webhook_place(t->hooks, server);
 
     if (place == -1) {
-        (void) atomic_fetch_add(&t->hooks->put_off, 1);
-        t->job->waits = 1;
-        tf_job_fail(t->job, TF_JOB_FAILED, "webhook_failed",
-                    "Enough others were on their way.");
-        return TF_RUN_RETRY;
+        return tf_webhook_put_off(t);
     }
 
     rc = tf_webhook_send(t, id);

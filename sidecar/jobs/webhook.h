@@ -71,6 +71,8 @@ typedef struct {
 } tf_webhooks_t;
 
 
+/* webhook_places.c: what all deliveries of this process share. */
+
 /* NULL with a message in err. */
 tf_webhooks_t *tf_webhooks_create(const tf_conf_t *conf, char *err,
     size_t errlen);
