@@ -247,9 +247,13 @@ my ($req) = $r->requests('response');
 is($req->{json}{type}, 'response.completed', '... is told as OpenAI does');
 is($req->{json}{object}, 'event', '... in its form');
 is_deeply($req->{json}{data}, { id => $res->{json}{id} }, '... with its id');
-is($t->post('/v1/chat/completions', { model => 'test', webhook_url => 'x',
-    messages => [{ role => 'user', content => 'say=x' }] })->{status}, 400,
-   'a chat completion has none');
+is($t->post('/v1/chat/completions', { model => 'test',
+    webhook_url => $r->url('chat'),
+    messages => [{ role => 'user', content => 'say=chat' }] })->{status}, 200,
+   'a chat with a webhook');
+$t->wait_for(sub { () = $r->requests('chat') }, 40 * $t->slow);
+is(($r->requests('chat'))[0]{json}{type}, 'job.succeeded',
+   '... is told in the plain form');
 
 $t->finish;
 done_testing;
