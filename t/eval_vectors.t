@@ -48,7 +48,7 @@ base_url = @{[$server->url]}/v1
 dimensions = 3
 batch = 2
 END
-$t->{opt}{sidecar}{models} = $models;
+$t->{opt}{sidecar} = { models => $models, weight_bm25 => 1, weight_ngrams => 0.3 };
 $t->write_conf;
 $t->start('redis');
 $t->start('pg');
