@@ -395,6 +395,15 @@ for my $case (
     like $got, qr{^HTTP/1.1 200 .*"status":"completed".*through}s,
         'a_worker_that_leaves_cancels_nothing';
     like $got, qr/connection: close/i, 'and its connection goes then';
+
+    # nginx closes it when worker_shutdown_timeout, 10 seconds, is over
+    $sock = begun({ input => 'sleep=13000 say=without' });
+    $t->wait_for(sub { newest() and newest() ne $job }, 10);
+    $job = newest();
+    $t->reload;
+    $sock->blocking(1);
+    ok !sysread($sock, $got, 65536), 'not even when its time is over';
+    is $t->wait_for_answer($job)->{status}, 'succeeded', 'the job goes on';
 }
 
 
