@@ -43,10 +43,13 @@ $t->start_all;
 
 my $P = '{trifecta:0}';
 
-# Runs a program; what it asserts is asserted here.
+# Runs a program; what it asserts is asserted here.  A function among the
+# arguments is called when the program says that it is ready.
 
 sub node {
     my ($file, @args) = @_;
+    my ($ready) = grep { ref } @args;
+    @args = grep { !ref } @args;
     my $pid = open(my $fh, '-|') // die "fork: $!\n";
 
     if ($pid == 0) {
@@ -66,11 +69,36 @@ sub node {
             next;
         }
         $n++;
+        $ready->() if $ready && $said->{name} eq 'ready';
         ok $said->{ok}, "$file: $said->{name}" or diag $said->{got};
     }
 
     close $fh;
     ok $? == 0 && $n, "$file: to its end" or diag "status $?\n", @other;
+}
+
+# An example of the manual, as it stands there, by the program for it.
+
+sub example {
+    my ($language, $file, @command) = @_;
+    my $manual = $t->read_file("$root/docs/openai.md");
+    my ($text) = $manual =~ /^```$language\n(.*?)^```$/ms;
+
+    $t->write_file($file, $text // 'none');
+
+    my $pid = open(my $fh, '-|') // die "fork: $!\n";
+    if ($pid == 0) {
+        %ENV = (%ENV, TRIFECTA_URL => $t->url(''),
+                TRIFECTA_TOKEN => $t->token, TRIFECTA_CA => $t->{ca},
+                NODE_EXTRA_CA_CERTS => $t->{ca}, SSL_CERT_FILE => $t->{ca});
+        open STDERR, '>&', \*STDOUT;
+        exec 'timeout', 60 * $slow, @command, $file or POSIX::_exit(127);
+    }
+
+    my $said = do { local $/; <$fh> } // '';
+    close $fh;
+    is $?, 0, "the manual's example ($command[0]) runs" or diag $said;
+    like $said, qr/basalt/, '  and prints the answer';
 }
 
 sub conf {
@@ -82,6 +110,21 @@ sub conf {
     $t->wait_for(sub { $t->admin('/readyz')->{status} == 200 }, 20);
 }
 
+
+mkdir "$t->{dir}/docs", 0755;
+$t->write_file("$t->{dir}/docs/signal.md", "# Signals\n\nOn SIGTERM a sidecar"
+    . " does what stops it: it turns to basalt.\n");
+is +($t->run('ingest', "$t->{dir}/docs"))[0], 0, 'a document';
+
+example('js', "$root/build/node/example.$$.mjs", 'node');
+unlink "$root/build/node/example.$$.mjs";
+example('sh', "$t->{dir}/run/example.sh", 'sh');
+
+SKIP: {
+    skip 'there is no Python client', 2
+        if system('python3 -c "import openai" 2>/dev/null');
+    example('python', "$t->{dir}/run/example.py", 'python3');
+}
 
 node('responses');
 node('errors');
@@ -95,9 +138,7 @@ $t->redis('HSET', "$P:meta", 'paused', 1);
 node('retries', 'unavailable');
 $t->redis('HDEL', "$P:meta", 'paused');
 
-sleep 1.2;
-$t->freeze('redis');
-node('retries', 'unconfirmed');
+node('retries', 'unconfirmed', sub { $t->freeze('redis') });
 $t->thaw('redis');
 
 {

@@ -1,7 +1,7 @@
 // What is sent again and what is not.  The argument says what the server has
 // been made to do.
 
-import { OpenAI, calls, client, is, model, ok, throws } from './tap.mjs';
+import { OpenAI, calls, client, is, model, ok, sleep, throws } from './tap.mjs';
 
 const openai = client();
 const ask = () => openai.responses.create({ model, input: 'say=x',
@@ -36,6 +36,10 @@ case 'unavailable': {
 }
 
 case 'unconfirmed': {
+    await openai.models.list();     // nginx is connected, and so are we
+    calls.n = 0;
+    ok(true, 'ready');
+    await sleep(300);
     const e = await throws(ask, OpenAI.InternalServerError,
         '504 is InternalServerError');
     is(e.code, 'submit_unconfirmed', '  code');
