@@ -97,7 +97,7 @@ tf_limits_fit(uint64_t limit, uint64_t have, uint64_t more)
 static int64_t
 tf_limits_minute(const tf_llm_limits_t *l, uint64_t tokens, int64_t now)
 {
-    int64_t                    second, at;
+    int64_t                    second, first, at;
     uint64_t                   have_requests, have_tokens;
     const tf_limits_second_t  *s;
 
@@ -105,7 +105,11 @@ tf_limits_minute(const tf_llm_limits_t *l, uint64_t tokens, int64_t now)
     have_requests = 0;
     have_tokens = 0;
 
-    for (at = second - TF_LIMITS_SECONDS + 1; at <= second; at++) {
+    /* the clock may be younger than a minute */
+
+    first = second < TF_LIMITS_SECONDS ? 0 : second - TF_LIMITS_SECONDS + 1;
+
+    for (at = first; at <= second; at++) {
         s = &l->of[at % TF_LIMITS_SECONDS];
 
         if (s->second == at) {
@@ -120,7 +124,7 @@ tf_limits_minute(const tf_llm_limits_t *l, uint64_t tokens, int64_t now)
         return 0;
     }
 
-    for (at = second - TF_LIMITS_SECONDS + 1; at < second; at++) {
+    for (at = first; at < second; at++) {
         s = &l->of[at % TF_LIMITS_SECONDS];
 
         if (s->second != at) {
