@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_job.h"
+#include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_openai.h"
 
 
@@ -71,6 +72,14 @@ void
 ngx_http_trifecta_openai_job(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_openai_job_t *job)
 {
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(read->op.request,
+                                        ngx_http_trifecta_module);
+
+    ngx_http_trifecta_count(mcf, read->row ? NGX_HTTP_TRIFECTA_M_RESULT_STORE
+                                           : NGX_HTTP_TRIFECTA_M_RESULT_QUEUE);
+
     ngx_memzero(job, sizeof(ngx_http_trifecta_openai_job_t));
 
     job->request = read->op.request;

@@ -106,6 +106,19 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
 }
 
 
+# The same counters
+
+{
+    my $of = sub { $t->metrics->{"trifecta_$_[0]"} // 0 };
+    my @names = ('submits_total{outcome="accepted"}',
+                 'results_total{source="store"}');
+    my @before = map { $of->($_) } @names;
+    $t->get("$R/" . create({ input => 'say=counted' })->{json}{id});
+    is_deeply [map { $of->($names[$_]) - $before[$_] } 0, 1], [1, 2],
+        'both_shapes_move_the_same_counters';
+}
+
+
 # In the background
 
 {
