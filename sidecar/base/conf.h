@@ -136,7 +136,7 @@
       "before the second try; doubles with each, up to 6h, at random below")  \
     X(MS,   webhook_for,            "72h",                                    \
       "how long a webhook is tried, at most 72h")                             \
-    X(NUM,  webhook_backlog,        "1000",                                   \
+    X(NUM,  webhook_backlog,        "500",                                    \
       "webhooks of one tenant that may wait for their next try")              \
     X(STR,  url,                    "https://localhost",                      \
       "where \"trifecta ask\" finds nginx")                                   \
