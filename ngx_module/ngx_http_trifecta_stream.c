@@ -88,9 +88,10 @@ ngx_http_trifecta_stream_refuse(ngx_http_trifecta_stream_t *s)
 
     case ngx_http_trifecta_seen_open:
         return ngx_http_trifecta_error(r, TF_E_QUEUE_UNAVAILABLE, NULL,
-                                       "too many requests wait in this "
-                                       "worker: ask for the job without its "
-                                       "events, or again later");
+                                       "this worker of nginx has too many "
+                                       "requests that wait, or is about to "
+                                       "end: ask again, or for the job "
+                                       "without its events");
 
     default:
         return ngx_http_trifecta_error(r, TF_E_QUEUE_UNAVAILABLE, NULL,
@@ -176,7 +177,8 @@ ngx_http_trifecta_stream_go(ngx_http_trifecta_stream_t *s)
             s->aborted = 1;
 
             if (s->unsent == 0) {
-                return ngx_http_trifecta_stream_cut(s, "its attempt is void");
+                return ngx_http_trifecta_stream_cut(s, "what was said cannot "
+                                                       "be taken back");
             }
 
             s->blocked = 1;
