@@ -73,7 +73,7 @@ $t->write_file("$large/corpus.jsonl", join '', map {
     map { ["n$_", "Number $_ is a number."] } 1 .. 2000);
 $t->write_file("$large/queries.jsonl", join '', map {
     JSON::PP::encode_json({ _id => $_->[0], text => $_->[1] }) . "\n" }
-    ['weak', 'filharmonics'], ['strong', 'tulip']);
+    ['weak', 'filharmonics scarf'], ['strong', 'tulip']);
 $t->write_file("$large/qrels/weak.tsv", "q\tc\ts\nweak\tphil\t1\n");
 $t->write_file("$large/qrels/strong.tsv", "q\tc\ts\nstrong\ttulipan\t1\n");
 
