@@ -27,7 +27,8 @@ is($rc, 0, '--help');
 is($err, '', 'says nothing on stderr');
 my @commands = $out =~ /^  ([a-z]+) {2,}\S/mg;
 is_deeply([sort @commands],
-    [qw(ask doctor embed eval ingest jobs migrate models prune serve token)],
+    [qw(ask doctor embed eval ingest jobs migrate models prune serve token
+        webhook)],
     'lists the commands');
 
 for my $command (@commands) {

@@ -141,8 +141,12 @@ $t->redis('HDEL', "$P:meta", 'paused');
 node('retries', 'unconfirmed', sub { $t->freeze('redis') });
 $t->thaw('redis');
 
-{
-    my $before = $t->redis('ZRANGE', "$P:live", -1, -1)->[0] // '';
+# The package asks for Node 22; with 18 all of it works but abort().
+
+SKIP: {
+    my ($major) = `node --version` =~ /^v(\d+)/;
+    skip 'abort() of this package needs Node 20', 4 if $major < 20;
+
     node('retries', 'left');
     my $left = time;
     ok $t->wait_for(sub {
