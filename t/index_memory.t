@@ -16,8 +16,9 @@ use Test::More;
 
 use Trifecta::Test;
 
+# without feedback, which asks the index once more for some questions
 my $t = Trifecta::Test->new(sidecar => { threads => 4, index_from => 30,
-    index_check => 1, index_memory => 50_000_000 });
+    index_check => 1, index_memory => 50_000_000, feedback => 0 });
 my $seed = $ENV{TRIFECTA_TEST_SEED} // int rand 2**31;
 my $many = "$t->{dir}/many";
 my $slow = $t->slow;
