@@ -40,6 +40,27 @@ my %row = (
     'GET /api/v1/queries' => { %of_oneself,
         'other user' => '200', 'other tenant' => '200', owner => '200' },
 
+    'GET /api/v1/query/{id}/events' => { %of_a_job, owner => '200' },
+
+    # the OpenAI shape of the same jobs
+
+    'POST /v1/responses' => { %of_oneself,
+        'other user' => '200', 'other tenant' => '200', owner => '200' },
+    'GET /v1/responses/{id}' => { %of_a_job, owner => '200' },
+    'GET /v1/responses/{id}/input_items' => { %of_a_job, owner => '200' },
+    'POST /v1/responses/{id}/cancel' => { %of_a_job, owner => '200' },
+    'DELETE /v1/responses/{id}' => { %of_a_job, owner => '200' },
+
+    # these wait for their end, so here they are asked for nothing
+
+    map({ ("POST /v1/$_" => { %of_oneself,
+            map { $_ => '400 missing_field' } @stranger, 'owner' })
+        } qw(chat/completions embeddings)),
+
+    map({ ("GET $_" => { %of_oneself,
+            map { $_ => '200' } @stranger, 'owner' })
+        } '/v1/models', '/v1/models/{*}'),
+
     # for the operator, on a listener that clients cannot reach
 
     map({ my $m = $_; map { ("$m $_" => 'admin') } qw(/livez /readyz /metrics)
@@ -57,7 +78,7 @@ my ($table) = $source =~ /_routes\[\] = \{(.*?)\n\};/s;
 my %route;
 
 while (($table // '') =~ /\{\s*NGX_HTTP_TRIFECTA_(\w+),\s*([\w|\s]+?),\s*
-                          "([^"]*)",\s*([\w\s"\/{}.]+?),\s*ngx_/gx)
+                          "([^"]*)",\s*([\w\s"\/{}.*]+?),\s*ngx_/gx)
 {
     my ($mode, $bits, $allow, $path) = ($1, $2, $3, $4);
     $path = join '', map { /^"(.*)"$/ ? $1 : $macro{$_} // die "what is $_?" }
@@ -109,13 +130,24 @@ my %token = (
 
 sub call {
     my ($who, $method, $path, %o) = @_;
-    my %body = $method eq 'POST' && $path eq '/api/v1/query'
-        ? (json => { query => "$who asks" }) : ();
+    my %body = $method ne 'POST' ? ()
+        : $path eq '/api/v1/query' ? (json => { query => "$who asks" })
+        : $path eq '/v1/responses'
+        ? (json => { input => "$who asks", background => JSON::PP::true })
+        : $path =~ m{^/v1/[^/]+(/completions)?$} ? (json => {}) : ();
     return $t->request($method, $path, token => $token{$who}, %body, %o);
 }
 
 sub says { my $r = $_[0]; $r->{code} ? "$r->{status} $r->{code}"
                                      : $r->{status} }
+
+# The path of a route for this job, by the name that it has there.
+
+sub at {
+    my ($path, $id) = @_;
+    $id = 'resp_' . $id =~ tr/-//dr if $path =~ m{^/v1/};
+    return $path =~ s/\{id\}/$id/r =~ s/\{\*\}/extractive/r;
+}
 
 sub new_job {
     my ($state) = @_;
@@ -150,14 +182,19 @@ sub everything {
 # Routes of the API
 
 my $never = '01900000-0000-7000-8000-000000000000';
-my $of_never = call('owner', 'GET', "/api/v1/query/$never")->{json};
+my %of_never = map { $_ => call('owner', 'GET', at($_, $never))->{json} }
+    '/api/v1/query/{id}', '/v1/responses/{id}';
 
 for my $name (sort grep { ref $row{$_} } keys %row) {
     my ($method, $path) = split ' ', $name;
 
-    for my $state ($path =~ /\{id\}/ ? ('queued', 'succeeded') : 'queued') {
+    # the events of an open job go on
+
+    for my $state ($path =~ /events/ ? 'succeeded'
+                   : $path =~ /\{id\}/ ? ('queued', 'succeeded') : 'queued')
+    {
         my $id = new_job($state);
-        (my $at = $path) =~ s/\{id\}/$id/;
+        my $at = at($path, $id);
         my $what = $path =~ /\{id\}/ ? "$name of a $state job" : $name;
 
         for my $who (@nobody, @stranger) {
@@ -173,7 +210,9 @@ for my $name (sort grep { ref $row{$_} } keys %row) {
 
             if ($want eq '404 not_found') {
                 my %a = (%{ $res->{json} }, request_id => 0, instance => 0);
-                my %b = (%$of_never, request_id => 0, instance => 0);
+                my %b = (%{ $of_never{ $path =~ m{^/v1/}
+                    ? '/v1/responses/{id}' : '/api/v1/query/{id}' } },
+                         request_id => 0, instance => 0);
                 is_deeply \%a, \%b, '  the same as for an id that never was';
             }
 
@@ -198,7 +237,7 @@ my $id = new_job('queued');
 
 for my $path (sort keys %paths) {
     next if !grep { ref $row{"$_ $path"} } @methods;
-    (my $at = $path) =~ s/\{id\}/$id/;
+    my $at = at($path, $id);
 
     for my $method (grep { !$row{"$_ $path"} } @methods) {
         my $before = everything($id);
@@ -215,7 +254,7 @@ for my $path (sort keys %paths) {
 
 for my $name (sort grep { ref $row{$_} } keys %row) {
     my ($method, $path) = split ' ', $name;
-    (my $at = $path) =~ s/\{id\}/$id/;
+    my $at = at($path, $id);
     my $token = $token{owner};
 
     is_deeply [map { says(call('none', $method, $at . ($_->[0] // ''),
@@ -256,7 +295,7 @@ for my $method (@methods) {
 
 for my $name (sort grep { ref $row{$_} } keys %row) {
     my ($method, $path) = split ' ', $name;
-    (my $at = $path) =~ s/\{id\}/$id/;
+    my $at = at($path, $id);
     is $t->request($method, $at, token => $token{owner},
         url => "http://127.0.0.1:$t->{admin_port}$at")->{status}, 404,
         "$name: not among the operator's pages";
