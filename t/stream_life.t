@@ -22,11 +22,20 @@ my $soon = 5;
 
 sub lines { join ', ', map { Trifecta::Test::Streams::line($_) } @_ }
 
+# Every worker is connected, and one of them does not leave: the next client is
+# that one's.
+
 sub heard {
-    return $t->wait_for(sub { my $m = $t->metrics;
-        $m->{trifecta_subscriber_ready_workers} == 1
-            && $m->{trifecta_redis_ready_workers} == 1
-            && $m->{trifecta_pg_ready_workers} == 1 }, 20);
+    return $t->wait_for(sub {
+        my (undef, @kids) = $t->proc('nginx')->tree;
+        my @all = grep { $t->read_file("/proc/$_/cmdline")
+                         =~ /worker process/ } @kids;
+        my $m = $t->metrics;
+        $t->workers == 1
+            && @all == $m->{trifecta_subscriber_ready_workers}
+            && @all == $m->{trifecta_redis_ready_workers}
+            && @all == $m->{trifecta_pg_ready_workers} }, 20)
+        || fail 'the workers are connected';
 }
 
 # How long a worker that leaves may take, in the next configuration.
@@ -204,16 +213,10 @@ isnt $idle->next($soon), undef, 'a stream that has nothing to say';
     $s->end($id, 'one', [3]);
     is lines($one->rest($soon)), 'done done', 'it ends';
     ok $one->proper == 0 && $one->{eof}, 'properly';
-
-    $id = $s->job;
-    $one = $s->open($id, version => '1.0');
-    $s->emit($id, 1, 1, 'd', 'one');
-    $one->said($soon);
-    $s->end($id, 'two', [3]);
-    is $one->next($soon), undef, 'one that is cut';
-    is $one->proper, 0, 'ends';
-    ok !$one->{eof}, 'has_no_proper_end_of_its_connection_either';
 }
+
+# (what a cut looks like there is in t/stream_front.t: Perl's TLS takes it for
+# a proper end)
 
 $t->finish;
 done_testing;

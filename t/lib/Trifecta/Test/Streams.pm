@@ -195,6 +195,7 @@ sub fill {
     my $end = time + $timeout;
 
     while (!$self->{closed}) {
+        $! = 0;     # what is no TLS record sets none
         my $n = sysread $self->{sock}, $self->{got}, 65536,
                         length $self->{got};
         if ($n) {
