@@ -199,6 +199,7 @@ my ($n) = grep { my $pid = $t->proc('sidecar', $_)->pid; $worker =~ /\b$pid\b/ }
     0, 1;
 ok defined $n, "who does it ($worker)" or $n = 0;
 $t->kill('sidecar', $n);
+$t->sql('admin', 'ALTER TABLE trifecta.job_step DISABLE TRIGGER slowly');
 
 my $before = count("job_step WHERE job = '$long'");
 cmp_ok $before, '>', 0, 'some files are done when it is killed';
@@ -217,6 +218,7 @@ is scalar keys %chunks, 1, 'and each has all of its passages, none twice';
 $t->start('sidecar', $n);
 
 $t->wait_for(sub { $t->get('/api/v1/queries')->{status} == 200 }, 10);
+$t->sql('admin', 'ALTER TABLE trifecta.job_step ENABLE TRIGGER slowly');
 my $stopped = queued('--collection', 'stopped', $many);
 $t->wait_for(sub { count("job_step WHERE job = '$stopped'") > 0 },
              60 * $t->slow);
