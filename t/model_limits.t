@@ -53,7 +53,7 @@ my $server = Trifecta::Test::ModelServer->new($t,
 my $keys = $t->dir . '/keys';
 $t->write_file($keys, "key-one\nkey-two\n", 0600);
 
-my $wait = 20 * $t->slow;
+my $wait = 15 * $t->slow;         # at most a minute
 my %more = (
     two => "parallel_requests = 2\nlimit_wait = ${wait}s",
     one => "parallel_requests = 1\nlimit_wait = 0",
