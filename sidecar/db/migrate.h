@@ -23,7 +23,8 @@
  */
 
 #define TF_MIGRATE_ERR  1024            /* bytes of a message */
-#define TF_MIGRATE_MS   600000          /* deadline of one file */
+#define TF_MIGRATE_MS   86400000        /* deadline of one file: a large table
+                                         * may be written anew */
 
 typedef struct {
     long      version;

@@ -206,6 +206,7 @@ tf_embeddings_make(tf_job_t *job, const tf_llm_model_t *model,
                failure.message);
         tf_job_fail(job, TF_JOB_FAILED, failure.code, failure.message);
         job->retry_after = failure.retry_after;
+        job->waits = failure.waits;
         rc = failure.retryable ? TF_RUN_RETRY : TF_RUN_ENDED;
 
     } else {
