@@ -111,19 +111,24 @@ tf_cite_number(tf_cite_t *c, size_t passage)
 }
 
 
-/* The passage for a mark: the one it names, a better one, or npassages. */
+/*
+ * What the passages say to the claim, once for all marks of its row: a mark
+ * may name many, and a row have many marks.
+ */
 
-static size_t
-tf_cite_passage(tf_cite_t *c, size_t named)
+static void
+tf_cite_weigh(tf_cite_t *c)
 {
-    size_t                   i, best;
+    size_t                   i;
     double                   support, most;
     const tf_buf_t          *claim;
     const tf_llm_passage_t  *p;
 
     claim = &c->claim;
-    best = c->request->npassages;
+    c->best = c->request->npassages;
     most = 0;
+    memset(c->fits, 0, sizeof(c->fits));
+    memset(c->number, -1, sizeof(c->number));
 
     for (i = 0; i < c->request->npassages; i++) {
         p = &c->request->passages[i];
@@ -137,17 +142,44 @@ tf_cite_passage(tf_cite_t *c, size_t named)
                                        strlen(p->heading)) / 2;
         }
 
-        if (i == named && support >= TF_CITE_SUPPORT) {
-            return i;
+        if (support < TF_CITE_SUPPORT) {
+            continue;
         }
 
-        if (support >= TF_CITE_SUPPORT && support > most) {
+        if (i < TF_CITE_NAMED) {
+            c->fits[i] = 1;
+        }
+
+        if (support > most) {
             most = support;
-            best = i;
+            c->best = i;
         }
     }
+}
 
-    return best;
+
+/* The number for a mark: of the passage it names, or of a better one; 0. */
+
+static size_t
+tf_cite_passage(tf_cite_t *c, size_t named, size_t *passage)
+{
+    signed char  *number;
+
+    *passage = named < TF_CITE_NAMED && c->fits[named] ? named : c->best;
+
+    if (*passage == c->request->npassages) {
+        return 0;
+    }
+
+    /* beyond what can be named there is only the best */
+
+    number = &c->number[*passage < TF_CITE_NAMED ? *passage : TF_CITE_NAMED];
+
+    if (*number < 0) {
+        *number = (signed char) tf_cite_number(c, *passage);
+    }
+
+    return (size_t) *number;
 }
 
 
@@ -163,9 +195,7 @@ tf_cite_write(tf_cite_t *c, const size_t *numbers, size_t n)
     uint64_t  bit;
 
     for (i = 0; i < n; i++) {
-        passage = tf_cite_passage(c, numbers[i] - 1);
-        number = passage < c->request->npassages ? tf_cite_number(c, passage)
-                                                 : 0;
+        number = tf_cite_passage(c, numbers[i] - 1, &passage);
 
         if (number == 0) {
             c->dropped++;
@@ -265,6 +295,10 @@ tf_cite_row(tf_cite_t *c)
     tf_buf_reset(&c->claim);
     tf_buf_append(&c->claim, c->in.data + from, c->pos - from);
     c->here = 0;
+
+    if (c->marks < TF_CITE_MARKS && !c->claim.failed) {
+        tf_cite_weigh(c);
+    }
 }
 
 

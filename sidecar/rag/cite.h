@@ -36,6 +36,7 @@
 #define TF_CITE_MARKS    256    /* marks of an answer; those beyond go */
 #define TF_CITE_MARK     128    /* bytes of one */
 #define TF_CITE_CODE     256    /* bytes of code in a line */
+#define TF_CITE_NAMED    99     /* the highest number a mark can name */
 
 typedef struct {
     const tf_llm_request_t  *request;   /* its passages */
@@ -50,6 +51,9 @@ typedef struct {
     size_t                   after;     /* where the last mark ended */
     tf_buf_t                 claim;     /* that the marks here are about */
     uint64_t                 here;      /* bits of the numbers behind it */
+    size_t                   best;      /* passage for the claim, or none */
+    unsigned char            fits[TF_CITE_NAMED];   /* may be cited for it */
+    signed char              number[TF_CITE_NAMED + 1];     /* -1: not asked */
     unsigned                 marks;
     unsigned                 fence;     /* ticks of the open one, or 0 */
     unsigned                 row:1;     /* only blanks since the last mark */

@@ -133,6 +133,10 @@ a_row_of_marks_is_about_one_statement(void **state)
             "It is for reading a response [1][2].", 0, 0);
     becomes("The default timeout is 60s [1] [1].",
             "The default timeout is 60s [1] .", 0, 0);
+    becomes("The default timeout is 60s [1, 2, 0, 99][2] [1, 7].",
+            "The default timeout is 60s [1] .", 5, 0);
+    becomes("Bananas ripen [1, 2][0]. There are eight buffers [1, 2][2].",
+            "Bananas ripen . There are eight buffers [1].", 1, 3);
 }
 
 
