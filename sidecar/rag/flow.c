@@ -5,10 +5,28 @@
 #include <string.h>
 
 
+/* A URL is known only as a whole: the beginning of one is another one. */
+
 static int
 tf_flow_has(const char *text, const char *url, size_t len)
 {
-    return text != NULL && memmem(text, strlen(text), url, len) != NULL;
+    const char  *p;
+
+    for (p = text; p != NULL; p++) {
+        p = memmem(p, strlen(p), url, len);
+
+        if (p == NULL) {
+            break;
+        }
+
+        if ((unsigned char) p[len] <= ' '
+            || strchr(".,;:!?'*_()<>[]\"`\\|^", p[len]) != NULL)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
