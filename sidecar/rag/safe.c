@@ -1,4 +1,4 @@
-#include "rag/safe.h"
+#include "rag/safe_scan.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -6,9 +6,6 @@
 
 
 #define TF_SAFE_REMOVED  "[link removed]"
-
-/* Whoever decides says so when it cannot tell yet. */
-#define TF_SAFE_MORE  ((size_t) -1)
 
 static const char *const  tf_safe_schemes[] = {
     "https://", "http://", "ftp://", "ws://", "wss://", NULL
@@ -27,7 +24,8 @@ static const char *const  tf_safe_targets[] = {
 static const char *const  tf_safe_tags[] = {
     "img", "image", "script", "iframe", "object", "embed", "svg", "link",
     "meta", "base", "form", "input", "button", "video", "audio", "source",
-    "style", "a", NULL
+    "style", "a", "frame", "frameset", "body", "track", "applet", "portal",
+    "bgsound", "marquee", "details", "math", "area", NULL
 };
 
 
@@ -115,34 +113,6 @@ tf_safe_one_of(const tf_safe_t *t, const char *s, size_t len,
 
 
 /*
- * Where a URL that starts at s ends, or len; brackets count if they are
- * balanced.
- */
-
-static size_t
-tf_safe_url_end(const char *s, size_t len, int *depth)
-{
-    size_t  i;
-
-    for (i = 0; i < len && (unsigned char) s[i] > ' '
-         && strchr("<>\"`\\|^", s[i]) == NULL; i++)
-    {
-        if (s[i] == '(') {
-            (*depth)++;
-
-        } else if (s[i] == ')' && (*depth)-- == 0) {
-            break;
-
-        } else if (s[i] == ']') {
-            break;
-        }
-    }
-
-    return i;
-}
-
-
-/*
  * What becomes of the URL at s, whose first n bytes have been recognised: it
  * stays if somebody knows it.
  */
@@ -150,23 +120,30 @@ tf_safe_url_end(const char *s, size_t len, int *depth)
 static size_t
 tf_safe_url(tf_safe_t *t, const char *s, size_t left, size_t n, int may)
 {
-    int     depth;
-    size_t  max, end;
+    int     depth, bad;
+    size_t  max, end, tail;
 
     depth = 0;
     max = left < TF_SAFE_URL ? left : TF_SAFE_URL;
     end = n + tf_safe_url_end(s + n, max - n, &depth);
+    tail = end + tf_safe_tail(s + end, max - end, depth, t->last == '<',
+                              &bad);
 
-    if (end == TF_SAFE_URL) {
+    if (tail == TF_SAFE_URL) {
         t->urls++;
         t->skips = 1;
-        t->depth = depth;
+        t->depth = depth > 0 ? depth : 0;
         tf_safe_remove(t);
-        return end;
+        return tail;
     }
 
-    if (end == left && !t->ends) {
+    if (tail == left && !t->ends) {
         return TF_SAFE_MORE;
+    }
+
+    if (bad) {
+        tf_safe_remove(t);
+        return tail;
     }
 
     /* what ends a sentence is not part of it */
@@ -201,79 +178,6 @@ tf_safe_skip(tf_safe_t *t, const char *s, size_t left)
     }
 
     return n;
-}
-
-
-/*
- * "![alt](url)" or "![alt][ref]", whose URL stands elsewhere: the length, and
- * where the alternative text ends.  0: it is something else; *defuse: but it
- * may be seen as one.
- */
-
-static size_t
-tf_safe_image(const tf_safe_t *t, const char *s, size_t left, size_t *alt,
-    int *defuse)
-{
-    int     depth;
-    size_t  i, max;
-
-    *defuse = 0;
-    max = left < TF_SAFE_IMAGE ? left : TF_SAFE_IMAGE;
-
-    for (i = 2; i < max && s[i] != ']' && s[i] != '\n'; i++) {
-        /* void */
-    }
-
-    if (i < max && s[i] == '\n') {
-        return 0;
-    }
-
-    if (i + 1 >= max) {
-        goto undecided;
-    }
-
-    *alt = i;
-
-    if (s[i + 1] == '[') {
-        if (i == 2 || strspn(s + 2, "0123456789") != i - 2) {
-            return i + 1;
-        }
-
-        /* "fine![1][2]" are citations */
-
-        if (i + 2 >= max) {
-            goto undecided;
-        }
-
-        return isdigit((unsigned char) s[i + 2]) ? 0 : i + 1;
-    }
-
-    if (s[i + 1] != '(') {
-        return 0;
-    }
-
-    for (i++, depth = 0; i < max && s[i] != '\n'; i++) {
-        if (s[i] == '(') {
-            depth++;
-
-        } else if (s[i] == ')' && --depth == 0) {
-            return i + 1;
-        }
-    }
-
-    if (i < max) {
-        *defuse = 1;
-        return 0;
-    }
-
-undecided:
-
-    if (max == TF_SAFE_IMAGE || t->inside) {
-        *defuse = 1;
-        return 0;
-    }
-
-    return t->ends ? 0 : TF_SAFE_MORE;
 }
 
 
@@ -391,6 +295,49 @@ tf_safe_target(const tf_safe_t *t)
 }
 
 
+/*
+ * The address of a link whose characters are written in another way: what a
+ * viewer makes of it cannot be compared with what is known, so it goes.
+ * 0: it is none.
+ */
+
+static size_t
+tf_safe_masked(tf_safe_t *t, const char *s, size_t left)
+{
+    int     masked;
+    size_t  max, n;
+
+    if ((unsigned char) s[0] <= ' ' || t->solid[1] != ']'
+        || (t->solid[0] != '(' && t->solid[0] != ':')
+        || (t->last > ' ' && t->last != t->solid[0]))
+    {
+        return 0;
+    }
+
+    max = left < TF_SAFE_URL ? left : TF_SAFE_URL;
+    n = tf_safe_address(s, max, &masked);
+
+    if (n == TF_SAFE_URL) {
+        t->skips = 1;
+        t->depth = 0;
+        tf_safe_remove(t);
+        return n;
+    }
+
+    if (n == left && !t->ends) {
+        return TF_SAFE_MORE;
+    }
+
+    if (!masked) {
+        return 0;
+    }
+
+    tf_safe_remove(t);
+
+    return n;
+}
+
+
 /* The beginning of a word: a scheme that is not wanted there. */
 
 static size_t
@@ -439,6 +386,12 @@ tf_safe_step(tf_safe_t *t, const char *s, size_t left)
         }
     }
 
+    n = tf_safe_masked(t, s, left);
+
+    if (n > 0) {
+        return n;
+    }
+
     if (s[0] == '!') {
         return tf_safe_bang(t, s, left);
     }
@@ -446,8 +399,6 @@ tf_safe_step(tf_safe_t *t, const char *s, size_t left)
     if (s[0] == '<') {
         return tf_safe_tag(t, s, left);
     }
-
-    n = 0;
 
     if (isalpha((unsigned char) s[0]) && (t->cut || !isalnum(t->last))) {
         n = tf_safe_word(t, s, left);

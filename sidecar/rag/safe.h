@@ -11,9 +11,12 @@
  * A document may have told the model to write a link or an image that carries
  * what it knows to somebody else's server.  So in generated text
  *   - images ("![alt](url)" and <img>) become their alternative text: a
- *     viewer loads them without being asked;
+ *     viewer loads them without being asked; what only may be seen as one
+ *     loses its "!";
  *   - a URL stays only if "known" has it word for word (the question or a
- *     passage); otherwise "[link removed]" stands there;
+ *     passage) and nothing behind it makes another one of it ("|@host");
+ *     otherwise "[link removed]" stands there;
+ *   - the address of a link with a backslash or an entity in it never stays;
  *   - the schemes that a viewer may run (javascript:, data:, vbscript:, file:)
  *     never stay;
  *   - tags of HTML that load or run something lose their "<".

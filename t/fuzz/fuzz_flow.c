@@ -1,6 +1,7 @@
 /* links: sidecar/rag/flow.c sidecar/rag/cite.c sidecar/rag/support.c
-   sidecar/rag/safe.c sidecar/rag/units.c sidecar/extract/blocks.c
-   sidecar/extract/text.c sidecar/extract/meta.c sidecar/base/buf.c */
+   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/units.c
+   sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
+   sidecar/base/buf.c */
 
 /*
  * What a model may write, cut anywhere: what leaves piece by piece is what

@@ -1,6 +1,6 @@
 /* links: sidecar/rag/cite.c sidecar/rag/support.c sidecar/rag/safe.c
-   sidecar/rag/units.c sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
-   sidecar/base/buf.c */
+   sidecar/rag/safe_scan.c sidecar/rag/units.c sidecar/extract/blocks.c
+   sidecar/extract/text.c sidecar/extract/meta.c sidecar/base/buf.c */
 
 #define _GNU_SOURCE     /* memmem() */
 
@@ -239,6 +239,15 @@ an_image_becomes_its_text(void **state)
     safe("let v = vec![1, 2];", "let v = vec![1, 2];");
     safe("![1](https://evil.example/)", "1");
     safe("![https://evil.example/?q=1](x)", "[link removed]");
+    safe("a![1, 2]. b", "a![1, 2]. b");
+    safe("![a\nb](https://nginx.org/en/docs/)",
+         "[a\nb](https://nginx.org/en/docs/)");
+    safe("![a[b]c](https://nginx.org/en/docs/)",
+         "[a[b]c](https://nginx.org/en/docs/)");
+    safe("![a\\]b](https://nginx.org/en/docs/)",
+         "[a\\]b](https://nginx.org/en/docs/)");
+    safe("![ref] b", "[ref] b");
+    safe("![ref]", "[ref]");
 }
 
 
@@ -252,7 +261,7 @@ what_is_taken_out_makes_nothing_new(void **state)
     safe("!![a](x)(https://nginx.org/en/docs/)",
          "!a(https://nginx.org/en/docs/)");
     safe("![a![b](x)](https://nginx.org/en/docs/)",
-         "a[b](https://nginx.org/en/docs/)");
+         "[a b](https://nginx.org/en/docs/)");
     safe("(![](x)//evil.example/)", "([link removed])");
 }
 
@@ -298,6 +307,42 @@ a_link_stays_only_if_a_document_has_it(void **state)
 
 
 static void
+a_known_link_does_not_become_another_one(void **state)
+{
+    (void) state;
+
+    safe("[x](https://nginx.org/en/docs/|@evil.example/?d=1)",
+         "[x]([link removed])");
+    safe("[x](https://nginx.org/en/docs/|()@evil.example/?d=1)",
+         "[x]([link removed])");
+    safe("https://nginx.org/en/docs/]@evil.example/ b", "[link removed] b");
+    safe("https://nginx.org/en/docs/`^\"\\@evil.example b",
+         "[link removed] b");
+    safe("<https://nginx.org/en/docs/)@evil.example/>", "<[link removed]>");
+    safe("<https://nginx.org/en/docs/> a@b",
+         "<https://nginx.org/en/docs/> a@b");
+    safe("https://nginx.org/en/docs/|a b@c",
+         "https://nginx.org/en/docs/|a b@c");
+}
+
+
+static void
+a_link_in_other_letters_goes(void **state)
+{
+    (void) state;
+
+    safe("[x](https:\\/\\/evil.example/?d=1)", "[x]([link removed])");
+    safe("[x](https&#58;//evil.example)", "[x]([link removed])");
+    safe("[x](\\//evil.example)", "[x]([link removed])");
+    safe("[x](javascript&colon;alert(1))", "[x]([link removed])");
+    safe("[x]( \n<https:\\/\\/evil.example/ b>)", "[x]( \n[link removed]>)");
+    safe("[x]: https:\\/\\/evil.example/ b", "[x]: [link removed] b");
+    safe("[x]: <https&#58;//evil.example/> b", "[x]: [link removed]> b");
+    safe("[x](a/b?c&d) \\&amp;", "[x](a/b?c&d) \\&amp;");
+}
+
+
+static void
 what_a_viewer_would_run_goes(void **state)
 {
     (void) state;
@@ -311,6 +356,8 @@ what_a_viewer_would_run_goes(void **state)
     safe("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)>");
     safe("</script>", "&lt;/script>");
     safe("<SCRIPT>", "&lt;SCRIPT>");
+    safe("<body onload=x>", "&lt;body onload=x>");
+    safe("<frameset><track>", "&lt;frameset>&lt;track>");
     safe("if (a < b) <location> <article>", "if (a < b) <location> <article>");
     safe("a <", "a <");
 }
@@ -334,6 +381,8 @@ main(void)
         cmocka_unit_test(what_is_taken_out_makes_nothing_new),
         cmocka_unit_test(what_is_too_long_to_be_looked_at_is_no_link),
         cmocka_unit_test(a_link_stays_only_if_a_document_has_it),
+        cmocka_unit_test(a_known_link_does_not_become_another_one),
+        cmocka_unit_test(a_link_in_other_letters_goes),
         cmocka_unit_test(what_a_viewer_would_run_goes),
     };
 

@@ -1,5 +1,6 @@
 /* links: sidecar/rag/flow.c sidecar/rag/cite.c sidecar/rag/support.c
-   sidecar/rag/safe.c sidecar/rag/units.c sidecar/extract/blocks.c
+   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/units.c
+   sidecar/extract/blocks.c
    sidecar/extract/text.c sidecar/extract/meta.c sidecar/base/buf.c */
 
 /* A model's text on its way: what leaves, when, and that it stays so. */
@@ -41,7 +42,9 @@ static const char *const  parts[] = {
     "https://evil.example/?q=", "!", "![", "](", "<", "img ", "script>", "/",
     "//evil.example/", "`", "```", "``", "\n", "\n\n", " ", ". ", "javascript:",
     "data:", "alert(1)", "世界", "é", "🙂", "a", "there are eight buffers",
-    "ht", "tps:", "\"", "'", "[x]", ":", "NOT FOUND", "\xff", "\xe4\xb8",
+    "ht", "tps:", "\"", "'", "[x]", ":", "NOT FOUND",
+    "|@", "\\", "&#58;", "@", "|", "[x](", "[x]: ", "(<", ">", "![a\\]",
+    "\xff", "\xe4\xb8",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "                                                                "
 };
@@ -234,6 +237,18 @@ a_link_leaves_when_it_has_ended(void **state)
 
 
 static void
+the_beginning_of_a_known_link_is_another_link(void **state)
+{
+    (void) state;
+
+    flows("See https://nginx.org/en/docs/ |.|",
+          "See https://nginx.org/en/docs/ |/.|/");
+    flows("See https://nginx.org/en/doc |.|", "See [link removed] |/.|/");
+    flows("See https://ngin |.|", "See [link removed] |/.|/");
+}
+
+
+static void
 code_leaves_as_it_stands(void **state)
 {
     (void) state;
@@ -334,6 +349,7 @@ main(void)
         cmocka_unit_test(text_without_marks_and_links_leaves_at_once),
         cmocka_unit_test(a_mark_leaves_as_soon_as_it_is_decided),
         cmocka_unit_test(a_link_leaves_when_it_has_ended),
+        cmocka_unit_test(the_beginning_of_a_known_link_is_another_link),
         cmocka_unit_test(code_leaves_as_it_stands),
         cmocka_unit_test(characters_leave_whole),
         cmocka_unit_test(a_mark_that_goes_makes_no_link_of_its_neighbours),
