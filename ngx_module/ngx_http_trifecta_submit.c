@@ -129,7 +129,19 @@ ngx_http_trifecta_submit_streamed(ngx_http_trifecta_submit_t *submit,
 static ngx_int_t
 ngx_http_trifecta_submit_streamed_before(ngx_http_trifecta_submit_t *submit)
 {
-    ngx_http_trifecta_submit_stream_t  stream;
+    ngx_http_trifecta_ctx_t            *ctx;
+    ngx_http_trifecta_submit_stream_t   stream;
+
+    ctx = ngx_http_trifecta_get_ctx(submit->op.request);
+
+    /* it was that of the id this request would have given */
+
+    if (ngx_http_trifecta_job_path(submit->op.request, &ctx->job_id,
+                                   &submit->path)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_memzero(&stream, sizeof(ngx_http_trifecta_submit_stream_t));
 

@@ -359,6 +359,7 @@ $t->wait_for(sub { $t->metrics->{trifecta_subscriber_ready_workers} == 1 },
     is $two->next($soon)->{json}{query_id}, $id,
         'a_repetition_streams_the_same_job';
     is $two->header('idempotency-replayed'), 'true', 'and says so';
+    is $two->header('content-location'), "$Q/$id/events", 'and where it is';
     $s->claim($id);
     $s->emit($id, 1, 1, 'd', 'x');
     is lines(map { $_->said($soon) } $one, $two), 'delta 1-1 x, delta 1-1 x',
