@@ -42,6 +42,7 @@
 #define NGX_HTTP_TRIFECTA_OPENAI_BODY_MAX   8388608     /* bytes */
 #define NGX_HTTP_TRIFECTA_OPENAI_ITEMS_MAX  1024        /* messages */
 #define NGX_HTTP_TRIFECTA_OPENAI_TEXT_MAX   1048576     /* bytes of them */
+#define NGX_HTTP_TRIFECTA_OPENAI_ANNOTATIONS_MAX  512   /* of a text */
 #define NGX_HTTP_TRIFECTA_OPENAI_HEX        32
 
 /* longer than the deadline of a question, by what stores may need */

@@ -170,8 +170,10 @@ ngx_http_trifecta_openai_annotations(json_t *citations, const u_char *text,
     seen = text;
     end = text + len;
 
-    for (p = text; p < end; p++) {
-
+    for (p = text;
+         p < end && count < NGX_HTTP_TRIFECTA_OPENAI_ANNOTATIONS_MAX;
+         p++)
+    {
         if (*p != '[') {
             continue;
         }
