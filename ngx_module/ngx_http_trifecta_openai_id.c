@@ -57,8 +57,15 @@ ngx_http_trifecta_openai_job_id(ngx_http_request_t *r, const char *prefix,
         *p++ = from[i];
     }
 
-    return tf_id_parse(&tid, (char *) id->data, id->len) == 0 ? NGX_OK
-                                                             : NGX_DECLINED;
+    if (tf_id_parse(&tid, (char *) id->data, id->len) != 0) {
+        return NGX_DECLINED;
+    }
+
+    /* one job has one name, whatever the case of its digits here */
+
+    tf_id_format((char *) id->data, &tid);
+
+    return NGX_OK;
 }
 
 

@@ -42,7 +42,10 @@ ngx_http_trifecta_openai_after(ngx_http_request_t *r, ngx_str_t *value,
 
     *after = ngx_atoi(value->data + len, value->len - len);
 
-    return *after < 0 ? NGX_ERROR : NGX_OK;
+    /* no request has so many, and the next number must be one, too */
+
+    return *after < 0 || *after > NGX_HTTP_TRIFECTA_OPENAI_ITEMS_MAX
+           ? NGX_ERROR : NGX_OK;
 }
 
 

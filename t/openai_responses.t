@@ -204,6 +204,11 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
     is_deeply [map { $_->{content}[0]{text} } @{ $page->{data} }],
         ['reply', 'first', 'B'], 'the next page';
     is $page->{has_more}, JSON::PP::false, 'and the last';
+    is $t->get("$R/$o->{id}/input_items?after=msg_" . substr($o->{id}, 5)
+               . "_in_$_")->{code}, 'invalid_value', "no item $_"
+        for 1025, '9223372036854775807';
+    is $t->get("$R/resp_" . uc substr $o->{id}, 5)->{json}{id}, $o->{id},
+        'an id in upper case is given back as it was made';
 
     my $next = create({ input => 'say=more', previous_response_id => $o->{id},
                         metadata => { k => 'v' } })->{json};
