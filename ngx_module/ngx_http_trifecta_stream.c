@@ -43,7 +43,10 @@ ngx_http_trifecta_stream_sleep(ngx_http_trifecta_stream_t *s)
     ngx_msec_t      at;
     ngx_msec_int_t  delay;
 
-    at = s->begun ? s->beat_at : s->look_at;
+    /* before it begins there is no beat, and no look while it reads */
+
+    at = s->begun ? s->beat_at
+                  : ngx_current_msec + NGX_HTTP_TRIFECTA_STREAM_BEAT;
 
     if (!s->reading && !s->blocked && !s->ended
         && (ngx_msec_int_t) (s->look_at - at) < 0)
