@@ -215,7 +215,13 @@ ngx_http_trifecta_stream_failed(ngx_http_trifecta_stream_t *s)
 {
     ngx_msec_t  delay;
 
-    if (ngx_current_msec - s->good_at > NGX_HTTP_TRIFECTA_STREAM_PATIENCE) {
+    /* the last good reading may be long ago: nothing was to be read since */
+
+    if (s->failed == 0) {
+        s->failed_at = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - s->failed_at > NGX_HTTP_TRIFECTA_STREAM_PATIENCE) {
         return ngx_http_trifecta_stream_cut(s, "the stores are away");
     }
 
@@ -349,7 +355,6 @@ ngx_http_trifecta_stream_seen(ngx_http_trifecta_stream_t *s)
     fallback = mcf->wait_fallback;
 
     s->failed = 0;
-    s->good_at = ngx_current_msec;
     s->look_at = ngx_current_msec + fallback
                  - (ngx_msec_t) ngx_random() % (fallback / 4 + 1);
 

@@ -96,8 +96,8 @@ struct ngx_http_trifecta_stream_s {
     ngx_event_t                         timer;
     ngx_msec_t                          look_at;
     ngx_msec_t                          beat_at;
-    ngx_msec_t                          good_at;    /* a store has answered */
     ngx_uint_t                          failed;     /* readings, in a row */
+    ngx_msec_t                          failed_at;  /* the first of them */
 
     /* how the open job stood */
     tf_job_state_t                      state;
