@@ -36,6 +36,19 @@ struct ngx_http_trifecta_openai_wait_s {
 };
 
 
+/*
+ * A command without a handler is an orphan, and goes down with the connection
+ * it was meant for; this one is to be sent again, although nobody waits for
+ * its reply.
+ */
+
+static void
+ngx_http_trifecta_openai_left(void *data,
+    ngx_http_trifecta_redis_answer_t *answer)
+{
+}
+
+
 static void
 ngx_http_trifecta_openai_wait_cleanup(void *data)
 {
@@ -69,10 +82,11 @@ ngx_http_trifecta_openai_wait_cleanup(void *data)
 
     cmd = ngx_http_trifecta_job_command(w->submit->op.request, "FCALL", fn,
                                         NGX_HTTP_TRIFECTA_REDIS_RESEND,
-                                        ngx_http_trifecta_enqueued, NULL);
-    if (cmd) {
-        ngx_http_trifecta_redis_orphan(cmd);
-    }
+                                        ngx_http_trifecta_openai_left, NULL);
+
+    /* the context that the time was charged to is about to go */
+
+    ngx_http_trifecta_redis_charge(cmd, NULL);
 }
 
 
