@@ -12,7 +12,8 @@
  * waits for the end.  Nobody but its client knows of such a job: so when the
  * client leaves before the end the job is cancelled, by a command that nobody
  * waits for.  A worker that leaves cancels nothing: its requests wait on
- * without a doorbell, as long as nginx lets them.
+ * without a doorbell, as long as nginx lets them.  But a stream that it
+ * refuses has no client who would know of its job.
  *
  * "store": false means that nothing is left when the answer is out: the job
  * is deleted then.
@@ -33,6 +34,7 @@ struct ngx_http_trifecta_openai_wait_s {
     unsigned                         erase:1;       /* at the end */
     unsigned                         mine:1;        /* this made the job */
     unsigned                         answered:1;
+    unsigned                         refused:1;     /* a stream */
 };
 
 
@@ -69,7 +71,9 @@ ngx_http_trifecta_openai_wait_cleanup(void *data)
     if (w->answered) {
         fn = w->erase ? TF_FN_DELETE : NULL;
 
-    } else if (w->background || ngx_exiting || ngx_terminate || ngx_quit) {
+    } else if (w->background
+               || (!w->refused && (ngx_exiting || ngx_terminate || ngx_quit)))
+    {
         fn = NULL;
 
     } else {
@@ -158,7 +162,9 @@ ngx_http_trifecta_openai_no_stream(ngx_http_request_t *r,
     ngx_http_trifecta_openai_wait_t *w)
 {
     if (!w->background) {
-        return NGX_OK;      /* the job goes with its request */
+        w->refused = 1;     /* the job goes with its request */
+
+        return NGX_OK;
     }
 
     w->answered = 1;
