@@ -348,7 +348,7 @@ ngx_int_t
 ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     const char *param, const char *fmt, ...)
 {
-    size_t                                len;
+    size_t                                i, len;
     u_char                               *last;
     va_list                               args;
     ngx_uint_t                            level;
@@ -357,6 +357,7 @@ ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     ngx_http_trifecta_main_conf_t        *mcf;
     const ngx_http_trifecta_error_row_t  *row;
     u_char                        detail[NGX_HTTP_TRIFECTA_DETAIL_MAX];
+    u_char                        line[NGX_HTTP_TRIFECTA_DETAIL_MAX];
 
     ctx = ngx_http_trifecta_get_ctx(r);
     if (ctx == NULL) {
@@ -372,10 +373,16 @@ ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     row = &ngx_http_trifecta_errors[code];
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
+    /* what it quotes of a client must not make lines of its own in the log */
+
+    for (i = 0; i < len; i++) {
+        line[i] = (detail[i] < 0x20 || detail[i] == 0x7f) ? ' ' : detail[i];
+    }
+
     level = (row->status >= 500) ? NGX_LOG_WARN : NGX_LOG_INFO;
 
     ngx_log_error(level, r->connection->log, 0, "trifecta: %ui %s: %*s, %V",
-                  row->status, row->code, len, detail, &ctx->request_id);
+                  row->status, row->code, len, line, &ctx->request_id);
 
     ngx_http_trifecta_count_error(mcf, code);
 
