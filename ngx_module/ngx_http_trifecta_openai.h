@@ -40,6 +40,7 @@
  */
 
 #define NGX_HTTP_TRIFECTA_OPENAI_BODY_MAX   8388608     /* bytes */
+#define NGX_HTTP_TRIFECTA_OPENAI_KEPT_MAX   4194304     /* ... of a job */
 #define NGX_HTTP_TRIFECTA_OPENAI_ITEMS_MAX  1024        /* messages */
 #define NGX_HTTP_TRIFECTA_OPENAI_TEXT_MAX   1048576     /* bytes of them */
 #define NGX_HTTP_TRIFECTA_OPENAI_ANNOTATIONS_MAX  512   /* of a text */

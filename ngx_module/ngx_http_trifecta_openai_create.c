@@ -1,6 +1,7 @@
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_openai.h"
+#include "ngx_http_trifecta_reply.h"
 
 
 /* POST /v1/responses and POST /v1/chat/completions. */
@@ -61,6 +62,18 @@ ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
 
     ngx_http_trifecta_openai_payload(o, &submit->model, &conversation,
                                      &submit->payload);
+
+    /* Redis holds it until the end, and some of the body is in it twice */
+
+    if (submit->payload.last - submit->payload.start
+        > NGX_HTTP_TRIFECTA_OPENAI_KEPT_MAX)
+    {
+        return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, "tools",
+                                       "a job can keep at most %d bytes of "
+                                       "its request: send fewer or smaller "
+                                       "tools",
+                                       NGX_HTTP_TRIFECTA_OPENAI_KEPT_MAX);
+    }
 
     wait = ngx_http_trifecta_openai_wait_create(submit, o,
                                   o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT

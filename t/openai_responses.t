@@ -292,6 +292,8 @@ for my $case (
      'tools[0].type'],
     [{ input => 'x', tools => [{ type => 'function' }] }, 'invalid_value',
      'tools[0]'],
+    [{ input => 'x', tools => [{ type => 'function', name => 'f',
+       description => 'x' x 3_000_000 }] }, 'invalid_value', 'tools'],
     [{ input => 'x', tools => [{ type => 'file_search',
                                  max_num_results => 3 }] }, 'invalid_value',
      'tools[0].max_num_results'],
