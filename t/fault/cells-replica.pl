@@ -1,5 +1,6 @@
 # A replica of Redis that becomes the master.  What it had not received is lost
-# unless the mode waited for it.
+# unless the mode waited for it.  Submits wait; what a job says on its way does
+# not, so an attempt that the replica never heard of is not in the replay.
 
 use strict;
 use warnings;
@@ -31,14 +32,14 @@ sub promote_a_late_one {
         name => 'promote-late-replicated', stack => { %REPLICATED }, quick => 1,
         what => 'the same with trifecta_replicas 1: nothing that was answered '
                 . 'with 202 is lost',
-        mode => { redis_away => 1 }, idle => 60,
+        mode => { redis_away => 1, forgets => 1 }, idle => 60,
         inject => \&promote_a_late_one,
     },
     {
         name => 'promote-replicated', stack => { %REPLICATED },
         what => 'kill -9 of the master of Redis under trifecta_replicas 1, its '
                 . 'replica is promoted',
-        mode => { redis_away => 1 }, idle => 60,
+        mode => { redis_away => 1, forgets => 1 }, idle => 60,
         inject => sub {
             my ($s) = @_;
             $s->promote;

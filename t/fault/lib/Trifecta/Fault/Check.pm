@@ -27,6 +27,7 @@ package Trifecta::Fault::Check;
 #
 # mode:
 #   gives_up    1: accepted jobs may be lost, if they poll as 410
+#   forgets     1: accepted jobs are kept, but what they said may be lost
 #   may_fail    qr/code/: error codes with which jobs may end as failed
 #               although nothing in them fails
 #   may_die     1: jobs may end as dead
@@ -515,6 +516,7 @@ sub _said {
     my ($self) = @_;
     my ($seen, $mode) = @$self{qw(seen mode)};
     my $said = $seen->{said} || {};
+    my $lossy = $mode->{gives_up} || $mode->{forgets};
     my %body = map { $_->{job} => $_->{body} } @{ $seen->{results} || [] };
 
     for my $op (grep { $_->{events} } @{ $seen->{ops} }) {
@@ -530,15 +532,14 @@ sub _said {
     for my $id (sort keys %$said) {
         my $row = $seen->{rows}{$id} or next;
         my $ok = $row->{state} eq 'succeeded' && defined $body{$id};
-        next if $row->{deleted} || $mode->{gives_up} && !$ok;
+        next if $row->{deleted} || $lossy && !$ok;
 
         my $end = $ok ? $row->{attempt} : undef;
         my $stored = $said->{$id}{stored};
         my %wrong;
 
         for my $live (@{ $said->{$id}{live} }) {
-            my @read = $mode->{gives_up} ? grep { $_->[0] == $end } @$live
-                                         : @$live;
+            my @read = $lossy ? grep { $_->[0] == $end } @$live : @$live;
             $wrong{$_} = 1 for contradicts(\@read, $stored, $end);
         }
 
