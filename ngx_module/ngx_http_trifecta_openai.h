@@ -136,6 +136,9 @@ void ngx_http_trifecta_openai_payload(ngx_http_trifecta_openai_t *o,
 /* A job's request, to be released; NULL: it is not known. */
 json_t *ngx_http_trifecta_openai_payload_parse(ngx_str_t *text);
 
+/* This is the request of a question; the jobs of a caller are others, too. */
+ngx_uint_t ngx_http_trifecta_openai_is_question(json_t *payload);
+
 
 /* openai_id.c */
 
@@ -160,6 +163,7 @@ ngx_int_t ngx_http_trifecta_openai_read(ngx_http_request_t *r,
 /* openai_response.c: the job's id of a response's, or a 404's value. */
 ngx_int_t ngx_http_trifecta_openai_own_job(ngx_http_request_t *r,
     ngx_str_t *id, ngx_str_t *job);
+ngx_int_t ngx_http_trifecta_openai_no_response(ngx_http_request_t *r);
 
 
 /* openai_wait.c: the answers of both faces; submit->data waits */

@@ -196,6 +196,13 @@ ngx_http_trifecta_openai_input_list(ngx_http_trifecta_poll_t *poll)
     }
 
     payload = ngx_http_trifecta_openai_payload_parse(&read->request);
+
+    if (!ngx_http_trifecta_openai_is_question(payload)) {
+        json_decref(payload);
+
+        return ngx_http_trifecta_openai_no_response(r);
+    }
+
     list = ngx_http_trifecta_openai_messages(payload);
     n = (ngx_int_t) json_array_size(list);
 

@@ -168,3 +168,12 @@ ngx_http_trifecta_openai_payload_parse(ngx_str_t *text)
     return text->len ? json_loadb((char *) text->data, text->len, 0, NULL)
                      : NULL;
 }
+
+
+/* One that is not known is taken for one: whoever asks for it has its id. */
+
+ngx_uint_t
+ngx_http_trifecta_openai_is_question(json_t *payload)
+{
+    return payload == NULL || json_object_get(payload, "query") != NULL;
+}

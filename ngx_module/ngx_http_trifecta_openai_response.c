@@ -7,8 +7,9 @@
 /*
  * GET and DELETE /v1/responses/{id}, and POST …/cancel.
  *
- * Any job of a question can be seen so, whichever way it came in.  An id that
- * was not made for the caller is 404 without a look anywhere.
+ * Any job of a question can be seen so, whichever way it came in; another job
+ * is no response, and 404.  An id that was not made for the caller is 404
+ * without a look anywhere.
  */
 
 static ngx_int_t ngx_http_trifecta_openai_cancelled(ngx_http_request_t *r);
@@ -25,6 +26,14 @@ static const ngx_http_trifecta_cancel_face_t
 
 
 ngx_int_t
+ngx_http_trifecta_openai_no_response(ngx_http_request_t *r)
+{
+    return ngx_http_trifecta_error(r, TF_E_NOT_FOUND, NULL,
+                                   "there is no such response");
+}
+
+
+ngx_int_t
 ngx_http_trifecta_openai_own_job(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *job)
 {
@@ -34,8 +43,7 @@ ngx_http_trifecta_openai_own_job(ngx_http_request_t *r, ngx_str_t *id,
         return NGX_DECLINED;
 
     case NGX_DECLINED:
-        return ngx_http_trifecta_error(r, TF_E_NOT_FOUND, NULL,
-                                       "there is no such response");
+        return ngx_http_trifecta_openai_no_response(r);
 
     default:
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -46,6 +54,7 @@ ngx_http_trifecta_openai_own_job(ngx_http_request_t *r, ngx_str_t *id,
 static ngx_int_t
 ngx_http_trifecta_openai_seen(ngx_http_trifecta_poll_t *poll)
 {
+    ngx_uint_t                       question;
     ngx_http_request_t              *r;
     ngx_http_trifecta_json_t         j;
     ngx_http_trifecta_read_t        *read;
@@ -62,8 +71,17 @@ ngx_http_trifecta_openai_seen(ngx_http_trifecta_poll_t *poll)
 
     ngx_http_trifecta_json_init(&j, r->pool, 2048);
     ngx_http_trifecta_openai_job(read, &job);
-    ngx_http_trifecta_openai_response(&job, &j);
+    question = ngx_http_trifecta_openai_is_question(job.payload);
+
+    if (question) {
+        ngx_http_trifecta_openai_response(&job, &j);
+    }
+
     json_decref(job.payload);
+
+    if (!question) {
+        return ngx_http_trifecta_openai_no_response(r);
+    }
 
     if (ngx_http_trifecta_poll_headers(poll) != NGX_OK
         || (read->seen == ngx_http_trifecta_seen_open

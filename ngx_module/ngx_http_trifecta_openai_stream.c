@@ -25,6 +25,10 @@ ngx_http_trifecta_openai_stream_refuse(ngx_http_trifecta_stream_t *s)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (!ngx_http_trifecta_openai_is_question(st->payload)) {
+        return ngx_http_trifecta_openai_no_response(r);
+    }
+
     if (s->read.seen == ngx_http_trifecta_seen_open) {
         return ngx_http_trifecta_error(r, TF_E_QUEUE_UNAVAILABLE, NULL,
                                        "too many requests wait in this "

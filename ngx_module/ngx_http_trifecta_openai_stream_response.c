@@ -83,6 +83,10 @@ ngx_http_trifecta_openai_response_begin(ngx_http_trifecta_stream_t *s)
         return NGX_ERROR;
     }
 
+    if (!ngx_http_trifecta_openai_is_question(st->payload)) {
+        return NGX_DECLINED;
+    }
+
     background = json_is_true(json_object_get(json_object_get(st->payload,
                                                               "openai"),
                                               "background"));

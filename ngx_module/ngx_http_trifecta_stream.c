@@ -104,6 +104,8 @@ ngx_http_trifecta_stream_refuse(ngx_http_trifecta_stream_t *s)
 }
 
 
+/* NGX_DECLINED: it is to be refused. */
+
 static ngx_int_t
 ngx_http_trifecta_stream_begin(ngx_http_trifecta_stream_t *s)
 {
@@ -249,7 +251,7 @@ ngx_http_trifecta_stream_open(ngx_http_trifecta_stream_t *s)
     if (!s->begun) {
 
         if (s->crowded) {
-            return ngx_http_trifecta_stream_refuse(s);
+            return NGX_DECLINED;
         }
 
         rc = ngx_http_trifecta_stream_begin(s);
@@ -349,7 +351,10 @@ ngx_http_trifecta_stream_seen(ngx_http_trifecta_stream_t *s)
     }
 
     if (rc != NGX_OK) {
-        return rc;
+
+        /* the value of an answer may be NGX_OK: nothing goes on behind it */
+
+        return rc == NGX_DECLINED ? ngx_http_trifecta_stream_refuse(s) : rc;
     }
 
     fallback = mcf->wait_fallback;

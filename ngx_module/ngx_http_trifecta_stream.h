@@ -62,8 +62,8 @@ typedef struct {
     ngx_uint_t                        metric;   /* NGX_HTTP_TRIFECTA_M_... */
 
     /*
-     * Before the header: the job is open or has ended.  Anything but NGX_OK
-     * is the answer, as of ngx_http_trifecta_error().
+     * Before the header: the job is open or has ended.  NGX_DECLINED: there
+     * is no such stream, and refuse() says so.
      */
     ngx_int_t                       (*begin)(ngx_http_trifecta_stream_t *s);
 

@@ -94,6 +94,18 @@ sub same { [map { sprintf '%.5f', $_ } @{ $_[0] }] }
         'they_are_no_questions';
 }
 
+{
+    my %key = (headers => { 'Idempotency-Key' => 'no-response' });
+    is embed({ input => 'kept' }, %key)->{status}, 200, 'a job that is kept';
+    my ($id) = map { tr/-//dr } $t->sql('queue', 'SELECT id FROM trifecta.job'
+        . " WHERE kind = 'embeddings' AND request->'input' = '[\"kept\"]'")
+        ->[0][0];
+    is $t->get("/v1/responses/resp_$id$_->[0]")->{status}, 404,
+        "vectors_are_no_response: $_->[1]"
+        for ['', 'read'], ['?stream=true', 'streamed'],
+            ['/input_items', 'its input'];
+}
+
 for my $case (
     [{}, 400, 'missing_field', 'input'],
     [{ input => '' }, 400, 'invalid_value', 'input'],
