@@ -53,6 +53,7 @@ typedef struct ngx_http_trifecta_worker_s   ngx_http_trifecta_worker_t;
 typedef struct ngx_http_trifecta_metrics_s  ngx_http_trifecta_metrics_t;
 typedef struct ngx_http_trifecta_shard_s    ngx_http_trifecta_shard_t;
 typedef struct ngx_http_trifecta_webhooks_s ngx_http_trifecta_webhooks_t;
+typedef struct ngx_http_trifecta_caught_s   ngx_http_trifecta_caught_t;
 typedef struct ngx_http_trifecta_cache_worker_s
     ngx_http_trifecta_cache_worker_t;
 
@@ -140,6 +141,7 @@ typedef struct {
     void                         *body;         /* of body.c, while it reads */
     void                         *poll;         /* of poll.c, while it waits */
     void                         *stream;       /* of stream.c, the same */
+    ngx_http_trifecta_caught_t   *caught;       /* of reply.h, or NULL */
 
     unsigned                      authenticated:1;  /* set by auth */
     unsigned                      content:1;    /* in the content phase */

@@ -104,13 +104,15 @@ typedef struct {
     int64_t                   accepted;     /* ms */
     ngx_str_t                 model;
     PGresult                 *row;          /* or NULL */
+    int                       at;           /* which of its rows */
     ngx_uint_t                voided;       /* messages before this one */
 } ngx_http_trifecta_openai_job_t;
 
 
 /*
  * openai_members.c: NGX_DECLINED when the job may be made, else what an error
- * returned.  A zeroed structure but for the shape; free it in any case.
+ * returned.  A zeroed structure but for the shape, and for the root when the
+ * text is parsed already (then it may be NULL); free it in any case.
  */
 ngx_int_t ngx_http_trifecta_openai_parse(ngx_http_request_t *r,
     ngx_str_t *text, ngx_http_trifecta_openai_t *o);
@@ -155,6 +157,24 @@ ngx_int_t ngx_http_trifecta_openai_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
 
+/* openai_embeddings.c: the vectors, the same */
+ngx_int_t ngx_http_trifecta_openai_vectors(
+    ngx_http_trifecta_openai_job_t *job, ngx_http_trifecta_json_t *j);
+
+
+/*
+ * openai_create.c and openai_embeddings.c: a body that was parsed, checked by
+ * what checks the body of a POST, and what its job would keep: the name of
+ * its model, in the pool, and the request as JSON text.  NGX_DECLINED when the
+ * job may be made, else what an error returned.
+ */
+ngx_int_t ngx_http_trifecta_openai_prepare(ngx_http_request_t *r,
+    ngx_uint_t shape, json_t *root, ngx_str_t *model,
+    ngx_http_trifecta_json_t *payload);
+ngx_int_t ngx_http_trifecta_openai_prepare_vectors(ngx_http_request_t *r,
+    json_t *root, ngx_str_t *model, ngx_http_trifecta_json_t *payload);
+
+
 /* openai_create.c: reads a body of this shape; for content handlers */
 ngx_int_t ngx_http_trifecta_openai_read(ngx_http_request_t *r,
     ngx_http_trifecta_body_pt handler);
@@ -171,9 +191,12 @@ ngx_int_t ngx_http_trifecta_openai_no_response(ngx_http_request_t *r);
 typedef struct ngx_http_trifecta_openai_wait_s
     ngx_http_trifecta_openai_wait_t;
 
-/* Answers with what a job that has ended is in this shape. */
+/*
+ * Writes what a job that has ended is in this shape.  NGX_DECLINED, or what
+ * an error returned: there is no body for a job without an answer.
+ */
 typedef ngx_int_t (*ngx_http_trifecta_openai_draw_pt)(
-    ngx_http_trifecta_openai_job_t *job);
+    ngx_http_trifecta_openai_job_t *job, ngx_http_trifecta_json_t *j);
 
 ngx_http_trifecta_openai_wait_t *ngx_http_trifecta_openai_wait_create(
     ngx_http_trifecta_submit_t *submit, ngx_http_trifecta_openai_t *o,
@@ -255,8 +278,9 @@ json_t *ngx_http_trifecta_openai_column(ngx_http_trifecta_openai_job_t *job,
 ngx_uint_t ngx_http_trifecta_openai_cut(ngx_http_trifecta_openai_job_t *job);
 
 
-/* openai_chat.c: 200 with the completion, or the error that the job became */
-ngx_int_t ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job);
+/* openai_chat.c: the completion, or the error that the job became */
+ngx_int_t ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job,
+    ngx_http_trifecta_json_t *j);
 ngx_int_t ngx_http_trifecta_openai_failed(
     ngx_http_trifecta_openai_job_t *job);
 void ngx_http_trifecta_openai_chat_start(ngx_http_trifecta_openai_job_t *job,

@@ -134,62 +134,59 @@ ngx_http_trifecta_openai_chat_why(ngx_http_trifecta_openai_job_t *job,
 
 
 ngx_int_t
-ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job)
+ngx_http_trifecta_openai_chat(ngx_http_trifecta_openai_job_t *job,
+    ngx_http_trifecta_json_t *j)
 {
-    json_t                    *citations, *metadata, *calls;
-    ngx_str_t                  text;
-    ngx_http_trifecta_json_t   j;
+    json_t     *citations, *metadata, *calls;
+    ngx_str_t   text;
 
     if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
         return ngx_http_trifecta_openai_failed(job);
     }
 
-    ngx_http_trifecta_json_init(&j, job->request->pool, 1024);
+    ngx_http_trifecta_openai_chat_start(job, "chat.completion", j);
 
-    ngx_http_trifecta_openai_chat_start(job, "chat.completion", &j);
-
-    ngx_http_trifecta_json_lit(&j, ",\"choices\":[{\"index\":0,"
-                                   "\"message\":{\"role\":\"assistant\","
-                                   "\"content\":");
+    ngx_http_trifecta_json_lit(j, ",\"choices\":[{\"index\":0,"
+                                  "\"message\":{\"role\":\"assistant\","
+                                  "\"content\":");
     calls = ngx_http_trifecta_openai_column(job,
                                            NGX_HTTP_TRIFECTA_ROW_TOOL_CALLS);
 
     ngx_http_trifecta_openai_body(job, &text);
 
     if (text.len || json_array_size(calls) == 0) {
-        ngx_http_trifecta_json_str(&j, &text);
+        ngx_http_trifecta_json_str(j, &text);
 
     } else {
-        ngx_http_trifecta_json_lit(&j, "null");
+        ngx_http_trifecta_json_lit(j, "null");
     }
 
     if (json_array_size(calls)) {
-        ngx_http_trifecta_json_lit(&j, ",\"tool_calls\":");
-        ngx_http_trifecta_openai_chat_calls(calls, &j);
+        ngx_http_trifecta_json_lit(j, ",\"tool_calls\":");
+        ngx_http_trifecta_openai_chat_calls(calls, j);
     }
 
-    ngx_http_trifecta_json_printf(&j, ",\"refusal\":null},\"logprobs\":null,"
+    ngx_http_trifecta_json_printf(j, ",\"refusal\":null},\"logprobs\":null,"
                                   "\"finish_reason\":\"%s\"}],\"usage\":",
                                   ngx_http_trifecta_openai_chat_why(job,
                                                                     calls));
     json_decref(calls);
-    ngx_http_trifecta_openai_chat_usage(job, &j);
+    ngx_http_trifecta_openai_chat_usage(job, j);
 
     metadata = json_object_get(job->payload, "metadata");
 
     if (metadata) {
-        ngx_http_trifecta_openai_member(&j, "metadata", metadata, "{}");
+        ngx_http_trifecta_openai_member(j, "metadata", metadata, "{}");
     }
 
     /* the shape has no place for files: they are told as the plain one does */
 
     citations = ngx_http_trifecta_openai_column(job,
                                             NGX_HTTP_TRIFECTA_ROW_CITATIONS);
-    ngx_http_trifecta_openai_member(&j, "citations", citations, "[]");
-    ngx_http_trifecta_json_lit(&j, "}");
+    ngx_http_trifecta_openai_member(j, "citations", citations, "[]");
+    ngx_http_trifecta_json_lit(j, "}");
 
     json_decref(citations);
 
-    return ngx_http_trifecta_reply(job->request, NGX_HTTP_OK,
-                                   "application/json", &j);
+    return NGX_DECLINED;
 }

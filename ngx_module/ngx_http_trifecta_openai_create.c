@@ -24,26 +24,23 @@ static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_chat = {
 };
 
 
+/*
+ * The request of the job whose id is that of the context.  The model is at
+ * first the default one; after that the name is in the pool.
+ */
+
 static ngx_int_t
-ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
-    ngx_http_trifecta_openai_t *o)
+ngx_http_trifecta_openai_keeps(ngx_http_request_t *r,
+    ngx_http_trifecta_openai_t *o, ngx_str_t *model,
+    ngx_http_trifecta_json_t *payload)
 {
-    ngx_str_t                         conversation;
-    ngx_http_trifecta_ctx_t          *ctx;
-    ngx_http_trifecta_submit_t       *submit;
-    ngx_http_trifecta_openai_wait_t  *wait;
+    size_t                    had;
+    ngx_str_t                 conversation;
+    ngx_http_trifecta_ctx_t  *ctx;
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
-    submit = ngx_http_trifecta_submit_create(r,
-                                  o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
-                                  ? &ngx_http_trifecta_face_chat
-                                  : &ngx_http_trifecta_face_response,
-                                  o->query.len + 512);
-
-    if (submit == NULL
-        || ngx_http_trifecta_conversation_keep(r, &o->ask.conversation)
-           != NGX_OK
+    if (ngx_http_trifecta_conversation_keep(r, &o->ask.conversation) != NGX_OK
         || ngx_http_trifecta_conversation_of(r, &ctx->conversation,
                                              &conversation)
            != NGX_OK)
@@ -52,20 +49,21 @@ ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
     }
 
     if (o->ask.model.len) {
-        submit->model.len = o->ask.model.len;
-        submit->model.data = ngx_pstrdup(r->pool, &o->ask.model);
+        model->len = o->ask.model.len;
+        model->data = ngx_pstrdup(r->pool, &o->ask.model);
 
-        if (submit->model.data == NULL) {
+        if (model->data == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
 
-    ngx_http_trifecta_openai_payload(o, &submit->model, &conversation,
-                                     &submit->payload);
+    had = payload->last - payload->start;
+
+    ngx_http_trifecta_openai_payload(o, model, &conversation, payload);
 
     /* Redis holds it until the end, and some of the body is in it twice */
 
-    if (submit->payload.last - submit->payload.start
+    if (payload->last - payload->start - had
         > NGX_HTTP_TRIFECTA_OPENAI_KEPT_MAX)
     {
         return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, "tools",
@@ -73,6 +71,64 @@ ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
                                        "its request: send fewer or smaller "
                                        "tools",
                                        NGX_HTTP_TRIFECTA_OPENAI_KEPT_MAX);
+    }
+
+    return payload->failed ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_prepare(ngx_http_request_t *r, ngx_uint_t shape,
+    json_t *root, ngx_str_t *model, ngx_http_trifecta_json_t *payload)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                      *first;
+    ngx_http_trifecta_openai_t      o;
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+    first = mcf->models->elts;
+    *model = *first;
+
+    ngx_memzero(&o, sizeof(ngx_http_trifecta_openai_t));
+
+    o.shape = shape;
+    o.root = json_incref(root);
+
+    rc = ngx_http_trifecta_openai_parse(r, NULL, &o);
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_trifecta_openai_keeps(r, &o, model, payload);
+    }
+
+    ngx_http_trifecta_openai_free(&o);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_submit(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_http_trifecta_openai_t *o)
+{
+    ngx_int_t                         rc;
+    ngx_http_trifecta_submit_t       *submit;
+    ngx_http_trifecta_openai_wait_t  *wait;
+
+    submit = ngx_http_trifecta_submit_create(r,
+                                  o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+                                  ? &ngx_http_trifecta_face_chat
+                                  : &ngx_http_trifecta_face_response,
+                                  o->query.len + 512);
+    if (submit == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_trifecta_openai_keeps(r, o, &submit->model,
+                                        &submit->payload);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     wait = ngx_http_trifecta_openai_wait_create(submit, o,

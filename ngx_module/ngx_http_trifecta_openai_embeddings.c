@@ -24,10 +24,6 @@ typedef struct {
 } ngx_http_trifecta_vectors_t;
 
 
-static ngx_int_t ngx_http_trifecta_openai_vectors(
-    ngx_http_trifecta_openai_job_t *job);
-
-
 static const ngx_http_trifecta_face_t  ngx_http_trifecta_face_embeddings = {
     NGX_HTTP_TRIFECTA_KIND_VECTORS,
     "POST /v1/embeddings",
@@ -100,7 +96,9 @@ ngx_http_trifecta_vectors_parse(ngx_http_request_t *r, ngx_str_t *body,
     json_t      *value;
     const char  *err, *word;
 
-    v->root = ngx_http_trifecta_json_parse(body->data, body->len, &err);
+    if (v->root == NULL) {
+        v->root = ngx_http_trifecta_json_parse(body->data, body->len, &err);
+    }
 
     if (v->root == NULL) {
         if (err == NULL) {
@@ -160,29 +158,19 @@ ngx_http_trifecta_vectors_parse(ngx_http_request_t *r, ngx_str_t *body,
 }
 
 
+/* The request of the job; the name of the model in the pool. */
+
 static ngx_int_t
-ngx_http_trifecta_vectors_submit(ngx_http_request_t *r, ngx_str_t *body,
-    ngx_http_trifecta_vectors_t *v)
+ngx_http_trifecta_vectors_keeps(ngx_http_request_t *r,
+    ngx_http_trifecta_vectors_t *v, ngx_str_t *model,
+    ngx_http_trifecta_json_t *j)
 {
-    ngx_http_trifecta_json_t    *j;
-    ngx_http_trifecta_openai_t   o;
-    ngx_http_trifecta_submit_t  *submit;
+    model->len = v->model.len;
+    model->data = ngx_pstrdup(r->pool, &v->model);
 
-    submit = ngx_http_trifecta_submit_create(r,
-                                           &ngx_http_trifecta_face_embeddings,
-                                           body->len + 128);
-    if (submit == NULL) {
+    if (model->data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    submit->model.len = v->model.len;
-    submit->model.data = ngx_pstrdup(r->pool, &v->model);
-
-    if (submit->model.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    j = &submit->payload;
 
     ngx_http_trifecta_json_printf(j, "{\"openai\":{\"shape\":\"embeddings\","
                                   "\"base64\":%s}",
@@ -194,6 +182,56 @@ ngx_http_trifecta_vectors_submit(ngx_http_request_t *r, ngx_str_t *body,
 
     ngx_http_trifecta_submit_value(j, ",\"input\":", v->texts);
     ngx_http_trifecta_json_lit(j, "}");
+
+    return j->failed ? NGX_HTTP_INTERNAL_SERVER_ERROR : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_prepare_vectors(ngx_http_request_t *r, json_t *root,
+    ngx_str_t *model, ngx_http_trifecta_json_t *payload)
+{
+    ngx_int_t                     rc;
+    ngx_http_trifecta_vectors_t   v;
+
+    ngx_memzero(&v, sizeof(ngx_http_trifecta_vectors_t));
+
+    v.root = json_incref(root);
+
+    rc = ngx_http_trifecta_vectors_parse(r, NULL, &v);
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_trifecta_vectors_keeps(r, &v, model, payload);
+    }
+
+    json_decref(v.texts);
+    json_decref(v.root);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_vectors_submit(ngx_http_request_t *r, ngx_str_t *body,
+    ngx_http_trifecta_vectors_t *v)
+{
+    ngx_int_t                    rc;
+    ngx_http_trifecta_openai_t   o;
+    ngx_http_trifecta_submit_t  *submit;
+
+    submit = ngx_http_trifecta_submit_create(r,
+                                           &ngx_http_trifecta_face_embeddings,
+                                           body->len + 128);
+    if (submit == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_trifecta_vectors_keeps(r, v, &submit->model,
+                                         &submit->payload);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
 
     ngx_memzero(&o, sizeof(ngx_http_trifecta_openai_t));
 
@@ -284,16 +322,16 @@ ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, json_t *vector,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_openai_vectors(ngx_http_trifecta_openai_job_t *job)
+ngx_int_t
+ngx_http_trifecta_openai_vectors(ngx_http_trifecta_openai_job_t *job,
+    ngx_http_trifecta_json_t *j)
 {
-    size_t                     i;
-    json_t                    *vectors, *vector, *usage;
-    ngx_int_t                  rc;
-    ngx_str_t                  text;
-    json_int_t                 tokens;
-    ngx_uint_t                 base64;
-    ngx_http_trifecta_json_t   j;
+    size_t       i;
+    json_t      *vectors, *vector, *usage;
+    ngx_int_t    rc;
+    ngx_str_t    text;
+    json_int_t   tokens;
+    ngx_uint_t   base64;
 
     if (job->state != TF_JOB_SUCCEEDED || job->row == NULL) {
         return ngx_http_trifecta_openai_failed(job);
@@ -308,41 +346,37 @@ ngx_http_trifecta_openai_vectors(ngx_http_trifecta_openai_job_t *job)
     usage = ngx_http_trifecta_openai_column(job,
                                             NGX_HTTP_TRIFECTA_ROW_USAGE);
     tokens = json_integer_value(json_object_get(usage, "input_tokens"));
-    rc = NGX_OK;
+    rc = NGX_DECLINED;
 
-    ngx_http_trifecta_json_init(&j, job->request->pool, text.len + 4096);
-    ngx_http_trifecta_json_lit(&j, "{\"object\":\"list\",\"data\":[");
+    ngx_http_trifecta_json_lit(j, "{\"object\":\"list\",\"data\":[");
 
     json_array_foreach(vectors, i, vector) {
 
-        ngx_http_trifecta_json_printf(&j, "%s{\"object\":\"embedding\","
+        ngx_http_trifecta_json_printf(j, "%s{\"object\":\"embedding\","
                                       "\"index\":%uz,\"embedding\":",
                                       i ? "," : "", i);
         if (base64) {
-            ngx_http_trifecta_openai_value(&j, vector);
+            ngx_http_trifecta_openai_value(j, vector);
 
         } else if (ngx_http_trifecta_vectors_numbers(job->request->pool,
-                                                     vector, &j)
+                                                     vector, j)
                    != NGX_OK)
         {
             rc = NGX_ERROR;
         }
 
-        ngx_http_trifecta_json_lit(&j, "}");
+        ngx_http_trifecta_json_lit(j, "}");
     }
 
-    ngx_http_trifecta_json_lit(&j, "],\"model\":");
-    ngx_http_trifecta_json_str(&j, &job->model);
-    ngx_http_trifecta_json_printf(&j, ",\"usage\":{\"prompt_tokens\":%L,"
+    ngx_http_trifecta_json_lit(j, "],\"model\":");
+    ngx_http_trifecta_json_str(j, &job->model);
+    ngx_http_trifecta_json_printf(j, ",\"usage\":{\"prompt_tokens\":%L,"
                                   "\"total_tokens\":%L}}", (int64_t) tokens,
                                   (int64_t) tokens);
 
-    if (vectors == NULL || rc != NGX_OK) {
+    if (vectors == NULL || rc != NGX_DECLINED) {
         rc = ngx_http_trifecta_error(job->request, TF_E_STORE_UNAVAILABLE,
                                      NULL, "the vectors cannot be read");
-    } else {
-        rc = ngx_http_trifecta_reply(job->request, NGX_HTTP_OK,
-                                     "application/json", &j);
     }
 
     json_decref(vectors);

@@ -13,13 +13,13 @@ ngx_http_trifecta_openai_column(ngx_http_trifecta_openai_job_t *job,
     int column)
 {
     if (job->row == NULL || column >= PQnfields(job->row)
-        || PQgetisnull(job->row, 0, column))
+        || PQgetisnull(job->row, job->at, column))
     {
         return NULL;
     }
 
-    return json_loadb(PQgetvalue(job->row, 0, column),
-                      (size_t) PQgetlength(job->row, 0, column),
+    return json_loadb(PQgetvalue(job->row, job->at, column),
+                      (size_t) PQgetlength(job->row, job->at, column),
                       JSON_DECODE_ANY, NULL);
 }
 
@@ -28,9 +28,9 @@ void
 ngx_http_trifecta_openai_body(ngx_http_trifecta_openai_job_t *job,
     ngx_str_t *text)
 {
-    text->data = (u_char *) PQgetvalue(job->row, 0,
+    text->data = (u_char *) PQgetvalue(job->row, job->at,
                                        NGX_HTTP_TRIFECTA_ROW_BODY);
-    text->len = (size_t) PQgetlength(job->row, 0, NGX_HTTP_TRIFECTA_ROW_BODY);
+    text->len = (size_t) PQgetlength(job->row, job->at, NGX_HTTP_TRIFECTA_ROW_BODY);
 }
 
 

@@ -161,21 +161,23 @@ static void
 ngx_http_trifecta_openai_times(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_json_t *j)
 {
-    int64_t  ms;
+    json_t  *ms;
 
     ngx_http_trifecta_json_printf(j, ",\"created_at\":%L,\"completed_at\":",
                                   job->accepted / 1000);
 
-    if (job->state != TF_JOB_SUCCEEDED || job->row == NULL
-        || PQgetisnull(job->row, 0, NGX_HTTP_TRIFECTA_ROW_FINISHED))
-    {
+    ms = job->state == TF_JOB_SUCCEEDED
+         ? ngx_http_trifecta_openai_column(job, NGX_HTTP_TRIFECTA_ROW_FINISHED)
+         : NULL;
+
+    if (ms == NULL) {
         ngx_http_trifecta_json_lit(j, "null");
         return;
     }
 
-    ms = ngx_http_trifecta_row_int(job->row, NGX_HTTP_TRIFECTA_ROW_FINISHED);
-
-    ngx_http_trifecta_json_printf(j, "%L", ms / 1000);
+    ngx_http_trifecta_json_printf(j, "%L",
+                                  (int64_t) json_integer_value(ms) / 1000);
+    json_decref(ms);
 }
 
 

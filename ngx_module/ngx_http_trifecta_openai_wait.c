@@ -184,11 +184,17 @@ ngx_http_trifecta_openai_draw(ngx_http_request_t *r,
 
     w->answered = 1;
 
+    ngx_http_trifecta_json_init(&j, r->pool, 2048);
+
     if (w->draw) {
-        return w->draw(job);
+        rc = w->draw(job, &j);
+
+        return rc == NGX_DECLINED
+               ? ngx_http_trifecta_reply(r, NGX_HTTP_OK, "application/json",
+                                         &j)
+               : rc;
     }
 
-    ngx_http_trifecta_json_init(&j, r->pool, 2048);
     ngx_http_trifecta_openai_response(job, &j);
 
     if (ngx_http_trifecta_header(r, "Location", w->submit->path.data,
@@ -198,9 +204,7 @@ ngx_http_trifecta_openai_draw(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_trifecta_reply(r, NGX_HTTP_OK, "application/json", &j);
-
-    return rc;
+    return ngx_http_trifecta_reply(r, NGX_HTTP_OK, "application/json", &j);
 }
 
 

@@ -344,13 +344,85 @@ ngx_http_trifecta_error_headers(ngx_http_request_t *r, tf_error_t code)
 }
 
 
+/* The body of an error: RFC 9457's and OpenAI's at once. */
+
+static void
+ngx_http_trifecta_problem(ngx_http_request_t *r,
+    const ngx_http_trifecta_error_row_t *row, const char *param,
+    ngx_str_t *detail, ngx_http_trifecta_json_t *j)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    ngx_http_trifecta_json_init(j, r->pool, 1024);
+
+    ngx_http_trifecta_json_printf(j, "{\"type\":\"/problems/%s\","
+                                  "\"title\":\"%s\",\"status\":%ui,"
+                                  "\"detail\":",
+                                  row->slug, row->title, row->status);
+    ngx_http_trifecta_json_str(j, detail);
+    ngx_http_trifecta_json_lit(j, ",\"instance\":");
+    ngx_http_trifecta_json_str(j, &r->uri);
+    ngx_http_trifecta_json_lit(j, ",\"request_id\":");
+    ngx_http_trifecta_json_str(j, &ctx->request_id);
+    ngx_http_trifecta_json_lit(j, ",\"error\":{\"message\":");
+    ngx_http_trifecta_json_str(j, detail);
+    ngx_http_trifecta_json_printf(j, ",\"type\":\"%s\",\"param\":",
+                                  row->type);
+
+    if (param == NULL) {
+        ngx_http_trifecta_json_lit(j, "null");
+
+    } else {
+        ngx_http_trifecta_json_string(j, param, ngx_strlen(param));
+    }
+
+    ngx_http_trifecta_json_printf(j, ",\"code\":\"%s\"}}", row->code);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_catch(ngx_http_request_t *r,
+    ngx_http_trifecta_caught_t *caught,
+    const ngx_http_trifecta_error_row_t *row, const char *param,
+    ngx_str_t *detail)
+{
+    ngx_str_t                 name;
+    ngx_http_trifecta_json_t  j;
+
+    name.data = (u_char *) (param ? param : "");
+    name.len = ngx_strlen(name.data);
+
+    ngx_http_trifecta_problem(r, row, param, detail, &j);
+
+    caught->param.len = name.len;
+    caught->param.data = ngx_pstrdup(r->pool, &name);
+    caught->message.len = detail->len;
+    caught->message.data = ngx_pstrdup(r->pool, detail);
+
+    if (j.failed || caught->param.data == NULL
+        || caught->message.data == NULL)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    caught->body.data = j.start;
+    caught->body.len = j.last - j.start;
+    caught->code = row->code;
+    caught->status = row->status;
+
+    return (ngx_int_t) row->status;
+}
+
+
 ngx_int_t
 ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     const char *param, const char *fmt, ...)
 {
-    size_t                                i, len;
-    u_char                               *last;
+    size_t                                i;
     va_list                               args;
+    ngx_str_t                             text;
     ngx_uint_t                            level;
     ngx_http_trifecta_ctx_t              *ctx;
     ngx_http_trifecta_json_t              j;
@@ -365,54 +437,36 @@ ngx_http_trifecta_error(ngx_http_request_t *r, tf_error_t code,
     }
 
     va_start(args, fmt);
-    last = ngx_vslprintf(detail, detail + NGX_HTTP_TRIFECTA_DETAIL_MAX - 1,
-                         fmt, args);
+    text.data = detail;
+    text.len = ngx_vslprintf(detail, detail + NGX_HTTP_TRIFECTA_DETAIL_MAX - 1,
+                             fmt, args) - detail;
     va_end(args);
 
-    len = last - detail;
     row = &ngx_http_trifecta_errors[code];
+
+    if (ctx->caught) {
+        return ngx_http_trifecta_catch(r, ctx->caught, row, param, &text);
+    }
+
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
     /* what it quotes of a client must not make lines of its own in the log */
 
-    for (i = 0; i < len; i++) {
+    for (i = 0; i < text.len; i++) {
         line[i] = (detail[i] < 0x20 || detail[i] == 0x7f) ? ' ' : detail[i];
     }
 
     level = (row->status >= 500) ? NGX_LOG_WARN : NGX_LOG_INFO;
 
     ngx_log_error(level, r->connection->log, 0, "trifecta: %ui %s: %*s, %V",
-                  row->status, row->code, len, line, &ctx->request_id);
+                  row->status, row->code, text.len, line, &ctx->request_id);
 
     ngx_http_trifecta_count_error(mcf, code);
 
     ctx->error.data = (u_char *) row->code;
     ctx->error.len = ngx_strlen(row->code);
 
-    ngx_http_trifecta_json_init(&j, r->pool, 1024);
-
-    ngx_http_trifecta_json_printf(&j, "{\"type\":\"/problems/%s\","
-                                  "\"title\":\"%s\",\"status\":%ui,"
-                                  "\"detail\":",
-                                  row->slug, row->title, row->status);
-    ngx_http_trifecta_json_string(&j, detail, len);
-    ngx_http_trifecta_json_lit(&j, ",\"instance\":");
-    ngx_http_trifecta_json_str(&j, &r->uri);
-    ngx_http_trifecta_json_lit(&j, ",\"request_id\":");
-    ngx_http_trifecta_json_str(&j, &ctx->request_id);
-    ngx_http_trifecta_json_lit(&j, ",\"error\":{\"message\":");
-    ngx_http_trifecta_json_string(&j, detail, len);
-    ngx_http_trifecta_json_printf(&j, ",\"type\":\"%s\",\"param\":",
-                                  row->type);
-
-    if (param == NULL) {
-        ngx_http_trifecta_json_lit(&j, "null");
-
-    } else {
-        ngx_http_trifecta_json_string(&j, param, ngx_strlen(param));
-    }
-
-    ngx_http_trifecta_json_printf(&j, ",\"code\":\"%s\"}}", row->code);
+    ngx_http_trifecta_problem(r, row, param, &text, &j);
 
     if (code == TF_E_BODY_TOO_LARGE) {
         r->keepalive = 0;

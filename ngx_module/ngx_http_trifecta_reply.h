@@ -23,6 +23,22 @@
 ngx_int_t ngx_http_trifecta_reply(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, ngx_http_trifecta_json_t *body);
 
+/*
+ * Who checks or draws something that is not the answer itself, a line of a
+ * file for example, hangs one of these into the context: what is wrong is
+ * then written down instead of sent, and ngx_http_trifecta_error() returns
+ * its status.  It is neither logged nor counted.  Texts are in the request's
+ * pool; the body is what a client would have been sent.
+ */
+
+struct ngx_http_trifecta_caught_s {
+    ngx_uint_t   status;            /* 0: nothing is wrong */
+    const char  *code;
+    ngx_str_t    param;             /* empty: none */
+    ngx_str_t    message;
+    ngx_str_t    body;
+};
+
 /* 304, for a GET whose client has this body already. */
 ngx_int_t ngx_http_trifecta_not_modified(ngx_http_request_t *r);
 
