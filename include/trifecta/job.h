@@ -65,7 +65,9 @@ typedef enum {
     X(FORGET,  "forget",  0,  86400000,    5,  1000,  60000)                 \
     X(INGEST,  "ingest",  2,  86400000,    5,  1000,  60000)                 \
     X(VECTORS, "embeddings",  0,  120000,  5,  1000,  10000)                 \
-    X(WEBHOOK, "webhook", 1,  259200000,   200,  5000,  21600000)
+    X(WEBHOOK, "webhook", 1,  259200000,   200,  5000,  21600000)            \
+    X(BATCH_QUERY,   "batch_query",      2,  3600000,  5,  1000,  60000)     \
+    X(BATCH_VECTORS, "batch_embeddings", 2,  3600000,  5,  1000,  60000)
 
 
 /* Bounds that both programs and the function library share. */

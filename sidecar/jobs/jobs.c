@@ -18,6 +18,8 @@ static const tf_jobs_kind_t  tf_jobs_kinds[] = {
     { "forget", tf_jobs_forget },
     { "ingest", tf_jobs_ingest },
     { "webhook", tf_jobs_webhook },
+    { "batch_query", tf_jobs_query },
+    { "batch_embeddings", tf_jobs_embeddings },
 };
 
 
