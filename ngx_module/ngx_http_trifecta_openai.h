@@ -67,13 +67,18 @@ typedef struct {
 
     json_t                   *background;   /* or NULL, and so on */
     json_t                   *cache_key;
+    json_t                   *effort;
     json_t                   *format;
+    json_t                   *frequency;
     json_t                   *include;
     json_t                   *input;
     json_t                   *instructions;
     json_t                   *max_tokens;
     json_t                   *parallel;
+    json_t                   *presence;
     json_t                   *safety;
+    json_t                   *seed;
+    json_t                   *stop;
     json_t                   *store;
     json_t                   *stream;
     json_t                   *stream_options;
@@ -82,7 +87,9 @@ typedef struct {
     json_t                   *tool_choice;
     json_t                   *tools;
     json_t                   *top_p;
+    json_t                   *truncation;
     json_t                   *user;
+    json_t                   *verbosity;
 
     /* made of what is above, and owned by the array */
 

@@ -111,6 +111,20 @@ static const ngx_http_trifecta_openai_member_t
                                    tool_choice),
     ngx_http_trifecta_openai_keeps(BOTH, "parallel_tool_calls", is_bool,
                                    parallel),
+    ngx_http_trifecta_openai_keeps(CHAT, "stop", is_stop, stop),
+    ngx_http_trifecta_openai_row(CHAT, "seed", is_integer, seed,
+                                 -9007199254740991, 9007199254740991, NULL),
+    ngx_http_trifecta_openai_row(CHAT, "frequency_penalty", is_number,
+                                 frequency, -2, 2, NULL),
+    ngx_http_trifecta_openai_row(CHAT, "presence_penalty", is_number,
+                                 presence, -2, 2, NULL),
+    ngx_http_trifecta_openai_row(CHAT, "reasoning_effort", is_only, effort,
+                                 0, 0, NGX_HTTP_TRIFECTA_OPENAI_EFFORTS),
+    ngx_http_trifecta_openai_keeps(RESPONSE, "reasoning", is_reasoning, root),
+    ngx_http_trifecta_openai_row(CHAT, "verbosity", is_only, verbosity, 0, 0,
+                                 NGX_HTTP_TRIFECTA_OPENAI_VERBOSITIES),
+    ngx_http_trifecta_openai_row(RESPONSE, "truncation", is_only, truncation,
+                                 0, 0, "\"auto\" \"disabled\""),
 
     /* labels, given back as they came */
 
@@ -125,15 +139,10 @@ static const ngx_http_trifecta_openai_member_t
     ngx_http_trifecta_openai_only(BOTH, "service_tier",
                                   "\"auto\" \"default\""),
     ngx_http_trifecta_openai_only(BOTH, "top_logprobs", "0"),
-    ngx_http_trifecta_openai_only(RESPONSE, "truncation", "\"disabled\""),
-    ngx_http_trifecta_openai_only(RESPONSE, "reasoning", "{}"),
     ngx_http_trifecta_openai_only(CHAT, "n", "1"),
-    ngx_http_trifecta_openai_only(CHAT, "stop", "[]"),
     ngx_http_trifecta_openai_only(CHAT, "logprobs", "false"),
     ngx_http_trifecta_openai_only(CHAT, "logit_bias", "{}"),
     ngx_http_trifecta_openai_only(CHAT, "modalities", "[\"text\"]"),
-    ngx_http_trifecta_openai_only(CHAT, "frequency_penalty", "0 0.0"),
-    ngx_http_trifecta_openai_only(CHAT, "presence_penalty", "0 0.0"),
 
     /* not there */
 
@@ -149,9 +158,6 @@ static const ngx_http_trifecta_openai_member_t
     ngx_http_trifecta_openai_not(CHAT, "function_call"),
     ngx_http_trifecta_openai_not(CHAT, "functions"),
     ngx_http_trifecta_openai_not(CHAT, "prediction"),
-    ngx_http_trifecta_openai_not(CHAT, "reasoning_effort"),
-    ngx_http_trifecta_openai_not(CHAT, "seed"),
-    ngx_http_trifecta_openai_not(CHAT, "verbosity"),
     ngx_http_trifecta_openai_not(CHAT, "web_search_options"),
 
     { 0, NULL, NULL, 0, 0, 0, NULL }
@@ -245,10 +251,9 @@ ngx_http_trifecta_openai_is_asked(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_openai_is_only(ngx_http_request_t *r,
-    const ngx_http_trifecta_openai_member_t *m, json_t *value,
-    ngx_http_trifecta_openai_t *o)
+ngx_int_t
+ngx_http_trifecta_openai_among(ngx_http_request_t *r, const char *name,
+    const char *only, json_t *value)
 {
     char        *text;
     size_t       len;
@@ -264,10 +269,8 @@ ngx_http_trifecta_openai_is_only(ngx_http_request_t *r,
     len = ngx_strlen(text);
     is = 0;
 
-    for (p = ngx_strstr(m->only, text); p && !is;
-         p = ngx_strstr(p + 1, text))
-    {
-        is = (p == m->only || p[-1] == ' ')
+    for (p = ngx_strstr(only, text); p && !is; p = ngx_strstr(p + 1, text)) {
+        is = (p == only || p[-1] == ' ')
              && (p[len] == '\0' || p[len] == ' ');
     }
 
@@ -277,9 +280,18 @@ ngx_http_trifecta_openai_is_only(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, m->name,
+    return ngx_http_trifecta_error(r, TF_E_INVALID_VALUE, name,
                                    "\"%s\" is not supported, but for %s",
-                                   m->name, m->only);
+                                   name, only);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_is_only(ngx_http_request_t *r,
+    const ngx_http_trifecta_openai_member_t *m, json_t *value,
+    ngx_http_trifecta_openai_t *o)
+{
+    return ngx_http_trifecta_openai_among(r, m->name, m->only, value);
 }
 
 

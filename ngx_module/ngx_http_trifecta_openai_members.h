@@ -12,6 +12,12 @@
  * Rows whose check keeps what it needs itself say "root".
  */
 
+#define NGX_HTTP_TRIFECTA_OPENAI_EFFORTS                                      \
+    "\"none\" \"minimal\" \"low\" \"medium\" \"high\" \"xhigh\""
+#define NGX_HTTP_TRIFECTA_OPENAI_VERBOSITIES  "\"low\" \"medium\" \"high\""
+
+#define NGX_HTTP_TRIFECTA_OPENAI_STOPS  4
+
 typedef struct ngx_http_trifecta_openai_member_s
     ngx_http_trifecta_openai_member_t;
 
@@ -42,6 +48,12 @@ ngx_int_t ngx_http_trifecta_openai_is_previous(ngx_http_request_t *r,
 ngx_int_t ngx_http_trifecta_openai_is_conversation(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o);
+ngx_int_t ngx_http_trifecta_openai_is_stop(ngx_http_request_t *r,
+    const ngx_http_trifecta_openai_member_t *m, json_t *value,
+    ngx_http_trifecta_openai_t *o);
+ngx_int_t ngx_http_trifecta_openai_is_reasoning(ngx_http_request_t *r,
+    const ngx_http_trifecta_openai_member_t *m, json_t *value,
+    ngx_http_trifecta_openai_t *o);
 ngx_int_t ngx_http_trifecta_openai_is_text_config(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o);
@@ -54,6 +66,13 @@ ngx_int_t ngx_http_trifecta_openai_is_tools(ngx_http_request_t *r,
 ngx_int_t ngx_http_trifecta_openai_is_tool_choice(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o);
+
+/*
+ * The value is one of these, JSON texts with a blank between them; name is
+ * the whole path of the member.
+ */
+ngx_int_t ngx_http_trifecta_openai_among(ngx_http_request_t *r,
+    const char *name, const char *only, json_t *value);
 
 /* What no member alone can say: which do not go together. */
 ngx_int_t ngx_http_trifecta_openai_together(ngx_http_request_t *r,

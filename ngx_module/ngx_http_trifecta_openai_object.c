@@ -226,7 +226,7 @@ static void
 ngx_http_trifecta_openai_asked(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_json_t *j)
 {
-    json_t  *face, *options, *text;
+    json_t  *face, *options, *text, *verbosity;
 
     face = json_object_get(job->payload, "openai");
     options = json_object_get(job->payload, "options");
@@ -249,8 +249,12 @@ ngx_http_trifecta_openai_asked(ngx_http_trifecta_openai_job_t *job,
                                                     "parallel_tool_calls"),
                                     "true");
     ngx_http_trifecta_openai_where(job, j);
-    ngx_http_trifecta_json_lit(j, ",\"reasoning\":{\"effort\":null,"
-                                  "\"summary\":null}");
+    ngx_http_trifecta_json_lit(j, ",\"reasoning\":{\"summary\":null");
+    ngx_http_trifecta_openai_member(j, "effort",
+                                    json_object_get(options,
+                                                    "reasoning_effort"),
+                                    "null");
+    ngx_http_trifecta_json_lit(j, "}");
     ngx_http_trifecta_openai_member(j, "store",
                                     json_object_get(face, "store"), "true");
     ngx_http_trifecta_openai_member(j, "temperature",
@@ -268,6 +272,12 @@ ngx_http_trifecta_openai_asked(ngx_http_trifecta_openai_job_t *job,
         ngx_http_trifecta_json_lit(j, "{\"type\":\"text\"}");
     }
 
+    verbosity = json_object_get(options, "verbosity");
+
+    if (verbosity) {
+        ngx_http_trifecta_openai_member(j, "verbosity", verbosity, "null");
+    }
+
     ngx_http_trifecta_json_lit(j, "}");
 
     ngx_http_trifecta_openai_member(j, "tool_choice",
@@ -278,7 +288,9 @@ ngx_http_trifecta_openai_asked(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_openai_member(j, "top_p",
                                     json_object_get(options, "top_p"),
                                     "null");
-    ngx_http_trifecta_json_lit(j, ",\"truncation\":\"disabled\"");
+    ngx_http_trifecta_openai_member(j, "truncation",
+                                    json_object_get(options, "truncation"),
+                                    "\"auto\"");
     ngx_http_trifecta_openai_member(j, "user", json_object_get(face, "user"),
                                     "null");
     ngx_http_trifecta_openai_member(j, "safety_identifier",

@@ -10,8 +10,10 @@
  *                 system and developer
  *   turns         [{role, content}]: what was said before the question
  *   previous      the id of the job whose conversation goes on
- *   options       temperature, top_p, max_output_tokens, format (text.format
- *                 of a response), tools, tool_choice (of a chat completion)
+ *   options       temperature, top_p, max_output_tokens, stop, seed, both
+ *                 penalties, format (text.format of a response), tools,
+ *                 tool_choice, parallel_tool_calls, reasoning_effort,
+ *                 verbosity (of a chat completion), truncation (of a response)
  *   metadata      given back as it is; webhook_url: where the end is told
  *   openai        what only this face needs to draw the object again
  */
@@ -34,6 +36,14 @@ static const ngx_http_trifecta_openai_part_t
     ngx_http_trifecta_openai_part("format", format),
     ngx_http_trifecta_openai_part("tools", functions),
     ngx_http_trifecta_openai_part("tool_choice", choice),
+    ngx_http_trifecta_openai_part("parallel_tool_calls", parallel),
+    ngx_http_trifecta_openai_part("stop", stop),
+    ngx_http_trifecta_openai_part("seed", seed),
+    ngx_http_trifecta_openai_part("frequency_penalty", frequency),
+    ngx_http_trifecta_openai_part("presence_penalty", presence),
+    ngx_http_trifecta_openai_part("reasoning_effort", effort),
+    ngx_http_trifecta_openai_part("verbosity", verbosity),
+    ngx_http_trifecta_openai_part("truncation", truncation),
     { NULL, 0 }
 };
 

@@ -106,7 +106,8 @@ ngx_http_trifecta_openai_is_text_config(ngx_http_request_t *r,
     const ngx_http_trifecta_openai_member_t *m, json_t *value,
     ngx_http_trifecta_openai_t *o)
 {
-    json_t  *format, *verbosity;
+    json_t     *format, *verbosity;
+    ngx_int_t   rc;
 
     if (!json_is_object(value)) {
         return ngx_http_trifecta_openai_bad(r, m->name, -1, NULL,
@@ -116,8 +117,15 @@ ngx_http_trifecta_openai_is_text_config(ngx_http_request_t *r,
     verbosity = json_object_get(value, "verbosity");
 
     if (verbosity && !json_is_null(verbosity)) {
-        return ngx_http_trifecta_openai_bad(r, m->name, -1, "verbosity",
-                                            "is not supported: leave it out");
+        rc = ngx_http_trifecta_openai_among(r, "text.verbosity",
+                                         NGX_HTTP_TRIFECTA_OPENAI_VERBOSITIES,
+                                         verbosity);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        o->verbosity = verbosity;
     }
 
     format = json_object_get(value, "format");

@@ -96,6 +96,78 @@ ngx_http_trifecta_openai_is_include(ngx_http_request_t *r,
 }
 
 
+/* Up to four texts, or one; none is none. */
+
+ngx_int_t
+ngx_http_trifecta_openai_is_stop(ngx_http_request_t *r,
+    const ngx_http_trifecta_openai_member_t *m, json_t *value,
+    ngx_http_trifecta_openai_t *o)
+{
+    size_t   i;
+    json_t  *item;
+
+    if (json_is_array(value)
+        && json_array_size(value) <= NGX_HTTP_TRIFECTA_OPENAI_STOPS)
+    {
+        json_array_foreach(value, i, item) {
+            if (json_string_length(item) == 0) {
+                break;
+            }
+        }
+
+        if (i == json_array_size(value)) {
+            return NGX_DECLINED;
+        }
+
+    } else if (json_string_length(value)) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_trifecta_openai_bad(r, m->name, -1, NULL,
+                                        "must be a string, or an array of at "
+                                        "most 4 strings, that are not empty");
+}
+
+
+ngx_int_t
+ngx_http_trifecta_openai_is_reasoning(ngx_http_request_t *r,
+    const ngx_http_trifecta_openai_member_t *m, json_t *value,
+    ngx_http_trifecta_openai_t *o)
+{
+    json_t      *part;
+    const char  *name;
+
+    if (!json_is_object(value)) {
+        return ngx_http_trifecta_openai_bad(r, m->name, -1, NULL,
+                                            "must be an object");
+    }
+
+    json_object_foreach(value, name, part) {
+
+        if (json_is_null(part)) {
+            continue;
+        }
+
+        if (ngx_strcmp(name, "effort") == 0) {
+            o->effort = part;
+
+        } else if (ngx_strcmp(name, "summary") == 0
+                   || ngx_strcmp(name, "generate_summary") == 0)
+        {
+            return ngx_http_trifecta_openai_bad(r, m->name, -1, name,
+                                                "is not supported: leave it "
+                                                "out");
+        }
+    }
+
+    return o->effort == NULL
+           ? NGX_DECLINED
+           : ngx_http_trifecta_openai_among(r, "reasoning.effort",
+                                            NGX_HTTP_TRIFECTA_OPENAI_EFFORTS,
+                                            o->effort);
+}
+
+
 /* An id that was not made for the caller is the same as one of nobody. */
 
 ngx_int_t

@@ -133,6 +133,19 @@ sub ends {
 
 sub sent { ($server->requests($_[0]))[-1]{json} }
 
+# A chat of this model, which waits for its end.
+
+my %chat = (stop => ["\n\n", 'END'], seed => 42, frequency_penalty => -0.5,
+            presence_penalty => 1.5);
+my @weather = (tools => [{ type => 'function', %tool }]);
+
+sub chat {
+    my ($model, $body, @messages) = @_;
+    return $t->post('/v1/chat/completions', { model => $model, messages => [
+        @messages, { role => 'user', content => $question }], %$body },
+        timeout => 60 * $t->slow);
+}
+
 sub system_of { $_[0]{messages}[0]{content} }
 sub user_of { $_[0]{messages}[-1]{content} }
 
@@ -170,6 +183,25 @@ sub user_of { $_[0]{messages}[-1]{content} }
         qw(temperature top_p response_format tools tool_choice)], [],
         'what_is_not_asked_for_is_not_sent');
 
+    ends('plain', { reasoning => { effort => 'low' }, @weather,
+        text => { verbosity => 'high' },
+        parallel_tool_calls => JSON::PP::false });
+    $sent = sent('plain');
+    is_deeply([@$sent{qw(reasoning_effort verbosity parallel_tool_calls)}],
+        ['low', 'high', JSON::PP::false],
+        'effort_verbosity_and_one_call_at_a_time_are_passed_on');
+
+    is(chat('plain', {})->{status}, 200, 'a chat');
+    is_deeply([grep { exists sent('plain')->{$_} } qw(seed stop verbosity
+        frequency_penalty presence_penalty reasoning_effort)], [],
+        'what_a_chat_does_not_ask_for_is_not_sent');
+    is(chat('plain', { %chat, reasoning_effort => 'high',
+        verbosity => 'low' })->{status}, 200, 'all options of a chat');
+    is_deeply([@{ sent('plain') }{sort keys %chat}], [@chat{sort keys %chat}],
+        'stop_seed_and_penalties_are_passed_on');
+    is_deeply([@{ sent('plain') }{qw(reasoning_effort verbosity)}],
+        [qw(high low)], 'and effort and verbosity');
+
     ends('tuned', { temperature => 1, max_output_tokens => 5000 });
     is(sent('tuned')->{temperature}, 1, 'who asks decides of temperature');
     is(sent('tuned')->{max_tokens}, 100,
@@ -189,6 +221,11 @@ sub user_of { $_[0]{messages}[-1]{content} }
     is_deeply($sent->{format}, $schema, 'the schema');
     is_deeply($sent->{tools}, [{ type => 'function', function => \%tool }],
         'the tools');
+    is(chat('lines', { %chat })->{status}, 200, 'options of a chat');
+    is_deeply([@{ sent('lines')->{options} }{sort keys %chat}],
+        [@chat{sort keys %chat}], 'stop_seed_and_penalties_of_an_ollama');
+    chat('lines', { stop => 'X' });
+    is_deeply(sent('lines')->{options}{stop}, ['X'], 'whose stop is a list');
     ends('lines', { text => { format => { type => 'json_object' } } });
     is(sent('lines')->{format}, 'json', 'any JSON');
 }
@@ -206,8 +243,22 @@ sub refused {
     is(scalar(my @now = $server->requests($model)), $asked, 'nobody is asked');
 }
 
-my @weather = (tools => [{ type => 'function', %tool }]);
-
+refused('lines', { @weather, parallel_tool_calls => JSON::PP::false },
+    qr/lines does not have parallel_tool_calls: false/,
+    'an_ollama_cannot_be_kept_from_two_calls_at_once');
+refused($_, { reasoning => { effort => 'low' } },
+    qr/$_ does not have reasoning effort/, "$_: no effort"),
+refused($_, { text => { verbosity => 'low' } },
+    qr/$_ does not have verbosity/, "$_: no verbosity") for qw(lines extractive);
+{
+    my $res = chat('extractive', { stop => ['60s'] });
+    is("$res->{status} $res->{code}", '400 invalid_value',
+        'extractive_cannot_stop_at_a_text');
+    like($res->{json}{detail}, qr/extractive does not have stop/, 'by name');
+    like(chat('extractive', { map { ($_ => $chat{$_}) } grep { $_ ne 'stop' }
+        keys %chat })->{json}{choices}[0]{message}{content}, qr/60s/,
+        'how_words_are_chosen_changes_no_quotation');
+}
 refused('lines', { @weather, tool_choice => 'required' },
     qr/model lines does not have tool_choice/,
     'an_ollama_cannot_be_made_to_call_a_tool');
@@ -284,9 +335,15 @@ is(ends('rejects', { @weather })->{error}{code}, 'model_rejected',
             [instructions => { instructions => 'Be brief.' }],
             [form => { text => { format => { type => 'json_object' } } }],
             [tools => { @weather }],
-            [length => { max_output_tokens => 50 }];
+            [length => { max_output_tokens => 50 }],
+            [effort => { reasoning => { effort => 'low' } }],
+            [verbosity => { text => { verbosity => 'low' } }];
     ok(ends('count', { temperature => 1 })->{usage}{cached},
         'but with the same ones');
+
+    my %seen = (chat('count', {})->{json}{choices}[0]{message}{content} => 1);
+    ok(!$seen{ chat('count', { $_ => $chat{$_} })->{json}{choices}[0]{message}
+        {content} }++, "nor_with_other_$_") for sort keys %chat;
 }
 
 
@@ -340,6 +397,25 @@ Answered: QUUX-4\.
     $user = user_of(sent('plain'));
     like($user, qr/OLD-40 .*quux_read_timeout\?/s, 'the newest are told');
     unlike($user, qr/OLD-1 /, 'as_many_as_there_is_room_for');
+}
+{
+    my @old = map { ({ role => 'user', content => "OLD-$_ " . 'x' x 2000 },
+                     { role => 'assistant', content => 'y' x 2000 }) } 1 .. 40;
+    my @last = ({ role => 'user', content => 'What is its default?' });
+    for my $n (1, 40) {
+        my $asked = $server->requests('plain');
+        my $end = ends('plain', { truncation => 'disabled',
+            input => [@old[0 .. 2 * $n - 1], @last] });
+        is($end->{status}, $n == 1 ? 'succeeded' : 'failed',
+            "$n turns, none of which may be left out") or diag explain $end;
+        next if $n == 1;
+        is($end->{error}{code}, 'model_rejected',
+            'who_wants_nothing_left_out_gets_no_answer_otherwise');
+        like($end->{error}{message}, qr/"truncation": "auto"/,
+            'and is told how');
+        is(scalar(my @now = $server->requests('plain')), $asked,
+            'nobody is asked');
+    }
 }
 {
     my (undef, $a) = ends('chain', { input => 'FIRST timeout?' });

@@ -448,8 +448,9 @@ tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
 
     if (too_long) {
         (void) tf_llm_call_failed(&failure, "model_rejected", "The question "
-                                  "and its instructions are longer than the "
-                                  "model can take.", 0, 0);
+                                  "and what stands with it, its instructions "
+                                  "for example, are longer than the model can "
+                                  "take.", 0, 0);
         return tf_chat_failed(reply, &failure);
     }
 

@@ -32,6 +32,17 @@ tf_ollama_request(const tf_llm_model_t *model, json_t *messages,
     tf_llm_options_number(more, "temperature", options->temperature,
                           model->temperature);
     tf_llm_options_number(more, "top_p", options->top_p, "");
+    tf_llm_options_put(more, "seed", options->seed);
+    tf_llm_options_put(more, "frequency_penalty", options->frequency);
+    tf_llm_options_put(more, "presence_penalty", options->presence);
+
+    if (json_is_string(options->stop)) {
+        (void) json_object_set_new(more, "stop",
+                                   json_pack("[O]", options->stop));
+
+    } else {
+        tf_llm_options_put(more, "stop", options->stop);
+    }
 
     if (tf_llm_options_format(options, "json_schema")) {
         (void) json_object_set(request, "format",
@@ -41,9 +52,7 @@ tf_ollama_request(const tf_llm_model_t *model, json_t *messages,
         (void) json_object_set_new(request, "format", json_string("json"));
     }
 
-    if (options->tools != NULL) {
-        (void) json_object_set(request, "tools", (json_t *) options->tools);
-    }
+    tf_llm_options_put(request, "tools", options->tools);
 
     return request;
 }

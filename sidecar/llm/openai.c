@@ -55,14 +55,15 @@ tf_openai_request(const tf_llm_model_t *model, json_t *messages,
                                    tf_openai_format(options));
     }
 
-    if (options->tools != NULL) {
-        (void) json_object_set(request, "tools", (json_t *) options->tools);
-    }
-
-    if (options->choice != NULL) {
-        (void) json_object_set(request, "tool_choice",
-                               (json_t *) options->choice);
-    }
+    tf_llm_options_put(request, "tools", options->tools);
+    tf_llm_options_put(request, "tool_choice", options->choice);
+    tf_llm_options_put(request, "parallel_tool_calls", options->single);
+    tf_llm_options_put(request, "stop", options->stop);
+    tf_llm_options_put(request, "seed", options->seed);
+    tf_llm_options_put(request, "frequency_penalty", options->frequency);
+    tf_llm_options_put(request, "presence_penalty", options->presence);
+    tf_llm_options_put(request, "reasoning_effort", options->effort);
+    tf_llm_options_put(request, "verbosity", options->verbosity);
 
     return request;
 }

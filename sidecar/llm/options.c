@@ -12,7 +12,8 @@ tf_options_is(const json_t *value, const char *word)
 
 
 static const json_t *
-tf_options_number(const json_t *from, const char *name, double max, int *bad)
+tf_options_number(const json_t *from, const char *name, double min, double max,
+    int *bad)
 {
     const json_t  *value;
 
@@ -23,12 +24,52 @@ tf_options_number(const json_t *from, const char *name, double max, int *bad)
     }
 
     if (!json_is_number(value)
-        || !(json_number_value(value) >= 0 && json_number_value(value) <= max))
+        || !(json_number_value(value) >= min
+             && json_number_value(value) <= max))
     {
         *bad = 1;
     }
 
     return value;
+}
+
+
+static const json_t *
+tf_options_word(const json_t *from, const char *name, int *bad)
+{
+    const json_t  *value;
+
+    value = json_object_get(from, name);
+    *bad |= value != NULL && !json_is_string(value);
+
+    return value;
+}
+
+
+/* A text, or a list of them; an empty list is none. */
+
+static int
+tf_options_stop(tf_llm_options_t *options, const json_t *from)
+{
+    size_t         i;
+    const json_t  *stop;
+
+    stop = json_object_get(from, "stop");
+
+    if (stop == NULL || json_is_string(stop)) {
+        options->stop = stop;
+        return 0;
+    }
+
+    for (i = 0; i < json_array_size(stop); i++) {
+        if (!json_is_string(json_array_get(stop, i))) {
+            return -1;
+        }
+    }
+
+    options->stop = i ? stop : NULL;
+
+    return json_is_array(stop) ? 0 : -1;
 }
 
 
@@ -94,6 +135,10 @@ tf_options_tools(tf_llm_options_t *options, const json_t *from)
         return 0;
     }
 
+    if (json_is_false(json_object_get(from, "parallel_tool_calls"))) {
+        options->single = json_object_get(from, "parallel_tool_calls");
+    }
+
     if (choice == NULL || tf_options_is(choice, "auto")) {
         return 0;
     }
@@ -119,8 +164,18 @@ tf_llm_options_read(tf_llm_options_t *options, const json_t *from)
 
     bad = !json_is_object(from);
 
-    options->temperature = tf_options_number(from, "temperature", 2, &bad);
-    options->top_p = tf_options_number(from, "top_p", 1, &bad);
+    options->temperature = tf_options_number(from, "temperature", 0, 2, &bad);
+    options->top_p = tf_options_number(from, "top_p", 0, 1, &bad);
+    options->frequency = tf_options_number(from, "frequency_penalty", -2, 2,
+                                           &bad);
+    options->presence = tf_options_number(from, "presence_penalty", -2, 2,
+                                          &bad);
+    options->seed = tf_options_number(from, "seed", -9007199254740991.0,
+                                      9007199254740991.0, &bad);
+    options->effort = tf_options_word(from, "reasoning_effort", &bad);
+    options->verbosity = tf_options_word(from, "verbosity", &bad);
+    options->whole = tf_options_is(tf_options_word(from, "truncation", &bad),
+                                   "disabled");
 
     max = json_object_get(from, "max_output_tokens");
 
@@ -129,7 +184,8 @@ tf_llm_options_read(tf_llm_options_t *options, const json_t *from)
         options->max_output = (unsigned long long) json_integer_value(max);
     }
 
-    return bad || tf_options_format(options, from) != 0
+    return bad || tf_options_stop(options, from) != 0
+           || tf_options_format(options, from) != 0
            || tf_options_tools(options, from) != 0 ? -1 : 0;
 }
 
@@ -149,7 +205,32 @@ tf_llm_options_lack(const tf_llm_options_t *options, unsigned has)
         return "tool_choice";
     }
 
+    if (options->single != NULL && !(has & TF_LLM_HAS_SINGLE)) {
+        return "parallel_tool_calls: false";
+    }
+
+    if (options->stop != NULL && !(has & TF_LLM_HAS_STOP)) {
+        return "stop";
+    }
+
+    if (options->effort != NULL && !(has & TF_LLM_HAS_EFFORT)) {
+        return "reasoning effort";
+    }
+
+    if (options->verbosity != NULL && !(has & TF_LLM_HAS_EFFORT)) {
+        return "verbosity";
+    }
+
     return NULL;
+}
+
+
+void
+tf_llm_options_put(json_t *request, const char *name, const json_t *value)
+{
+    if (value != NULL) {
+        (void) json_object_set(request, name, (json_t *) value);
+    }
 }
 
 

@@ -14,18 +14,32 @@
  *               {"type": "json_schema", "name": ..., "schema": {...}, ...},
  *     "tools": [{"type": "function", "function": {...}}, ...],
  *     "tool_choice": "none", "auto", "required" or
- *                    {"type": "function", "function": {"name": ...}}
+ *                    {"type": "function", "function": {"name": ...}},
+ *     "parallel_tool_calls": false,
+ *     "stop": "..." or ["...", ...], "seed": a whole number,
+ *     "frequency_penalty": -2..2, "presence_penalty": -2..2,
+ *     "reasoning_effort": "...", "verbosity": "...",
+ *     "truncation": "auto" or "disabled"
  *   }
  *
  * A member is NULL, or 0, when it is not asked for: "text" is every model's
- * form, and tools that must not be used are none.  What a model cannot do is
- * refused by name and never left out; but a temperature changes nothing of a
- * quotation, and is no reason to refuse one.
+ * form, tools that must not be used are none, and may be called together.
+ * What a model cannot do is refused by name and never left out; but what only
+ * tunes the choice of words (temperature, top_p, seed and penalties) changes
+ * nothing of a quotation, and is no reason to refuse one.
+ *
+ * "disabled" is no matter of a model: then what was said before is told whole,
+ * or the question fails.
  */
 
 #define TF_LLM_HAS_FORMAT  0x01     /* json_object and json_schema */
 #define TF_LLM_HAS_TOOLS   0x02
 #define TF_LLM_HAS_CHOICE  0x04     /* "required", or one of the tools */
+#define TF_LLM_HAS_SINGLE  0x08     /* parallel_tool_calls: false */
+#define TF_LLM_HAS_STOP    0x10
+#define TF_LLM_HAS_EFFORT  0x20     /* and verbosity */
+
+#define TF_LLM_HAS_ALL     0x3f
 
 typedef struct {
     const json_t        *temperature;
@@ -34,6 +48,14 @@ typedef struct {
     const json_t        *format;
     const json_t        *tools;
     const json_t        *choice;
+    const json_t        *single;    /* of the tools: one call at a time */
+    const json_t        *stop;
+    const json_t        *seed;
+    const json_t        *frequency;
+    const json_t        *presence;
+    const json_t        *effort;
+    const json_t        *verbosity;
+    int                  whole;     /* nothing that was said is left out */
 } tf_llm_options_t;
 
 
@@ -46,6 +68,10 @@ const char *tf_llm_options_lack(const tf_llm_options_t *options,
 
 /* The type of a format is this one. */
 int tf_llm_options_format(const tf_llm_options_t *options, const char *type);
+
+/* A value of the options as a member of a request, unless it is NULL. */
+void tf_llm_options_put(json_t *request, const char *name,
+    const json_t *value);
 
 /* A number of the options as a member of a request, or the default text. */
 void tf_llm_options_number(json_t *request, const char *name,

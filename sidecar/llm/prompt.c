@@ -275,6 +275,11 @@ tf_llm_prompt(const tf_llm_model_t *model, const tf_llm_request_t *request,
 
     used += tf_prompt_talk_fit(request, (room - used) / 2, &first, &summary);
 
+    if (first > 0 && request->options != NULL && request->options->whole) {
+        *too_long = 1;
+        return NULL;
+    }
+
     if (request->npassages == 0 && first == request->nturns && !summary) {
         tf_buf_puts(&user, request->question);
         tf_prompt_system(&rules, request, 0);

@@ -11,15 +11,14 @@ const tf_llm_provider_t  tf_llm_providers[] = {
       tf_llm_extractive, NULL, 0 },
 
     { "openai", "a server that speaks OpenAI's chat completions",
-      tf_llm_chat, &tf_llm_wire_openai,
-      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_CHOICE },
+      tf_llm_chat, &tf_llm_wire_openai, TF_LLM_HAS_ALL },
 
     { "ollama", "an Ollama server", tf_llm_chat, &tf_llm_wire_ollama,
-      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS },
+      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_STOP },
 
 #ifdef TF_TEST_PROVIDER
     { "test", "does what the question says (test builds only)", tf_llm_test,
-      NULL, TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_CHOICE },
+      NULL, TF_LLM_HAS_ALL },
 #endif
 
     { NULL, NULL, NULL, NULL, 0 }

@@ -148,6 +148,15 @@ tf_answer_before(tf_pg_t *pg, const tf_answer_request_t *request,
         rc = tf_talk_tell(pg, request, model, &a->talk);
     }
 
+    if (rc == TF_PG_OK && a->talk.cut && request->options != NULL
+        && request->options->whole)
+    {
+        return tf_answer_failed(answer, "model_rejected", "What was said "
+                                "before is longer than the model can be told: "
+                                "ask with \"truncation\": \"auto\", or tell "
+                                "less.", 0);
+    }
+
     if (rc == TF_PG_OK && tf_talk_empty(&a->talk)) {
         rc = tf_reuse_find(pg, request, model, &a->reuse, answer, over);
 

@@ -31,7 +31,8 @@
  * is followed through jobs of the same owner that succeeded, as far as
  * TF_TALK_TURNS turns and TF_TALK_TOLD_MAX bytes; what he may not read, or is
  * deleted, ends it.  Of such turns the newest that fit are told, at most half
- * of what the model can take, and none are summarised.
+ * of what the model can take, and none are summarised.  Who asked for the
+ * whole of them ("truncation": "disabled") gets no answer then.
  *
  * Then the model puts the question so that it stands alone, for the search.
  * Neither may fail a question: what cannot be had in time is done without.
@@ -51,6 +52,7 @@ typedef struct {
     size_t          nturns;
     size_t          first;      /* of those that are told as they are */
     int             told;       /* by the question: no conversation's */
+    int             cut;        /* something that it told is left out */
     char            version[24];
     tf_buf_t        summary;    /* of what was before the first, or empty */
     tf_buf_t        restated;   /* or empty */

@@ -46,6 +46,7 @@ tf_talk_another(tf_talk_t *talk)
     tf_llm_turn_t  *turn;
 
     if (talk->nturns == TF_TALK_TURNS) {
+        talk->cut = 1;
         free(talk->turns[0].question);
         free(talk->turns[0].answer);
         talk->nturns--;
@@ -77,6 +78,7 @@ tf_talk_message(tf_talk_t *talk, int user, const char *text)
         turn = tf_talk_another(talk);
     }
 
+    talk->cut |= strlen(text) > TF_TALK_MESSAGE_MAX;
     copy = tf_talk_text(text, TF_TALK_MESSAGE_MAX, user);
     none = strdup("");
 
@@ -156,7 +158,7 @@ tf_talk_chain(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_pg_status_t   rc;
 
     (void) snprintf(turns, sizeof(turns), "%d", TF_TALK_TURNS);
-    (void) snprintf(max, sizeof(max), "%d", TF_TALK_MESSAGE_MAX);
+    (void) snprintf(max, sizeof(max), "%d", TF_TALK_MESSAGE_MAX + 1);
 
     params[0] = request->tenant;
     params[1] = request->owner;
@@ -220,6 +222,7 @@ tf_talk_newest(const tf_llm_model_t *model, tf_talk_t *talk)
                + strlen(talk->turns[talk->first - 1].answer);
 
         if (size > room) {
+            talk->cut = 1;
             return;
         }
 
