@@ -324,7 +324,9 @@ ngx_http_trifecta_pg_close(ngx_http_trifecta_pg_t *pg)
         ngx_del_timer(&pg->login);
     }
 
-    ngx_http_trifecta_slot(pg->mcf)->pg_ready = 0;
+    if (!pg->lazy) {
+        ngx_http_trifecta_slot(pg->mcf)->pg_ready = 0;
+    }
 }
 
 
@@ -379,7 +381,9 @@ ngx_http_trifecta_pg_fail(ngx_http_trifecta_pg_t *pg, const char *reason)
     pg->failed_at = ngx_current_msec;
     pg->tried = 1;
 
-    ngx_http_trifecta_shards_hurry(pg->mcf->worker);
+    if (!pg->lazy) {
+        ngx_http_trifecta_shards_hurry(pg->mcf->worker);
+    }
 
     ngx_queue_init(&doomed);
 
@@ -450,8 +454,8 @@ ngx_http_trifecta_pg_timer(ngx_http_trifecta_pg_t *pg, ngx_event_t *ev,
 
 
 ngx_http_trifecta_pg_t *
-ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
-    ngx_http_trifecta_main_conf_t *mcf)
+ngx_http_trifecta_pg_create_lazy(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf, ngx_msec_t timeout)
 {
     ngx_http_trifecta_pg_t  *pg;
 
@@ -463,6 +467,8 @@ ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
     pg->mcf = mcf;
     pg->log = cycle->log;
     pg->fd = (ngx_socket_t) -1;
+    pg->timeout = timeout;
+    pg->lazy = 1;
 
     ngx_queue_init(&pg->waiting);
     ngx_queue_init(&pg->sent);
@@ -485,7 +491,27 @@ ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
 
     ngx_cpystrn(pg->reason, (u_char *) "connecting", sizeof(pg->reason));
 
-    ngx_http_trifecta_pg_connect(pg);
+    return pg;
+}
+
+
+ngx_http_trifecta_pg_t *
+ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf)
+{
+    ngx_http_trifecta_pg_t  *pg;
+
+    pg = ngx_http_trifecta_pg_create_lazy(cycle, mcf,
+                                          NGX_HTTP_TRIFECTA_PG_TIMEOUT);
+    if (pg == NULL) {
+        return NULL;
+    }
+
+    pg->lazy = 0;
+
+    if (pg->fails == 0) {
+        ngx_http_trifecta_pg_connect(pg);
+    }
 
     return pg;
 }

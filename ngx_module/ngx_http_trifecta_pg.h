@@ -8,7 +8,9 @@
 
 
 /*
- * One connection to PostgreSQL a worker, in libpq's pipeline mode.
+ * A connection to PostgreSQL, in libpq's pipeline mode.  A worker has two: one
+ * for what is read of jobs, and one for files and batches (store.h), so that
+ * megabytes of a file never stand in front of the status of a job.
  *
  *   down ──> connecting ──> checking ──> ready
  *     ^          │             │           │
@@ -26,17 +28,20 @@
  *
  * A query is one or two statements and one Sync: an error in one query does
  * not touch its neighbours, and what set_config(..., true) sets ends with it.
- * Queries wait in one queue in the order of arrival, each with a deadline of
- * 900 ms.  When the oldest passes its deadline the connection is given up,
+ * Queries wait in one queue in the order of arrival, each with the deadline of
+ * the connection, 900 ms for jobs.  When the oldest passes its deadline the connection is given up,
  * and every query in it answered without a result.  Refusal while down, and
  * the wait for a first attempt, are as for Redis.  Reads may be repeated by
  * whoever asks, so nothing is sent again here.
+ *
+ * The connection for jobs is made when the worker starts.  The other one is
+ * made at its first query and then kept as the first one is.
  */
 
 #define NGX_HTTP_TRIFECTA_PG_CONNECT  900       /* ms, the login included */
 #define NGX_HTTP_TRIFECTA_PG_TIMEOUT  900       /* ms, a query */
 #define NGX_HTTP_TRIFECTA_PG_MAX      4096      /* queries in flight */
-#define NGX_HTTP_TRIFECTA_PG_PARAMS   5
+#define NGX_HTTP_TRIFECTA_PG_PARAMS   16
 
 typedef struct ngx_http_trifecta_pg_s        ngx_http_trifecta_pg_t;
 typedef struct ngx_http_trifecta_pg_query_s  ngx_http_trifecta_pg_query_t;
@@ -50,12 +55,29 @@ typedef struct {
 } ngx_http_trifecta_pg_statement_t;
 
 
+/*
+ * The parameters of a query and how they travel.  Without "nulls" a parameter
+ * that has no data is an empty text.
+ */
+
+typedef struct {
+    ngx_str_t   *params;
+    ngx_uint_t   nparams;
+    ngx_uint_t   binary;            /* bit n: $n+1 is bytes, not text */
+    unsigned     nulls:1;           /* data == NULL is SQL's NULL */
+    unsigned     raw:1;             /* rows come as bytes, not as text */
+} ngx_http_trifecta_pg_params_t;
+
+
 /* The rows of the last statement, which belong to the caller, or NULL. */
 typedef void (*ngx_http_trifecta_pg_handler_pt)(void *data, PGresult *res);
 
 
+/* The connection for jobs, and that for files and batches. */
 ngx_http_trifecta_pg_t *ngx_http_trifecta_pg_create(ngx_cycle_t *cycle,
     ngx_http_trifecta_main_conf_t *mcf);
+ngx_http_trifecta_pg_t *ngx_http_trifecta_pg_create_lazy(ngx_cycle_t *cycle,
+    ngx_http_trifecta_main_conf_t *mcf, ngx_msec_t timeout);
 void ngx_http_trifecta_pg_destroy(ngx_http_trifecta_pg_t *pg);
 
 /*
@@ -67,6 +89,12 @@ ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_query(
     ngx_http_trifecta_pg_t *pg,
     const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
     ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data);
+
+ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_query_params(
+    ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements,
+    ngx_http_trifecta_pg_params_t *params,
+    ngx_http_trifecta_pg_handler_pt handler, void *data);
 
 /* Asks for the schema version. */
 ngx_http_trifecta_pg_query_t *ngx_http_trifecta_pg_version(

@@ -104,8 +104,13 @@ ngx_http_trifecta_pg_installed(void *data, PGresult *res)
                   "trifecta: connected to PostgreSQL");
 
     ngx_http_trifecta_count(pg->mcf, NGX_HTTP_TRIFECTA_M_PG_CONNECTS);
-    ngx_http_trifecta_slot(pg->mcf)->pg_ready = 1;
     ngx_http_trifecta_metrics(pg->mcf)->pg_ready_at = ngx_current_msec;
+
+    if (pg->lazy) {
+        return;
+    }
+
+    ngx_http_trifecta_slot(pg->mcf)->pg_ready = 1;
 
     ngx_http_trifecta_install_learn(pg->mcf, id, len);
 }

@@ -9,20 +9,31 @@ ngx_http_trifecta_pg_query_of(ngx_queue_t *q)
 }
 
 
+/* libpq wants a NUL behind a text, and a length for what is no text. */
+
 static ngx_http_trifecta_pg_query_t *
 ngx_http_trifecta_pg_create_query(ngx_http_trifecta_pg_t *pg,
-    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
-    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
+    const ngx_http_trifecta_pg_statement_t *statements,
+    ngx_http_trifecta_pg_params_t *params,
+    ngx_http_trifecta_pg_handler_pt handler, void *data)
 {
     u_char                        *p;
     size_t                         size;
+    ngx_str_t                     *param;
     ngx_uint_t                     i;
     ngx_http_trifecta_pg_query_t  *query;
 
     size = sizeof(ngx_http_trifecta_pg_query_t);
 
-    for (i = 0; i < nparams; i++) {
-        size += params[i].len + 1;
+    if (params->nparams > NGX_HTTP_TRIFECTA_PG_PARAMS) {
+        ngx_log_error(NGX_LOG_ALERT, pg->log, 0,
+                      "trifecta: a query with %ui parameters",
+                      params->nparams);
+        return NULL;
+    }
+
+    for (i = 0; i < params->nparams; i++) {
+        size += params->params[i].len + 1;
     }
 
     query = ngx_alloc(size, pg->log);
@@ -34,17 +45,27 @@ ngx_http_trifecta_pg_create_query(ngx_http_trifecta_pg_t *pg,
 
     p = (u_char *) (query + 1);
 
-    for (i = 0; i < nparams; i++) {
+    for (i = 0; i < params->nparams; i++) {
+        param = &params->params[i];
+
+        if (params->nulls && param->data == NULL) {
+            continue;
+        }
+
         query->params[i] = (char *) p;
-        p = ngx_cpymem(p, params[i].data, params[i].len);
+        query->lengths[i] = (int) param->len;
+        query->formats[i] = (params->binary >> i) & 1;
+
+        p = ngx_cpymem(p, param->data, param->len);
         *p++ = '\0';
     }
 
     query->statements = statements;
-    query->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_PG_TIMEOUT;
+    query->deadline = ngx_current_msec + pg->timeout;
     query->started = ngx_http_trifecta_usec();
     query->handler = handler;
     query->data = data;
+    query->raw = params->raw;
 
     pg->nqueries++;
 
@@ -61,7 +82,9 @@ ngx_http_trifecta_pg_rearm(ngx_http_trifecta_pg_t *pg)
     ngx_msec_int_t                 timer;
     ngx_http_trifecta_pg_query_t  *query;
 
-    ngx_http_trifecta_slot(pg->mcf)->pg_pending = pg->nqueries;
+    if (!pg->lazy) {
+        ngx_http_trifecta_slot(pg->mcf)->pg_pending = pg->nqueries;
+    }
 
     queues[0] = &pg->sent;
     queues[1] = &pg->waiting;
@@ -184,8 +207,8 @@ ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
 
     for (st = query->statements; st->sql; st++) {
         if (PQsendQueryParams(pg->conn, st->sql, st->nparams, NULL,
-                              (const char *const *) query->params, NULL, NULL,
-                              0)
+                              (const char *const *) query->params,
+                              query->lengths, query->formats, query->raw)
             == 0)
         {
             return NGX_ERROR;
@@ -235,6 +258,7 @@ ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg)
         switch (PQresultStatus(res)) {
 
         case PGRES_TUPLES_OK:
+        case PGRES_COMMAND_OK:
             PQclear(query->res);
             query->res = res;
             break;
@@ -274,10 +298,13 @@ ngx_http_trifecta_pg_own(ngx_http_trifecta_pg_t *pg,
     const ngx_http_trifecta_pg_statement_t *statements,
     ngx_http_trifecta_pg_handler_pt handler)
 {
-    ngx_http_trifecta_pg_query_t  *query;
+    ngx_http_trifecta_pg_query_t   *query;
+    ngx_http_trifecta_pg_params_t   none;
 
-    query = ngx_http_trifecta_pg_create_query(pg, statements, NULL, 0,
-                                              handler, pg);
+    ngx_memzero(&none, sizeof(ngx_http_trifecta_pg_params_t));
+
+    query = ngx_http_trifecta_pg_create_query(pg, statements, &none, handler,
+                                              pg);
     if (query == NULL) {
         return NGX_ERROR;
     }
@@ -345,13 +372,20 @@ ngx_http_trifecta_pg_hint(ngx_http_trifecta_pg_t *pg)
 
 
 ngx_http_trifecta_pg_query_t *
-ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
-    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
-    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
+ngx_http_trifecta_pg_query_params(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements,
+    ngx_http_trifecta_pg_params_t *params,
+    ngx_http_trifecta_pg_handler_pt handler, void *data)
 {
     ngx_http_trifecta_pg_query_t  *query;
 
     ngx_http_trifecta_pg_hint(pg);
+
+    if (pg->lazy && pg->conn == NULL && !pg->fails
+        && !pg->reconnect.timer_set)
+    {
+        ngx_http_trifecta_pg_connect(pg);
+    }
 
     if ((pg->state != ngx_http_trifecta_pg_ready && pg->fails)
         || pg->nqueries >= NGX_HTTP_TRIFECTA_PG_MAX)
@@ -359,8 +393,8 @@ ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
         return NULL;
     }
 
-    query = ngx_http_trifecta_pg_create_query(pg, statements, params, nparams,
-                                              handler, data);
+    query = ngx_http_trifecta_pg_create_query(pg, statements, params, handler,
+                                              data);
     if (query == NULL) {
         return NULL;
     }
@@ -376,6 +410,23 @@ ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_rearm(pg);
 
     return query;
+}
+
+
+ngx_http_trifecta_pg_query_t *
+ngx_http_trifecta_pg_query(ngx_http_trifecta_pg_t *pg,
+    const ngx_http_trifecta_pg_statement_t *statements, ngx_str_t *params,
+    ngx_uint_t nparams, ngx_http_trifecta_pg_handler_pt handler, void *data)
+{
+    ngx_http_trifecta_pg_params_t  texts;
+
+    ngx_memzero(&texts, sizeof(ngx_http_trifecta_pg_params_t));
+
+    texts.params = params;
+    texts.nparams = nparams;
+
+    return ngx_http_trifecta_pg_query_params(pg, statements, &texts, handler,
+                                             data);
 }
 
 

@@ -24,6 +24,10 @@ struct ngx_http_trifecta_pg_query_s {
     const ngx_http_trifecta_pg_statement_t  *statements;
     char                                    *params[
                                                NGX_HTTP_TRIFECTA_PG_PARAMS];
+    int                                      lengths[
+                                               NGX_HTTP_TRIFECTA_PG_PARAMS];
+    int                                      formats[
+                                               NGX_HTTP_TRIFECTA_PG_PARAMS];
     ngx_msec_t                               deadline;
     uint64_t                                 started;   /* us */
     uint64_t                                *spent;
@@ -33,6 +37,7 @@ struct ngx_http_trifecta_pg_query_s {
     unsigned                                 own:1;     /* the check */
     unsigned                                 sent:1;
     unsigned                                 failed:1;
+    unsigned                                 raw:1;     /* bytes, not text */
 };
 
 
@@ -49,6 +54,7 @@ struct ngx_http_trifecta_pg_s {
     ngx_uint_t                               fails;     /* in a row */
     ngx_msec_t                               ready_at;
     ngx_msec_t                               failed_at;
+    ngx_msec_t                               timeout;   /* of a query */
 
     ngx_queue_t                              waiting;
     ngx_queue_t                              sent;
@@ -61,6 +67,7 @@ struct ngx_http_trifecta_pg_s {
     unsigned                                 refused:1; /* by the check */
     unsigned                                 tried:1;   /* once, to its end */
     unsigned                                 asking:1;  /* for the id again */
+    unsigned                                 lazy:1;    /* not that for jobs */
     u_char                                   reason[256];
 };
 

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_worker.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_store.h"
 
 
 static ngx_http_trifecta_main_conf_t *
@@ -42,8 +43,10 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
 
     mcf->worker = worker;
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
+    worker->store = ngx_http_trifecta_pg_create_lazy(cycle, mcf,
+                                             NGX_HTTP_TRIFECTA_STORE_TIMEOUT);
 
-    if (worker->pg == NULL
+    if (worker->pg == NULL || worker->store == NULL
         || ngx_http_trifecta_shards_create(cycle, mcf, worker) != NGX_OK)
     {
         return NGX_ERROR;
@@ -66,6 +69,7 @@ ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_trifecta_shards_destroy(mcf->worker);
+    ngx_http_trifecta_pg_destroy(mcf->worker->store);
     ngx_http_trifecta_pg_destroy(mcf->worker->pg);
 
     slot = ngx_http_trifecta_slot(mcf);

@@ -16,7 +16,8 @@
  */
 
 struct ngx_http_trifecta_worker_s {
-    ngx_http_trifecta_pg_t            *pg;
+    ngx_http_trifecta_pg_t            *pg;          /* for jobs */
+    ngx_http_trifecta_pg_t            *store;       /* files and batches */
     ngx_http_trifecta_shard_t         *shards;
     ngx_uint_t                         nshards;     /* 1 at least */
     ngx_uint_t                         nwaiters;    /* of all shards */
