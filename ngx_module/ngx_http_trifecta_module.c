@@ -129,8 +129,9 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
      * The PostgreSQL that holds jobs and results, as a libpq connection
      * string: "hostaddr=127.0.0.1 port=5432 dbname=trifecta
      * user=trifecta_edge".  A host without hostaddr is resolved when the
-     * configuration is read.  Each worker keeps one connection.  Use the role
-     * trifecta_edge, which can only read.
+     * configuration is read.  Each worker keeps one connection, and a second
+     * one for files and batches once it has seen a request for them.  Use the
+     * role trifecta_edge, which can change nothing but files and batches.
      */
 
     { ngx_string("trifecta_pg"),

@@ -15,6 +15,18 @@ static const ngx_http_trifecta_pg_statement_t
 };
 
 
+/* The role reads by default: only the connection that may write writes. */
+
+static const ngx_http_trifecta_pg_statement_t
+    ngx_http_trifecta_pg_store_query[] =
+{
+    { "SET default_transaction_read_only = off", 0 },
+    { "SELECT max(version::int) FROM trifecta.flyway_schema_history"
+      " WHERE success", 0 },
+    { NULL, 0 }
+};
+
+
 static const ngx_http_trifecta_pg_statement_t
     ngx_http_trifecta_pg_install_query[] =
 {
@@ -148,7 +160,9 @@ ngx_http_trifecta_pg_checked(void *data, PGresult *res)
 ngx_int_t
 ngx_http_trifecta_pg_introduce(ngx_http_trifecta_pg_t *pg)
 {
-    return ngx_http_trifecta_pg_own(pg, ngx_http_trifecta_pg_version_query,
+    return ngx_http_trifecta_pg_own(pg, pg->lazy
+                                    ? ngx_http_trifecta_pg_store_query
+                                    : ngx_http_trifecta_pg_version_query,
                                     ngx_http_trifecta_pg_checked);
 }
 

@@ -9,7 +9,8 @@
  * What the edge itself keeps in PostgreSQL, files and batches: statements
  * that may write, as a tenant and an owner.
  *
- * They go over a connection of their own (pg.h) with a deadline of its own.
+ * They go over a connection of their own (pg.h), which alone may write, with a
+ * deadline of its own.
  * $1 is the tenant and $2 the owner; the first statement of a query is
  * NGX_HTTP_TRIFECTA_STORE_AS, which tells row-level security who asks, and
  * each statement behind it names $1 and $2 in its predicate, too: that is the
