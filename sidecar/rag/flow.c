@@ -117,6 +117,7 @@ tf_flow_begin(tf_flow_t *f, const tf_llm_request_t *request, tf_flow_pt out,
     f->arg = arg;
     tf_cite_begin(&f->cite, request, &f->cited);
     tf_safe_begin(&f->safe, &f->body, tf_flow_known, f);
+    tf_safe_json_begin(&f->json, &f->safe, &f->body);
 }
 
 
@@ -141,12 +142,19 @@ tf_flow_on(tf_flow_t *f, int ends)
 }
 
 
+static int
+tf_flow_is_json(const tf_flow_t *f)
+{
+    return f->request->options != NULL && f->request->options->format != NULL;
+}
+
+
 int
 tf_flow_text(tf_flow_t *f, const char *text, size_t len)
 {
-    if (f->request->options != NULL && f->request->options->format != NULL) {
-        tf_buf_append(&f->cited, text, len);
-        return tf_flow_on(f, 0);
+    if (tf_flow_is_json(f)) {
+        return tf_safe_json_text(&f->json, text, len) == 0
+               ? tf_flow_give(f, 0) : -1;
     }
 
     return tf_cite_text(&f->cite, text, len) == 0 ? tf_flow_on(f, 0) : -1;
@@ -156,6 +164,10 @@ tf_flow_text(tf_flow_t *f, const char *text, size_t len)
 int
 tf_flow_end(tf_flow_t *f)
 {
+    if (tf_flow_is_json(f)) {
+        return tf_safe_json_end(&f->json) == 0 ? tf_flow_give(f, 1) : -1;
+    }
+
     return tf_cite_end(&f->cite) == 0 ? tf_flow_on(f, 1) : -1;
 }
 
@@ -181,6 +193,7 @@ tf_flow_free(tf_flow_t *f)
 {
     tf_cite_free(&f->cite);
     tf_safe_free(&f->safe);
+    tf_safe_json_free(&f->json);
     tf_buf_free(&f->cited);
     tf_buf_free(&f->body);
 }

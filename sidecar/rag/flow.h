@@ -4,6 +4,7 @@
 
 #include "rag/cite.h"
 #include "rag/safe.h"
+#include "rag/safe_json.h"
 
 
 /*
@@ -20,7 +21,8 @@
  *
  * Links are looked at last: a mark that goes can make one of its neighbours.
  * A link is known if the question, what came with it or a passage has it.
- * Marks are left alone in an answer in JSON: there "[1]" is a list.
+ * Marks are left alone in an answer in JSON: there "[1]" is a list.  Its
+ * strings are looked at as what they mean (safe_json.h).
  */
 
 typedef int (*tf_flow_pt)(void *arg, const char *data, size_t len);
@@ -29,6 +31,7 @@ typedef struct {
     const tf_llm_request_t  *request;
     tf_cite_t                cite;
     tf_safe_t                safe;
+    tf_safe_json_t           json;
     tf_buf_t                 cited;     /* between the two */
     tf_buf_t                 body;
     size_t                   given;     /* bytes of it that were handed on */

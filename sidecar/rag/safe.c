@@ -21,13 +21,6 @@ static const char *const  tf_safe_targets[] = {
     "data:", "file:", NULL
 };
 
-static const char *const  tf_safe_tags[] = {
-    "img", "image", "script", "iframe", "object", "embed", "svg", "link",
-    "meta", "base", "form", "input", "button", "video", "audio", "source",
-    "style", "a", "frame", "frameset", "body", "track", "applet", "portal",
-    "bgsound", "marquee", "details", "math", "area", NULL
-};
-
 
 static size_t tf_safe_step(tf_safe_t *t, const char *s, size_t left);
 
@@ -44,7 +37,7 @@ tf_safe_joins(unsigned char a, unsigned char b)
 }
 
 
-static void
+void
 tf_safe_put(tf_safe_t *t, const char *s, size_t len)
 {
     size_t  i;
@@ -83,7 +76,7 @@ tf_safe_remove(tf_safe_t *t)
  * is ignored.
  */
 
-static size_t
+size_t
 tf_safe_one_of(const tf_safe_t *t, const char *s, size_t len,
     const char *const *list)
 {
@@ -112,6 +105,46 @@ tf_safe_one_of(const tf_safe_t *t, const char *s, size_t len,
 }
 
 
+/* The address of a link in Markdown begins here. */
+
+static int
+tf_safe_address_here(const tf_safe_t *t)
+{
+    return t->last == '(' || t->last == '<'
+           || (t->solid[1] == ']'
+               && (t->solid[0] == '(' || t->solid[0] == ':')
+               && t->last <= ' ');
+}
+
+
+/*
+ * "https://known/x\n" ends where it seems to: what is behind it says nothing,
+ * and cannot change the host since there is a path before it.
+ */
+
+static int
+tf_safe_parts(const tf_safe_t *t, const char *s, size_t end, size_t tail,
+    size_t n)
+{
+    size_t  i;
+
+    if (tail - end > TF_SAFE_TAIL || tf_safe_address_here(t)
+        || memchr(s + n, '/', end - n) == NULL
+        || memchr(s + n, '@', end - n) != NULL)
+    {
+        return 0;
+    }
+
+    for (i = end; i < tail; i++) {
+        if (memchr("\\nrt\"'`,;.)]}", s[i], 13) == NULL) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /*
  * What becomes of the URL at s, whose first n bytes have been recognised: it
  * stays if somebody knows it.
@@ -120,8 +153,9 @@ tf_safe_one_of(const tf_safe_t *t, const char *s, size_t len,
 static size_t
 tf_safe_url(tf_safe_t *t, const char *s, size_t left, size_t n, int may)
 {
-    int     depth, bad;
-    size_t  max, end, tail;
+    int          depth, bad;
+    size_t       max, end, tail;
+    const char  *at;
 
     depth = 0;
     max = left < TF_SAFE_URL ? left : TF_SAFE_URL;
@@ -141,7 +175,7 @@ tf_safe_url(tf_safe_t *t, const char *s, size_t left, size_t n, int may)
         return TF_SAFE_MORE;
     }
 
-    if (bad) {
+    if (bad && !(may && tf_safe_parts(t, s, end, tail, n))) {
         tf_safe_remove(t);
         return tail;
     }
@@ -154,10 +188,23 @@ tf_safe_url(tf_safe_t *t, const char *s, size_t left, size_t n, int may)
 
     if (may && t->urls++ < TF_SAFE_URLS && t->known(t->arg, s, end)) {
         tf_safe_put(t, s, end);
-
-    } else {
-        tf_safe_remove(t);
+        return end;
     }
+
+    at = memchr(s + n, '@', end - n);
+
+    if (may && at != NULL && !tf_safe_address_here(t)
+        && t->urls <= TF_SAFE_URLS
+        && t->known(t->arg, s, (size_t) (at - s)))
+    {
+        end = (size_t) (at - s);
+        tf_safe_put(t, s, end);
+        tf_safe_put(t, " ", 1);
+        t->removed++;
+        return end;
+    }
+
+    tf_safe_remove(t);
 
     return end;
 }
@@ -228,7 +275,7 @@ tf_safe_bang(tf_safe_t *t, const char *s, size_t left)
             return n;
         }
 
-        if (defuse) {
+        if (defuse && !t->fence && !t->span) {
             t->removed++;
             t->cut = 1;
             return 1;
@@ -236,42 +283,6 @@ tf_safe_bang(tf_safe_t *t, const char *s, size_t left)
     }
 
     tf_safe_put(t, s, 1);
-
-    return 1;
-}
-
-
-static size_t
-tf_safe_tag(tf_safe_t *t, const char *s, size_t left)
-{
-    size_t  n, from;
-
-    from = left > 1 && s[1] == '/' ? 2 : 1;
-
-    if (left == from) {
-        n = t->ends ? 0 : TF_SAFE_MORE;
-
-    } else {
-        n = tf_safe_one_of(t, s + from, left - from, tf_safe_tags);
-    }
-
-    if (n == TF_SAFE_MORE || (n > 0 && from + n == left && !t->ends)) {
-        return TF_SAFE_MORE;
-    }
-
-    from += n;
-
-    if (n > 0
-        && (from == left
-            || !(isalnum((unsigned char) s[from]) || s[from] == '_'
-                 || s[from] == '-')))
-    {
-        tf_safe_put(t, "&lt;", 4);
-        t->removed++;
-
-    } else {
-        tf_safe_put(t, s, 1);
-    }
 
     return 1;
 }
@@ -400,6 +411,10 @@ tf_safe_step(tf_safe_t *t, const char *s, size_t left)
         return tf_safe_tag(t, s, left);
     }
 
+    if (s[0] == '`') {
+        return tf_safe_ticks(t, s, left);
+    }
+
     if (isalpha((unsigned char) s[0]) && (t->cut || !isalnum(t->last))) {
         n = tf_safe_word(t, s, left);
 
@@ -418,6 +433,10 @@ tf_safe_step(tf_safe_t *t, const char *s, size_t left)
 
     if (n > 0) {
         return n;
+    }
+
+    if (s[0] == '\n') {
+        t->span = 0;
     }
 
     tf_safe_put(t, s, 1);
@@ -477,6 +496,27 @@ tf_safe_end(tf_safe_t *t)
     tf_buf_append(t->out, "", 0);
 
     return tf_safe_run(t);
+}
+
+
+int
+tf_safe_next(tf_safe_t *t)
+{
+    int  rc;
+
+    t->ends = 1;
+    rc = tf_safe_run(t);
+
+    t->ends = 0;
+    t->cut = 0;
+    t->skips = 0;
+    t->depth = 0;
+    t->fence = 0;
+    t->span = 0;
+    t->last = '\0';
+    memset(t->solid, 0, sizeof(t->solid));
+
+    return rc;
 }
 
 

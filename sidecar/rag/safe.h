@@ -19,9 +19,13 @@
  *   - the address of a link with a backslash or an entity in it never stays;
  *   - the schemes that a viewer may run (javascript:, data:, vbscript:, file:)
  *     never stay;
- *   - tags of HTML that load or run something lose their "<".
- * Beyond TF_SAFE_URLS no URL stays at all.  Everything else is left as it is;
- * in code the same rules hold, since a viewer may see other ends of it.
+ *   - a tag of HTML stays only if nothing in it has a value, so it names no
+ *     handler, style or address, and its element is none that loads, runs or
+ *     swallows something by itself; all others lose their "<".
+ * Beyond TF_SAFE_URLS no URL stays at all.  Everything else is left as it is.
+ * In code the same rules hold, since a viewer may see other ends of it; only
+ * "vec![x]", "<!--" and "<?" stay there, which show no more than a document
+ * did.
  *
  * The text comes in pieces, cut anywhere, and what is decided is written at
  * once: held back is only the end of what came, as long as it may still be
@@ -37,6 +41,9 @@
 #define TF_SAFE_URLS   256
 #define TF_SAFE_URL    2048     /* bytes of one */
 #define TF_SAFE_IMAGE  1024
+#define TF_SAFE_TAG    256
+#define TF_SAFE_SPAN   256      /* of code in a line */
+#define TF_SAFE_TAIL   8        /* of "\n" and such behind a known URL */
 
 typedef int (*tf_safe_known_pt)(void *arg, const char *url, size_t len);
 
@@ -48,6 +55,8 @@ typedef struct {
     unsigned           removed; /* how often something was taken out */
     unsigned           urls;
     int                depth;   /* of brackets in the URL that is skipped */
+    unsigned           fence;   /* ticks of the block of code here, or 0 */
+    unsigned           span;    /* and of the code in this line */
     unsigned           skips:1; /* the rest of a URL that is too long */
     unsigned           cut:1;   /* something was taken out just here */
     unsigned           ends:1;  /* no more will come */
@@ -64,6 +73,9 @@ void tf_safe_begin(tf_safe_t *t, tf_buf_t *out, tf_safe_known_pt known,
 /* 0, or -1 when memory is short. */
 int tf_safe_text(tf_safe_t *t, const char *text, size_t len);
 int tf_safe_end(tf_safe_t *t);
+
+/* What comes now is another text: it has nothing to do with what came. */
+int tf_safe_next(tf_safe_t *t);
 
 void tf_safe_free(tf_safe_t *t);
 

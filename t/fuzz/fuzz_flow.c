@@ -1,5 +1,6 @@
 /* links: sidecar/rag/flow.c sidecar/rag/cite.c sidecar/rag/support.c
-   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/units.c
+   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/safe_tag.c
+   sidecar/rag/safe_json.c sidecar/rag/units.c
    sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
    sidecar/base/buf.c */
 
@@ -81,6 +82,35 @@ is_safe(const char *s, size_t len)
 }
 
 
+/* No tag has a value in it. */
+
+static void
+has_no_attributes(const char *s, size_t len)
+{
+    size_t  i, k;
+
+    for (i = 0; i + 1 < len; i++) {
+        if (s[i] != '<') {
+            continue;
+        }
+
+        k = i + 1 + (s[i + 1] == '/');
+
+        if (k == len || !((s[k] | 0x20) >= 'a' && (s[k] | 0x20) <= 'z')) {
+            continue;
+        }
+
+        while (k < len && s[k] != '>' && s[k] != '=') {
+            k++;
+        }
+
+        if (k == len || s[k] == '=') {
+            __builtin_trap();
+        }
+    }
+}
+
+
 static void
 check(const tf_flow_t *f)
 {
@@ -96,6 +126,10 @@ check(const tf_flow_t *f)
     }
 
     is_safe(f->body.data, f->body.len);
+
+    if (f->request->options == NULL) {
+        has_no_attributes(f->body.data, f->body.len);
+    }
 }
 
 
@@ -107,6 +141,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tf_flow_t          whole, pieces;
     tf_llm_request_t   request;
 
+    static const json_t            format;
+    static const tf_llm_options_t  json = { .format = &format };
+
     if (size < 1) {
         return 0;
     }
@@ -115,6 +152,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request.question = "How long?";
     request.passages = &passage;
     request.npassages = 1;
+    request.options = data[0] & 0x40 ? &json : NULL;
 
     step = data[0];
     data++;

@@ -1,5 +1,6 @@
 /* links: sidecar/rag/cite.c sidecar/rag/support.c sidecar/rag/safe.c
-   sidecar/rag/safe_scan.c sidecar/rag/units.c sidecar/extract/blocks.c
+   sidecar/rag/safe_scan.c sidecar/rag/safe_tag.c
+   sidecar/rag/safe_json.c sidecar/rag/units.c sidecar/extract/blocks.c
    sidecar/extract/text.c sidecar/extract/meta.c sidecar/base/buf.c */
 
 #define _GNU_SOURCE     /* memmem() */
@@ -257,7 +258,8 @@ what_is_taken_out_makes_nothing_new(void **state)
     (void) state;
 
     safe("ht![](x)tps://evil.example/", "ht tps://evil.example/");
-    safe("<![](x)script>", "< script>");
+    safe("<![](x)script>", "&lt;script>");
+    safe("`<![](x)script>`", "`< script>`");
     safe("!![a](x)(https://nginx.org/en/docs/)",
          "!a(https://nginx.org/en/docs/)");
     safe("![a![b](x)](https://nginx.org/en/docs/)",
@@ -363,6 +365,76 @@ what_a_viewer_would_run_goes(void **state)
 }
 
 
+static void
+a_tag_with_attributes_goes(void **state)
+{
+    (void) state;
+
+    safe("<div onclick=alert(1)>x</div>", "&lt;div onclick=alert(1)>x</div>");
+    safe("<DiV\tOnClick = 'alert(1)'>", "&lt;DiV\tOnClick = 'alert(1)'>");
+    safe("<div/onclick=alert(1)>", "&lt;div/onclick=alert(1)>");
+    safe("<p\n\nonmouseover\n=\nx>", "&lt;p\n\nonmouseover\n=\nx>");
+    safe("<b style=\"position:fixed\">", "&lt;b style=\"position:fixed\">");
+    safe("<div &#111;nclick=x>", "&lt;div &#111;nclick=x>");
+    safe("<div onclick&#61;x>", "&lt;div onclick&#61;x>");
+    safe("<div x\"y>z\" onclick=1>", "&lt;div x\"y>z\" onclick=1>");
+    safe("<n; onclick=x>", "&lt;n; onclick=x>");
+    safe("<b ![y](u>) onclick=x>", "&lt;b y onclick=x>");
+    safe("<b <i onclick=x>", "&lt;b &lt;i onclick=x>");
+    safe("</p onclick=x>", "&lt;/p onclick=x>");
+    safe("<https://nginx.org/en/docs/ onclick=x>",
+         "&lt;https://nginx.org/en/docs/ onclick=x>");
+    safe("`<div onclick=x>`", "`&lt;div onclick=x>`");
+    safe("<b and no end", "&lt;b and no end");
+    safe("<!-- hidden --> <?x?>", "&lt;!-- hidden --> &lt;?x?>");
+    safe("<plaintext><TITLE><xmp>", "&lt;plaintext>&lt;TITLE>&lt;xmp>");
+}
+
+
+static void
+what_has_no_attributes_stays(void **state)
+{
+    (void) state;
+
+    safe("<b>x</b><br/><br /> <em>y</em>", "<b>x</b><br/><br /> <em>y</em>");
+    safe("if (a<b && c>d) a < b <= c", "if (a<b && c>d) a < b <= c");
+    safe("`std::map<std::string, int>`", "`std::map<std::string, int>`");
+    safe("```\n#include <stdio.h>\n<!-- x -->\n<?php\n```\n",
+         "```\n#include <stdio.h>\n<!-- x -->\n<?php\n```\n");
+    safe("<https://nginx.org/en/docs/>", "<https://nginx.org/en/docs/>");
+}
+
+
+static void
+code_keeps_its_exclamation_marks(void **state)
+{
+    (void) state;
+
+    safe("use `vec![x]` and ``vec![[a]; n]``",
+         "use `vec![x]` and ``vec![[a]; n]``");
+    safe("```rust\nlet v = vec![x];\n```\n![x]",
+         "```rust\nlet v = vec![x];\n```\n[x]");
+    safe("`![a](https://nginx.org/en/docs/)`", "`a`");
+    safe("`a\n![x]` b", "`a\n[x]` b");
+    safe("`a ``b![x]` ![y]", "`a ``b![x]` [y]");
+}
+
+
+static void
+a_known_link_stays_whatever_mark_is_behind_it(void **state)
+{
+    (void) state;
+
+    safe("`\"https://nginx.org/en/docs/\\n\"` b",
+         "`\"https://nginx.org/en/docs/\\n\"` b");
+    safe("https://nginx.org/en/docs/\\ b", "https://nginx.org/en/docs/\\ b");
+    safe("https://nginx.org/en/docs/@x b", "https://nginx.org/en/docs/ @x b");
+    safe("https://nginx.org/en/docs/\\secret b", "[link removed] b");
+    safe("[x](https://nginx.org/en/docs/@x)", "[x]([link removed])");
+    safe("https://nginx.org\\n b", "[link removed] b");
+}
+
+
 int
 main(void)
 {
@@ -384,6 +456,10 @@ main(void)
         cmocka_unit_test(a_known_link_does_not_become_another_one),
         cmocka_unit_test(a_link_in_other_letters_goes),
         cmocka_unit_test(what_a_viewer_would_run_goes),
+        cmocka_unit_test(a_tag_with_attributes_goes),
+        cmocka_unit_test(what_has_no_attributes_stays),
+        cmocka_unit_test(code_keeps_its_exclamation_marks),
+        cmocka_unit_test(a_known_link_stays_whatever_mark_is_behind_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

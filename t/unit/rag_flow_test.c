@@ -1,5 +1,6 @@
 /* links: sidecar/rag/flow.c sidecar/rag/cite.c sidecar/rag/support.c
-   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/units.c
+   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/safe_tag.c
+   sidecar/rag/safe_json.c sidecar/rag/units.c
    sidecar/extract/blocks.c
    sidecar/extract/text.c sidecar/extract/meta.c sidecar/base/buf.c */
 
@@ -44,10 +45,26 @@ static const char *const  parts[] = {
     "data:", "alert(1)", "世界", "é", "🙂", "a", "there are eight buffers",
     "ht", "tps:", "\"", "'", "[x]", ":", "NOT FOUND",
     "|@", "\\", "&#58;", "@", "|", "[x](", "[x]: ", "(<", ">", "![a\\]",
-    "\xff", "\xe4\xb8",
+    "\xff", "\xe4\xb8", "<div ", "onclick=x", "<b>", "</p", "<!--",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "                                                                "
 };
+
+/* and what else there is in JSON */
+
+static const char *const  escapes[] = {
+    "{\"a\": \"", "\", \"b\": [1]}", "\\u0068", "ttps:", "\\/\\/", "\\u", "00",
+    "3c", "\\ud83d", "\\ude00", "\\n", "\\x", "\\\"", "\\\\",
+    "<b onclick", "=x>",
+    "\\u003d", "\\u0000", "nginx.org/en/docs/"
+};
+
+#define NESCAPES  (sizeof(escapes) / sizeof(escapes[0]))
+
+/* that there is one is all that is asked */
+
+static const json_t            format;
+static const tf_llm_options_t  as_json = { .format = &format };
 
 #define NPARTS  (sizeof(parts) / sizeof(parts[0]))
 
@@ -103,14 +120,14 @@ forget(left_t *left, tf_flow_t *f)
 /* What leaves when the pieces, each ended by a "|", come one after another. */
 
 static void
-flows(const char *pieces, const char *want)
+flows_of(const tf_llm_request_t *asked, const char *pieces, const char *want)
 {
     size_t     n;
     left_t     left;
     tf_flow_t  f;
 
     memset(&left, 0, sizeof(left));
-    tf_flow_begin(&f, &request, leaves, &left);
+    tf_flow_begin(&f, asked, leaves, &left);
     tf_buf_puts(&left.pieces, "");
 
     for ( /* void */ ; *pieces; pieces += n + 1) {
@@ -126,6 +143,13 @@ flows(const char *pieces, const char *want)
 
 
 static void
+flows(const char *pieces, const char *want)
+{
+    flows_of(&request, pieces, want);
+}
+
+
+static void
 any_cut_of_any_text_comes_to_the_same(void **state)
 {
     int        i, cut;
@@ -134,7 +158,13 @@ any_cut_of_any_text_comes_to_the_same(void **state)
     tf_buf_t   text = TF_BUF_INIT;
     tf_flow_t  whole, f;
 
+    const tf_llm_request_t  *asked;
+    tf_llm_request_t         json;
+
     (void) state;
+
+    json = request;
+    json.options = &as_json;
 
     for (i = 0; i < 3000; i++) {
         tf_buf_reset(&text);
@@ -143,16 +173,19 @@ any_cut_of_any_text_comes_to_the_same(void **state)
         /* some are longer than what is remembered of a text */
 
         for (k = 1 + roll(i % 200 == 0 ? 2000 : 24); k > 0; k--) {
-            tf_buf_puts(&text, parts[roll(NPARTS)]);
+            tf_buf_puts(&text, i % 3 == 0 && roll(2)
+                               ? escapes[roll(NESCAPES)]
+                               : parts[roll(NPARTS)]);
         }
 
-        tf_flow_begin(&whole, &request, NULL, NULL);
+        asked = i % 3 == 0 ? &json : &request;
+        tf_flow_begin(&whole, asked, NULL, NULL);
         assert_int_equal(tf_flow_text(&whole, text.data, text.len), 0);
         assert_int_equal(tf_flow_end(&whole), 0);
 
         for (cut = 0; cut < 3; cut++) {
             memset(&left, 0, sizeof(left));
-            tf_flow_begin(&f, &request, leaves, &left);
+            tf_flow_begin(&f, asked, leaves, &left);
             max = cut == 0 ? 1 : cut == 1 ? 7 : 300;
 
             for (pos = 0; pos < text.len; pos += n) {
@@ -233,6 +266,46 @@ a_link_leaves_when_it_has_ended(void **state)
     flows("so h|ow?|", "so |/how?|/");
     flows("<scr|ipt>|", "/&lt;script>|/");
     flows("x ![l|ogo](https://evil.example/?q=1|) y|", "x |//logo y|/");
+}
+
+
+static void
+a_tag_leaves_when_it_is_known_to_be_harmless(void **state)
+{
+    (void) state;
+
+    flows("a <d|iv onc|lick|=x> b|", "a |///&lt;div onclick=x> b|/");
+    flows("a <e|m>b|", "a |/<em>b|/");
+    flows("a <d|iv|", "a |//&lt;div|");
+}
+
+
+/* "|" cuts, so it is not in them. */
+
+static void
+in_JSON_is_judged_what_a_string_means(void **state)
+{
+    tf_llm_request_t  json;
+
+    (void) state;
+
+    json = request;
+    json.options = &as_json;
+
+    flows_of(&json, "{\"a\":\"\\u0068ttps:\\/\\/evil.example\\/?q=1\"}|",
+             "{\"a\":\"[link removed]\"}|/");
+    flows_of(&json, "{\"a\":\"\\u0|068ttps:\\|/\\/evil.ex|ample\"}|",
+             "{\"a\":\"|///[link removed]\"}|/");
+    flows_of(&json, "[\"https:\\/\\/nginx.org\\/en\\/docs\\/\"]|",
+             "[\"https://nginx.org/en/docs/\"]|/");
+    flows_of(&json, "[\"\\u003cdiv onclick\\u003dx>\"]|",
+             "[\"&lt;div onclick=x>\"]|/");
+    flows_of(&json, "[\"\\ud83d\\ude00 \\ud83d. \\u0007\\n\\\"\\\\\"]|",
+             "[\"\360\237\230\200 \357\277\275. \\u0007\\n\\\"\\\\\"]|/");
+    flows_of(&json, "{\"a\": [[1], [2]], \"b\": \"x![1]\"}|",
+             "{\"a\": [[1], [2]], \"b\": \"x![1]\"}|/");
+    flows_of(&json, "no <b onclick=\"x\"> JSON|",
+             "no &lt;b onclick=\"x\"> JSON|/");
 }
 
 
@@ -349,6 +422,8 @@ main(void)
         cmocka_unit_test(text_without_marks_and_links_leaves_at_once),
         cmocka_unit_test(a_mark_leaves_as_soon_as_it_is_decided),
         cmocka_unit_test(a_link_leaves_when_it_has_ended),
+        cmocka_unit_test(a_tag_leaves_when_it_is_known_to_be_harmless),
+        cmocka_unit_test(in_JSON_is_judged_what_a_string_means),
         cmocka_unit_test(the_beginning_of_a_known_link_is_another_link),
         cmocka_unit_test(code_leaves_as_it_stands),
         cmocka_unit_test(characters_leave_whole),
