@@ -344,7 +344,7 @@ tf_webhook_try(tf_webhook_try_t *t, const char *id)
     }
 
     (void) snprintf(server, sizeof(server), "%s", host.host);
-    place = tf_webhook_place(t->hooks, server);
+    place = tf_webhook_place(t->hooks, t->job->tenant, server);
 
     if (place == -1) {
         return tf_webhook_put_off(t);

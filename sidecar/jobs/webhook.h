@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <trifecta/job.h>
+
 #include "base/buf.h"
 #include "base/conf.h"
 #include "base/hist.h"
@@ -35,7 +37,9 @@
  * At most half of the threads deliver at the same time, and half of those to
  * one server: a delivery that finds no place is put off for a moment.  So
  * servers that hang cost no answer its thread, and one of them not the
- * others' deliveries.
+ * others' deliveries.  A tenant never has more places than are empty: alone it
+ * gets half of them, beside others less, and whoever has none finds one,
+ * however many servers the others name.
  */
 
 #define TF_WEBHOOK_SECRET_LEN   32
@@ -54,6 +58,11 @@
     X(put_off,   "deliveries that waited for a place")
 
 typedef struct {
+    char  server[TF_WEBHOOK_SERVER_MAX];    /* "": the place is empty */
+    char  tenant[TF_TENANT_MAX + 1];
+} tf_webhook_at_t;
+
+typedef struct {
     const tf_conf_t   *conf;
     tf_networks_t      networks;
     tf_pg_pool_t      *pg;              /* role trifecta_queue */
@@ -62,7 +71,7 @@ typedef struct {
     pthread_mutex_t    mutex;
     unsigned           places;          /* that there are */
     unsigned           taken;
-    char               at[TF_WEBHOOK_PLACES_MAX][TF_WEBHOOK_SERVER_MAX];
+    tf_webhook_at_t    at[TF_WEBHOOK_PLACES_MAX];
 
 #define TF_WEBHOOK_COUNTER_FIELD(name, what)  atomic_ulong  name;
     TF_WEBHOOK_COUNTERS(TF_WEBHOOK_COUNTER_FIELD)
@@ -71,15 +80,19 @@ typedef struct {
 } tf_webhooks_t;
 
 
-/* webhook_places.c: what all deliveries of this process share. */
+/* webhooks.c: what all deliveries of this process share. */
 
 /* NULL with a message in err. */
 tf_webhooks_t *tf_webhooks_create(const tf_conf_t *conf, char *err,
     size_t errlen);
 void tf_webhooks_destroy(tf_webhooks_t *hooks);
 
-/* A place for a delivery to that server: which one, or -1. */
-int tf_webhook_place(tf_webhooks_t *hooks, const char *server);
+
+/* webhook_places.c */
+
+/* A place for a tenant's delivery to that server: which one, or -1. */
+int tf_webhook_place(tf_webhooks_t *hooks, const char *tenant,
+    const char *server);
 void tf_webhook_leave(tf_webhooks_t *hooks, int place);
 
 

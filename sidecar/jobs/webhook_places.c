@@ -1,87 +1,46 @@
 #include "jobs/webhook.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 
-tf_webhooks_t *
-tf_webhooks_create(const tf_conf_t *conf, char *err, size_t errlen)
+static int
+tf_webhook_may(const tf_webhooks_t *hooks, const char *tenant,
+    const char *server, int *place)
 {
-    tf_webhooks_t  *hooks;
+    unsigned  i, there, theirs, empty;
 
-    hooks = calloc(1, sizeof(tf_webhooks_t));
+    there = 0;
+    theirs = 0;
+    empty = 0;
 
-    if (hooks == NULL) {
-        (void) snprintf(err, errlen, "out of memory");
-        return NULL;
+    for (i = 0; i < hooks->places; i++) {
+        if (hooks->at[i].server[0] == '\0') {
+            *place = (int) i;
+            empty++;
+            continue;
+        }
+
+        there += strcmp(hooks->at[i].server, server) == 0;
+        theirs += strcmp(hooks->at[i].tenant, tenant) == 0;
     }
 
-    (void) pthread_mutex_init(&hooks->mutex, NULL);
-    hooks->conf = conf;
-    hooks->places = (unsigned) (conf->threads + 1) / 2;
-
-    if (hooks->places > TF_WEBHOOK_PLACES_MAX) {
-        hooks->places = TF_WEBHOOK_PLACES_MAX;
-    }
-
-    if (tf_networks_parse(&hooks->networks, conf->webhook_networks, err,
-                          errlen)
-        != 0)
-    {
-        tf_webhooks_destroy(hooks);
-        return NULL;
-    }
-
-    hooks->pg = tf_pg_pool_create(conf, TF_PG_QUEUE, hooks->places);
-    hooks->net = tf_stream_pool_create();
-
-    if (hooks->pg == NULL || hooks->net == NULL) {
-        (void) snprintf(err, errlen, "out of memory");
-        tf_webhooks_destroy(hooks);
-        return NULL;
-    }
-
-    return hooks;
-}
-
-
-void
-tf_webhooks_destroy(tf_webhooks_t *hooks)
-{
-    if (hooks->pg != NULL) {
-        tf_pg_pool_destroy(hooks->pg);
-    }
-
-    tf_stream_pool_destroy(hooks->net);
-    (void) pthread_mutex_destroy(&hooks->mutex);
-    free(hooks);
+    return empty > 0 && there < (hooks->places + 1) / 2 && theirs < empty;
 }
 
 
 int
-tf_webhook_place(tf_webhooks_t *hooks, const char *server)
+tf_webhook_place(tf_webhooks_t *hooks, const char *tenant, const char *server)
 {
-    int       place;
-    unsigned  i, same;
-
-    place = -1;
-    same = 0;
+    int  place;
 
     (void) pthread_mutex_lock(&hooks->mutex);
 
-    for (i = 0; i < hooks->places; i++) {
-        if (hooks->at[i][0] == '\0') {
-            place = (int) i;
-
-        } else if (strcmp(hooks->at[i], server) == 0) {
-            same++;
-        }
-    }
-
-    if (place != -1 && same < (hooks->places + 1) / 2) {
-        (void) snprintf(hooks->at[place], TF_WEBHOOK_SERVER_MAX, "%s",
+    if (tf_webhook_may(hooks, tenant, server, &place)) {
+        (void) snprintf(hooks->at[place].server, TF_WEBHOOK_SERVER_MAX, "%s",
                         server);
+        (void) snprintf(hooks->at[place].tenant, TF_TENANT_MAX + 1, "%s",
+                        tenant);
         hooks->taken++;
 
     } else {
@@ -98,7 +57,7 @@ void
 tf_webhook_leave(tf_webhooks_t *hooks, int place)
 {
     (void) pthread_mutex_lock(&hooks->mutex);
-    hooks->at[place][0] = '\0';
+    hooks->at[place].server[0] = '\0';
     hooks->taken--;
     (void) pthread_mutex_unlock(&hooks->mutex);
 }
