@@ -344,7 +344,8 @@ tf_webhook_try(tf_webhook_try_t *t, const char *id)
     }
 
     (void) snprintf(server, sizeof(server), "%s", host.host);
-    place = tf_webhook_place(t->hooks, t->job->tenant, server);
+    place = tf_webhook_place(t->hooks, t->job->tenant, server,
+                             tf_clock_ms());
 
     if (place == -1) {
         return tf_webhook_put_off(t);

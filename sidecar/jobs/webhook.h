@@ -37,9 +37,10 @@
  * At most half of the threads deliver at the same time, and half of those to
  * one server: a delivery that finds no place is put off for a moment.  So
  * servers that hang cost no answer its thread, and one of them not the
- * others' deliveries.  A tenant never has more places than are empty: alone it
- * gets half of them, beside others less, and whoever has none finds one,
- * however many servers the others name.
+ * others' deliveries.  Where more than one tenant has delivered within the
+ * last hour none gets more places than are empty, nor one server more than a
+ * quarter: so whoever has none finds one, however many servers the others
+ * name.
  */
 
 #define TF_WEBHOOK_SECRET_LEN   32
@@ -47,6 +48,7 @@
 #define TF_WEBHOOK_KEYS         2
 #define TF_WEBHOOK_PLACES_MAX   128
 #define TF_WEBHOOK_SERVER_MAX   272     /* host:port */
+#define TF_WEBHOOK_ALONE_MS     3600000 /* then a tenant is the only one */
 
 /* Since the start: X(name, what it counts) */
 
@@ -63,6 +65,11 @@ typedef struct {
 } tf_webhook_at_t;
 
 typedef struct {
+    char     tenant[TF_TENANT_MAX + 1];
+    int64_t  at;                            /* when it last asked */
+} tf_webhook_seen_t;
+
+typedef struct {
     const tf_conf_t   *conf;
     tf_networks_t      networks;
     tf_pg_pool_t      *pg;              /* role trifecta_queue */
@@ -72,6 +79,7 @@ typedef struct {
     unsigned           places;          /* that there are */
     unsigned           taken;
     tf_webhook_at_t    at[TF_WEBHOOK_PLACES_MAX];
+    tf_webhook_seen_t  seen[2];         /* the last, and the last other one */
 
 #define TF_WEBHOOK_COUNTER_FIELD(name, what)  atomic_ulong  name;
     TF_WEBHOOK_COUNTERS(TF_WEBHOOK_COUNTER_FIELD)
@@ -92,7 +100,7 @@ void tf_webhooks_destroy(tf_webhooks_t *hooks);
 
 /* A place for a tenant's delivery to that server: which one, or -1. */
 int tf_webhook_place(tf_webhooks_t *hooks, const char *tenant,
-    const char *server);
+    const char *server, int64_t now);
 void tf_webhook_leave(tf_webhooks_t *hooks, int place);
 
 

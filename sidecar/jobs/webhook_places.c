@@ -4,10 +4,32 @@
 #include <string.h>
 
 
+/* Whether another tenant has delivered lately; this one does so now. */
+
 static int
-tf_webhook_may(const tf_webhooks_t *hooks, const char *tenant,
-    const char *server, int *place)
+tf_webhook_others(tf_webhooks_t *hooks, const char *tenant, int64_t now)
 {
+    tf_webhook_seen_t  *seen;
+
+    seen = hooks->seen;
+
+    if (strcmp(seen[0].tenant, tenant) != 0) {
+        seen[1] = seen[0];
+        (void) snprintf(seen[0].tenant, sizeof(seen[0].tenant), "%s", tenant);
+    }
+
+    seen[0].at = now;
+
+    return seen[1].tenant[0] != '\0'
+           && now - seen[1].at < TF_WEBHOOK_ALONE_MS;
+}
+
+
+static int
+tf_webhook_may(tf_webhooks_t *hooks, const char *tenant, const char *server,
+    int64_t now, int *place)
+{
+    int       others;
     unsigned  i, there, theirs, empty;
 
     there = 0;
@@ -25,18 +47,27 @@ tf_webhook_may(const tf_webhooks_t *hooks, const char *tenant,
         theirs += strcmp(hooks->at[i].tenant, tenant) == 0;
     }
 
-    return empty > 0 && there < (hooks->places + 1) / 2 && theirs < empty;
+    others = tf_webhook_others(hooks, tenant, now);
+
+    if (others) {
+        return theirs < empty && there < (hooks->places + 3) / 4;
+    }
+
+    return empty > 0 && there < (hooks->places + 1) / 2;
 }
 
 
 int
-tf_webhook_place(tf_webhooks_t *hooks, const char *tenant, const char *server)
+tf_webhook_place(tf_webhooks_t *hooks, const char *tenant, const char *server,
+    int64_t now)
 {
     int  place;
 
+    place = -1;
+
     (void) pthread_mutex_lock(&hooks->mutex);
 
-    if (tf_webhook_may(hooks, tenant, server, &place)) {
+    if (tf_webhook_may(hooks, tenant, server, now, &place)) {
         (void) snprintf(hooks->at[place].server, TF_WEBHOOK_SERVER_MAX, "%s",
                         server);
         (void) snprintf(hooks->at[place].tenant, TF_TENANT_MAX + 1, "%s",
