@@ -101,6 +101,17 @@ is_deeply(emit('w', $id, $lease, 1, 2, 'd', 'zombie'), ['FENCED'],
 is_deeply($r->cmd('FCALL_RO', 'trifecta_said_v1', 1, $P, $id, 'nothing'),
     [[2, [['1-1', 'd', 'first']]], [0, []]],
     'said_gives_the_attempt_of_a_job_and_all_its_events');
+{
+    my @of = map { [running('m')] } 1 .. 4;
+    for my $of (@of) {
+        emit('m', map { (@$of, 1, $_, 'd', 'y' x 60000) } 1 .. 10);
+    }
+    my $some = $r->cmd('FCALL_RO', 'trifecta_said_v1', 1, $P,
+                       map { $_->[0] } @of);
+    is_deeply([map { scalar @{ $_->[1] } } @$some], [10, 10],
+        'said_gives_no_more_than_a_megabyte_and_the_job_that_it_is_in');
+    fcall('finish', 'm', @$_, 'succeeded') for @of;
+}
 is_deeply(emit('v', $id, $job->{lease}, 2, 1, 'd', 'second'), ['OK'],
     'the_later_one_begins_with_1');
 is_deeply(said($id), ['1-1 d first', '2-1 d second'], 'behind the earlier');

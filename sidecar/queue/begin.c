@@ -17,6 +17,7 @@
 
 #define TF_BEGIN_LATE_MS   50   /* what another shard may still take */
 #define TF_BEGIN_PROBE_MS  200
+#define TF_BEGIN_AGAIN     16   /* in a call, of those that began before */
 
 typedef struct {
     tf_redis_t  redis;
@@ -194,13 +195,31 @@ tf_begin_go_on(tf_beginner_t *b, tf_job_t *job, const char *answer)
 }
 
 
+/*
+ * Redis answers with what earlier attempts have said, megabytes perhaps: only
+ * so many jobs that had one share a call.  1: this one is in the next.
+ */
+
+static int
+tf_begin_next_call(const tf_job_t *job, unsigned *again)
+{
+    if (job->lease <= 1 || ++*again <= TF_BEGIN_AGAIN) {
+        return 0;
+    }
+
+    *again = 1;
+
+    return 1;
+}
+
+
 /* Sends a shard the attempts of its jobs; 0, or -1: it is not to be asked. */
 
 static int
 tf_begin_tell(tf_beginner_t *b, unsigned shard, unsigned n)
 {
     int          rc;
-    unsigned     i;
+    unsigned     i, again;
     tf_cmd_t     cmd = TF_CMD_INIT;
     tf_shard_t  *s;
 
@@ -209,18 +228,31 @@ tf_begin_tell(tf_beginner_t *b, unsigned shard, unsigned n)
     }
 
     s = &b->q->shards[shard];
+    again = 0;
+    rc = 0;
     tf_cmd_fcall(&cmd, TF_FN_STARTED, s->prefix);
     tf_cmd_str(&cmd, s->worker);
 
-    for (i = 0; i < n; i++) {
-        if (b->jobs[i]->shard == s) {
-            tf_cmd_str(&cmd, b->jobs[i]->id);
-            tf_cmd_num(&cmd, b->jobs[i]->lease);
-            tf_cmd_num(&cmd, b->jobs[i]->attempt);
+    for (i = 0; i < n && rc == 0; i++) {
+        if (b->jobs[i]->shard != s) {
+            continue;
         }
+
+        if (tf_begin_next_call(b->jobs[i], &again)) {
+            rc = tf_redis_append(&b->shards[shard].redis, &cmd);
+            tf_cmd_fcall(&cmd, TF_FN_STARTED, s->prefix);
+            tf_cmd_str(&cmd, s->worker);
+        }
+
+        tf_cmd_str(&cmd, b->jobs[i]->id);
+        tf_cmd_num(&cmd, b->jobs[i]->lease);
+        tf_cmd_num(&cmd, b->jobs[i]->attempt);
     }
 
-    rc = tf_redis_append(&b->shards[shard].redis, &cmd);
+    if (rc == 0) {
+        rc = tf_redis_append(&b->shards[shard].redis, &cmd);
+    }
+
     tf_cmd_free(&cmd);
 
     if (rc == 0) {
@@ -236,54 +268,77 @@ tf_begin_tell(tf_beginner_t *b, unsigned shard, unsigned n)
 }
 
 
-/* Its answer, and with it or without, its jobs go on. */
+/* The answer to a call; NULL: none came, and *told says so from now on. */
+
+static redisReply *
+tf_begin_answer(tf_beginner_t *b, unsigned shard, int *told, int64_t deadline)
+{
+    int64_t            left;
+    redisReply        *reply;
+    tf_begin_shard_t  *s;
+
+    if (!*told) {
+        return NULL;
+    }
+
+    s = &b->shards[shard];
+    left = deadline - tf_clock_ms();
+    left = left < s->redis.command_ms ? left : s->redis.command_ms;
+    reply = tf_redis_reply(&s->redis, left > TF_BEGIN_LATE_MS
+                                      ? (int) left : TF_BEGIN_LATE_MS);
+    if (reply == NULL) {
+        *told = 0;
+        tf_begin_silent(b, shard);
+        return NULL;
+    }
+
+    tf_fault(started, answered);
+    tf_begin_answered(s);
+
+    return reply;
+}
+
+
+/* Its answers, and with them or without, its jobs go on. */
 
 static void
 tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
     int64_t deadline)
 {
-    int64_t            left;
-    unsigned           i, k;
+    unsigned           i, k, again;
     redisReply        *reply;
     const char        *answer;
     const redisReply  *said;
-    tf_begin_shard_t  *s;
 
-    s = &b->shards[shard];
-    reply = NULL;
+    again = 0;
+    k = 0;
+    reply = tf_begin_answer(b, shard, &told, deadline);
 
-    if (told) {
-        left = deadline - tf_clock_ms();
-        left = left < s->redis.command_ms ? left : s->redis.command_ms;
-        reply = tf_redis_reply(&s->redis, left > TF_BEGIN_LATE_MS
-                                          ? (int) left : TF_BEGIN_LATE_MS);
-        if (reply == NULL) {
-            tf_begin_silent(b, shard);
-
-        } else {
-            tf_fault(started, answered);
-            tf_begin_answered(s);
+    for (i = 0; i < n; i++) {
+        if (b->jobs[i] == NULL || b->jobs[i]->shard->index != shard) {
+            continue;
         }
-    }
 
-    for (i = 0, k = 0; i < n; i++) {
-        if (b->jobs[i] != NULL && b->jobs[i]->shard->index == shard) {
-            answer = tf_reply_str(reply, k);
-
-            if (k < tf_reply_len(reply)
-                && tf_reply_len(reply->element[k]) == 2)
-            {
-                /* and what earlier attempts have said */
-                said = reply->element[k];
-                answer = tf_reply_str(said, 0);
-                b->jobs[i]->emit = tf_emit_earlier(said->element[1],
-                                                   b->jobs[i]->attempt);
-            }
-
-            tf_begin_go_on(b, b->jobs[i], answer);
-            b->jobs[i] = NULL;
-            k++;
+        if (tf_begin_next_call(b->jobs[i], &again)) {
+            freeReplyObject(reply);
+            reply = tf_begin_answer(b, shard, &told, deadline);
+            k = 0;
         }
+
+        answer = tf_reply_str(reply, k);
+
+        if (k < tf_reply_len(reply) && tf_reply_len(reply->element[k]) == 2) {
+
+            /* and what earlier attempts have said */
+            said = reply->element[k];
+            answer = tf_reply_str(said, 0);
+            b->jobs[i]->emit = tf_emit_earlier(said->element[1],
+                                               b->jobs[i]->attempt);
+        }
+
+        tf_begin_go_on(b, b->jobs[i], answer);
+        b->jobs[i] = NULL;
+        k++;
     }
 
     freeReplyObject(reply);

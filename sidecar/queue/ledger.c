@@ -19,6 +19,7 @@
  */
 
 #define TF_LEDGER_BATCH     500
+#define TF_LEDGER_SAID      16      /* whose words are asked for at once */
 #define TF_LEDGER_BLOCK_MS  1000
 
 typedef struct {
@@ -199,68 +200,79 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
 }
 
 
+/* What a job said before its end, from Redis' answer. */
+
+static void
+tf_ledger_say(json_t *row, const redisReply *said)
+{
+    tf_job_t  job;
+
+    (void) json_object_del(row, "ev");
+
+    if (tf_reply_len(said) != 2) {
+        return;
+    }
+
+    memset(&job, 0, sizeof(job));
+    (void) snprintf(job.id, sizeof(job.id), "%s",
+                    json_string_value(json_object_get(row, "id")));
+    job.state = TF_JOB_CANCELLED;
+    job.attempt = (int) tf_reply_num(said, 0);
+    job.emit = tf_emit_earlier(said->element[1], job.attempt + 1);
+
+    if (job.emit != NULL) {
+        tf_emit_row(&job, row);
+        tf_emit_destroy(job.emit);
+    }
+}
+
+
 /*
  * Jobs that ended while they waited may have said something before, in an
- * attempt that was given back.  0, or -1: Redis is away.
+ * attempt that was given back.  Each of them may have said megabytes, so they
+ * are asked for a few at a time, and Redis answers with no more than some of
+ * them at once.  0, or -1: Redis is away.
  */
 
 static int
 tf_ledger_said(tf_ledger_t *l, json_t *rows)
 {
-    size_t       i, n;
-    json_t      *row;
+    size_t       i, n, answered;
+    json_t      *row, *some[TF_LEDGER_SAID];
     tf_cmd_t     cmd = TF_CMD_INIT;
-    tf_job_t     job;
-    redisReply  *reply, *said;
+    redisReply  *reply;
 
-    n = 0;
-    tf_cmd_fcall(&cmd, TF_FN_SAID, l->shard->prefix);
+    for ( ;; ) {
+        n = 0;
+        tf_cmd_fcall(&cmd, TF_FN_SAID, l->shard->prefix);
 
-    json_array_foreach(rows, i, row) {
-        if (json_object_get(row, "ev") != NULL) {
-            tf_cmd_str(&cmd, json_string_value(json_object_get(row, "id")));
-            n++;
+        json_array_foreach(rows, i, row) {
+            if (n < TF_LEDGER_SAID && json_object_get(row, "ev") != NULL) {
+                tf_cmd_str(&cmd,
+                           json_string_value(json_object_get(row, "id")));
+                some[n++] = row;
+            }
+        }
+
+        reply = n ? tf_redis_call(&l->redis, 0, &cmd) : NULL;
+        tf_cmd_free(&cmd);
+
+        if (n == 0 || reply == NULL) {
+            return n == 0 ? 0 : -1;
+        }
+
+        answered = tf_reply_len(reply);
+
+        for (i = 0; i < n && i < answered; i++) {
+            tf_ledger_say(some[i], reply->element[i]);
+        }
+
+        freeReplyObject(reply);
+
+        if (answered == 0) {
+            return -1;
         }
     }
-
-    reply = n ? tf_redis_call(&l->redis, 0, &cmd) : NULL;
-    tf_cmd_free(&cmd);
-
-    if (n == 0 || reply == NULL) {
-        return n == 0 ? 0 : -1;
-    }
-
-    n = 0;
-
-    json_array_foreach(rows, i, row) {
-        if (json_object_get(row, "ev") == NULL) {
-            continue;
-        }
-
-        (void) json_object_del(row, "ev");
-        said = n < tf_reply_len(reply) ? reply->element[n] : NULL;
-        n++;
-
-        if (tf_reply_len(said) != 2) {
-            continue;
-        }
-
-        memset(&job, 0, sizeof(job));
-        (void) snprintf(job.id, sizeof(job.id), "%s",
-                        json_string_value(json_object_get(row, "id")));
-        job.state = TF_JOB_CANCELLED;
-        job.attempt = (int) tf_reply_num(said, 0);
-        job.emit = tf_emit_earlier(said->element[1], job.attempt + 1);
-
-        if (job.emit != NULL) {
-            tf_emit_row(&job, row);
-            tf_emit_destroy(job.emit);
-        }
-    }
-
-    freeReplyObject(reply);
-
-    return 0;
 }
 
 

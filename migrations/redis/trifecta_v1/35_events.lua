@@ -19,6 +19,7 @@ as long as an ended job is kept.  With the end it is EVENTS_TTL.
 --]]
 
 local EVENTS_SOME = 65536         -- bytes that one call reads, and an entry
+local SAID_SOME   = 1048576       -- bytes after which said() says no more
 
 
 -- Entries behind an id, at most so many and about so many bytes.
@@ -46,7 +47,7 @@ local function entries_of(P, id, after, count, size)
         end
     end
 
-    return out
+    return out, bytes
 end
 
 
@@ -69,8 +70,8 @@ local function events(keys, args)
 
     out[#out + 1] = args[6] == '1'
                     and redis.call('HGET', job_key(P, id), 'payload') or ''
-    out[#out + 1] = entries_of(P, id, args[4], tonumber(args[5]),
-                               EVENTS_SOME)
+    out[#out + 1] = (entries_of(P, id, args[4], tonumber(args[5]),
+                                EVENTS_SOME))
 
     return out
 end
@@ -78,12 +79,17 @@ end
 
 -- said P id...             (no-writes)
 -- -> {attempt, {{id t d}...}} for each: all that it has said, for the ledger,
--- which writes the ends of jobs that nobody runs
+-- which writes the ends of jobs that nobody runs.  Of the first ones only, if
+-- it is much: at least of one, and the caller asks again for the rest.
 
 local function said(keys, args)
-    local out = {}
+    local out, total, bytes = {}, 0, 0
 
     for i, id in ipairs(args) do
+        if total >= SAID_SOME then
+            break
+        end
+
         local job = job_get(keys[1], id, 'attempt', 'deleted')
 
         out[i] = { 0, {} }
@@ -91,7 +97,9 @@ local function said(keys, args)
         if job and not job.deleted and job.ev then
             out[i][1] = math.max(tonumber(job.attempt) or 0,
                                  tonumber(job.ev:match('^%d+')) or 0)
-            out[i][2] = entries_of(keys[1], id, '', EVENTS_MAX, math.huge)
+            out[i][2], bytes = entries_of(keys[1], id, '', EVENTS_MAX,
+                                          math.huge)
+            total = total + bytes
         end
     end
 

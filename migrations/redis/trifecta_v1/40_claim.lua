@@ -156,7 +156,7 @@ end
 
 -- started P worker (id lease attempt)... -> OK | FENCED | {OK {event...}}, one
 -- for each.  The events are those of earlier attempts: nobody adds to them
--- any more.
+-- any more.  They may be 4 MB of each job: not too many in one call.
 
 local function started(keys, args)
     local P, w = keys[1], args[1]
@@ -170,8 +170,8 @@ local function started(keys, args)
             out[#out + 1] = 'OK'
 
             if job.ev then
-                out[#out] = { 'OK', entries_of(P, args[i], '', EVENTS_MAX,
-                                               math.huge) }
+                out[#out] = { 'OK', (entries_of(P, args[i], '', EVENTS_MAX,
+                                                math.huge)) }
             end
         else
             out[#out + 1] = 'FENCED'
