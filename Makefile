@@ -132,7 +132,7 @@ NGX_MAKE    = $(MAKE) --no-print-directory -f objs/Makefile
 
 
 .PHONY: all test-build asan nginx126 fuzz planted mutants unit check conf \
-        install clean FORCE
+        bench-build install clean FORCE
 
 all: build/release/trifecta build/release/ngx_http_trifecta_module.so
 
@@ -209,6 +209,21 @@ build/test/fault/%.so: t/fault/%.c build/test/obj/flags
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -fPIC -shared -o $@ $< -ldl
+
+
+# what bench/run measures with
+
+bench-build: build/bench/load build/bench/mock
+
+build/bench/load: bench/load/load.c bench/load/http.c bench/load/options.c \
+        bench/load/request.c
+build/bench/mock: bench/load/mock.c
+
+build/bench/load build/bench/mock: bench/load/load.h build/release/obj/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -D_GNU_SOURCE -o $@ \
+	    $(filter %.c,$^) -lssl -lcrypto
 
 
 # $(1) t/fuzz/fuzz_x.c

@@ -1,0 +1,35 @@
+package Trifecta::Bench::Cases;
+
+# The cases of bench/run, one row each: name, module, and whether it is one
+# of those that --quick runs.  A module has what() and either program(), for a
+# case that measures and prints by itself, or rows(), columns() and targets()
+# (see Trifecta::Bench::Rounds).
+
+use strict;
+use warnings;
+
+our @CASES = (
+    { name => 'submit',  module => 'Submit',  quick => 1 },
+    { name => 'result',  module => 'Result',  quick => 1 },
+    { name => 'waiting', module => 'Waiting' },
+    { name => 'ingest',  module => 'Ingest' },
+    { name => 'search',  module => 'Search' },
+);
+
+
+sub names { map { $_->{name} } @CASES }
+sub quick { map { $_->{name} } grep { $_->{quick} } @CASES }
+
+
+sub load_case {
+    my ($name) = @_;
+    my ($case) = grep { $_->{name} eq $name } @CASES or die "no case $name\n";
+
+    require "Trifecta/Bench/Case/$case->{module}.pm";
+    return "Trifecta::Bench::Case::$case->{module}";
+}
+
+
+sub what { load_case($_[0])->what }
+
+1;

@@ -1,0 +1,215 @@
+package Trifecta::Bench::Stack;
+
+# Ours as it is shipped: the release build, Redis with appendfsync always,
+# PostgreSQL with fsync, the sidecar's defaults, tokens checked, limits on.
+# What is changed says so here: one worker of nginx, because each peer has one
+# process too; bounds of the queue and limits far above what is measured;
+# larger stores than those of a test.
+#
+# TRIFECTA_BIN and TRIFECTA_MODULE choose another build.
+
+use strict;
+use warnings;
+
+use MIME::Base64 qw(encode_base64url);
+
+
+# stack(%options of Trifecta::Test); a model server's port makes the models of
+# bench/peers/models.conf
+
+sub stack {
+    my ($root, %opt) = @_;
+
+    $ENV{TRIFECTA_BIN} //= "$root/build/release/trifecta";
+    $ENV{TRIFECTA_MODULE} //=
+        "$root/build/release/ngx_http_trifecta_module.so";
+    require Trifecta::Test;
+
+    my $sidecars = delete $opt{sidecars} // 1;
+    my $server = delete $opt{model_server};
+    my $most = 10_000_000;
+
+    my $t = Trifecta::Test->new(start => 0, workers => 1, sidecars => $sidecars,
+        connections => 16384, main => 'worker_rlimit_nofile 20000;',
+        max_jobs => $most, max_jobs_per_tenant => $most,
+        models => 'extractive',
+        redis_conf => 'maxmemory 2gb',
+        pg_conf => "shared_buffers = 256MB\nmax_wal_size = 2GB\n"
+            . 'max_connections = 200',
+        %opt);
+
+    # what a test shortens is as it is shipped
+    my %shipped = (threads => 8, lease => '30s', heartbeat => '10s',
+        drain_timeout => '30s', retention => '30d');
+    $t->{opt}{sidecar} = { %shipped, %{ $opt{sidecar} || {} } };
+
+    _models($t, $server) if $server;
+    _keys($t);
+    _listen($t);
+    $t->write_conf;
+    $t->start_all;
+
+    return $t;
+}
+
+
+sub _models {
+    my ($t, $server) = @_;
+
+    # the answer cache is off: each request reaches the model, as with peers
+    $t->{opt}{sidecar}{models} = $t->write_file("$t->{dir}/conf/models.conf",
+        join '', map { <<"END" } qw(mock) );
+[$_]
+provider  = openai
+base_url  = http://127.0.0.1:$server/v1
+retrieval = off
+cache     = 0
+END
+    $t->{opt}{models} = 'mock';
+}
+
+
+# An issuer whose tokens are signed with ES256.
+
+sub _keys {
+    my ($t) = @_;
+    my $dir = "$t->{dir}/secrets";
+
+    system("openssl ecparam -name prime256v1 -genkey -noout -out '$dir/ec.key'"
+        . " && openssl ec -in '$dir/ec.key' -pubout -out '$dir/ec.pub'"
+        . " 2> /dev/null") == 0 or die "openssl made no key\n";
+
+    $t->{opt}{http} = ($t->{opt}{http} // '') . <<"END";
+    trifecta_jwt_issuer es iss=https://es.example alg=ES256
+        key=$dir/ec.pub aud=trifecta tenant=acme;
+    trifecta_limit name=bench key=user rate=1000000r/s burst=100000;
+END
+}
+
+
+# The same over plain HTTP, and the limits: what nginx does by itself.
+
+sub _listen {
+    my ($t) = @_;
+    my $bare = <<'END';
+        location = /bare-submit {
+            default_type application/json;
+            return 202 '{"query_id":"00000000-0000-0000-0000-000000000000"}';
+        }
+        location = /bare-result {
+            default_type application/json;
+            return 200 '{"query_id":"00000000-0000-0000-0000-000000000000"}';
+        }
+END
+    $t->{plain} = $t->free_port;
+    $t->{opt}{locations} = ($t->{opt}{locations} // '') . $bare;
+    $t->{opt}{http} .= <<"END";
+    server {
+        listen 127.0.0.1:$t->{plain};
+        client_max_body_size 1m;
+        client_body_buffer_size 1m;
+        location / {
+            trifecta api;
+        }
+$bare
+    }
+END
+}
+
+
+# A token of each kind, good for all of the run.
+
+sub token_of {
+    my ($t, $alg) = @_;
+    my %long = (exp => time + 86400);
+
+    return $t->token(%long) if $alg eq 'HS256';
+    return $t->token_rs256(%long) if $alg eq 'RS256';
+
+    return $t->_jwt('ES256', 'https://es.example', sub {
+        my $in = $t->write_file("$t->{dir}/jwt.input", $_[0]);
+        my $key = "$t->{dir}/secrets/ec.key";
+        my $der = qx(openssl dgst -sha256 -sign "$key" "$in");
+        # SEQUENCE of two INTEGERs, to two numbers of 32 bytes
+        my ($r, $s) = unpack 'x2 x C/a x C/a', $der;
+        return join '', map { substr(("\0" x 32) . $_, -32) } $r, $s;
+    }, %long);
+}
+
+
+sub header_of {
+    my ($t, $alg) = @_;
+    return 'Authorization: Bearer ' . token_of($t, $alg);
+}
+
+
+# The groups of processes for Trifecta::Bench::Cost.
+
+sub groups {
+    my ($t, @what) = @_;
+    return map { my $what = $_;
+        my @p = map { $_->pid } grep { $_ } $what eq 'sidecar'
+            ? map { $t->proc('sidecar', $_) } 0 .. 9 : $t->proc($what);
+        @p ? ($what => \@p) : () } @what;
+}
+
+
+# A second Redis with the same settings, for peers: the first is ours alone.
+
+sub peer_redis {
+    my ($t) = @_;
+
+    return $t->{peer_redis} if $t->{peer_redis};
+    mkdir "$t->{dir}/peer-redis", 0700;
+    my $port = $t->free_port;
+    $t->write_file("$t->{dir}/conf/peer-redis.conf", <<"END", 0600);
+bind 127.0.0.1
+port $port
+dir $t->{dir}/peer-redis
+appendonly yes
+appendfsync always
+save ""
+maxmemory 2gb
+maxmemory-policy noeviction
+END
+    my $proc = Trifecta::Test::Proc->start(name => 'peer-redis',
+        log => "$t->{dir}/log/peer-redis.log", death => 'TERM',
+        cmd => ['redis-server', "$t->{dir}/conf/peer-redis.conf"]);
+    my $error = $t->_wait_port($proc, $port);
+    die "a Redis for peers: $error\n" if $error;
+
+    return $t->{peer_redis} = { port => $port, proc => $proc };
+}
+
+
+# A database of their own in the same PostgreSQL, and the URL of one.
+
+sub peer_database {
+    my ($t, $name) = @_;
+    $t->dbh('admin')->do("CREATE DATABASE $name");
+    return database($t, $name);
+}
+
+
+sub database {
+    my ($t, $name) = @_;
+    return 'postgresql://postgres:' . $t->secret('pg_admin.pass')
+        . "\@127.0.0.1:$t->{pg_port}/$name";
+}
+
+
+# A peer's program, until its port answers.
+
+sub peer {
+    my ($t, $name, $port, @cmd) = @_;
+    my %opt = ref $cmd[0] ? %{ shift @cmd } : ();
+    my $proc = Trifecta::Test::Proc->start(name => $name, death => 'TERM',
+        log => "$t->{dir}/log/peer-$name.log", cmd => \@cmd, %opt);
+    my $error = $port ? $t->_wait_port($proc, $port) : undef;
+
+    die "$name: $error\n" . $t->read_file("$t->{dir}/log/peer-$name.log")
+        if $error;
+    return $proc;
+}
+
+1;

@@ -1,0 +1,185 @@
+#!/usr/bin/perl
+
+# The frame of bench/run: its table of cases is sound, its statistics are
+# those of the textbook, the load generator counts what it should and hides no
+# delay, and one case runs on a real stack.  No speed is asserted, and no
+# package of a peer is needed.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/../bench/lib";
+use File::Temp;
+use IO::Socket::INET;
+use JSON::PP;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Trifecta::Bench::Cases;
+use Trifecta::Bench::Cost;
+use Trifecta::Bench::Load qw(load);
+use Trifecta::Bench::Rounds qw(rounds judge markdown cost_of);
+use Trifecta::Bench::Stats qw(median spread paired figure);
+use Trifecta::Test;
+
+my $root = Trifecta::Test->root;
+my $temp = File::Temp->newdir;
+
+
+# Statistics
+
+is(median(3, 1, 2), 2, 'the median of an odd number');
+is(median(4, 1, 2, 3), 2.5, 'the median of an even number');
+is(median(undef, 7), 7, 'a round without a figure does not count');
+is(median(), undef, 'no round, no median');
+is(spread(90, 100, 110), 10, 'the spread is half of the range, in percent');
+is_deeply([paired([10, 40, 90], [10, 20, 30])], [2, 1, 3],
+    'a ratio is the median of the ratios of each round');
+is_deeply([paired([1, undef, 3], [0, 2, 3])], [1, 1, 1],
+    'rounds in which one of both is missing do not count');
+is(join(' ', map { figure($_) } 0, 1.234, 56.78, 1234.5), '0 1.23 56.8 1234',
+    'three digits are shown');
+
+
+# Rounds, targets, tables
+
+my @order;
+my $result = rounds('made', [map { my $name = $_; { name => $name,
+    leaves => "all of $name", measure => sub { my ($round) = @_;
+    push @order, $name; +{ rate => $name eq 'a' ? 10 * $round : $round,
+                           -cpu => 5 } } } } qw(a b c)], 3);
+
+is("@order", 'a b c a b c a b c', 'rows take turns');
+is_deeply($result->{rows}[0]{values}, { rate => [10, 20, 30] },
+    'each round of a row is kept, and what is for the frame is not');
+
+my %target = (over => 'a', under => 'b', column => 'rate');
+my @judged = judge($result, { %target, name => 'm', least => 10 },
+    { %target, name => 'n', least => 10.1 },
+    { %target, name => 'o', most => 10 },
+    { %target, name => 'p', most => 9.9 },
+    { %target, name => 'alone', under => undef, most => 20 },
+    { %target, name => 'none', under => 'd', most => 1 });
+is_deeply([map { "$_->{name} $_->{ratio} " . ($_->{held} ? 1 : 0) } @judged],
+    ['m 10 1', 'n 10 0', 'o 10 1', 'p 10 0', 'alone 20 1'],
+    'targets are judged; one without its row is left out');
+
+my $text = markdown($result, [['rate', 'a second'], ['p99', 'p99']], @judged);
+like($text, qr/^\| \| a second \| leaves out \|$/m,
+    'a table has the columns that were measured');
+like($text, qr/^\| a \| 20\.0 ±50% \| all of a \|$/m,
+    'a row has median, spread and what it leaves out');
+like($text,
+    qr/^\| n \| 10\.0 \(10\.0 to 10\.0\) \| at least 10\.1 \| missed \|$/m,
+    'a target has its ratio, its range and what became of it');
+
+
+# Processor time
+
+my $pid = fork // die "fork: $!\n";
+if ($pid == 0) {
+    my $end = time + 30;
+    1 while time < $end;
+    POSIX::_exit(0);
+}
+my $cost = Trifecta::Bench::Cost->new(busy => [$pid], idle => [$$]);
+my $got = cost_of($cost, sub { sleep 1; (10, rate => 7) });
+kill 'KILL', $pid;
+waitpid $pid, 0;
+
+cmp_ok($got->{'cpu busy'}, '>', 10_000 / 10, 'a busy process costs time');
+cmp_ok($got->{'cpu busy'}, '<', 10_000_000 / 10,
+    'and not more than the clock, a request');
+is($got->{rate}, 7, 'what was measured goes along');
+cmp_ok($cost->memory->{idle}, '>', 1_000_000, 'memory is in bytes');
+
+
+# The table of cases
+
+my @names = Trifecta::Bench::Cases::names();
+cmp_ok(scalar @names, '>', 2, 'there are cases');
+
+for my $name (@names) {
+    my $case = Trifecta::Bench::Cases::load_case($name);
+    like($case->what, qr/\w/, "$name says what it measures");
+    next if $case->can('program');
+
+    my %column = map { $_->[0] => $_->[1] } @{ $case->columns };
+    ok((!grep { !$column{$_->{column}} || !defined($_->{most} // $_->{least})
+                || !$_->{name} || !$_->{over} } $case->targets),
+       "$name: a target has a name, a column of the table and a bound");
+}
+
+sub run_bench {
+    my @args = @_;
+    open my $fh, '-|', 'sh', '-c', 'exec "$@" 2>&1', '-', "$root/bench/run",
+        @args or die "bench/run: $!\n";
+    my $out = do { local $/; <$fh> } // '';
+    close $fh;
+    return ($? >> 8, $out);
+}
+
+my ($status, $out) = run_bench('--help');
+is($status, 0, '--help');
+like($out, qr/--$_\b/, "--help has --$_")
+    for qw(rounds seconds quick json markdown list no-peers);
+($status, $out) = run_bench('--list');
+is_deeply([$out =~ /^(\w+)/mg], \@names, '--list has each case');
+($status, $out) = run_bench('nothing');
+is($status, 2, 'an unknown case is refused');
+like($out, qr/no case "nothing".*--list/, 'and the message says where to look');
+
+
+# The load generator, against a server that stalls once
+
+Trifecta::Bench::Load::programs($root);
+my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5,
+    LocalPort => 0) or die "listen: $!\n";
+my $server = fork // die "fork: $!\n";
+if ($server == 0) {
+    my $n = 0;
+    while (my $peer = $listen->accept) {
+        while (sysread $peer, my $in, 65536) {
+            sleep 1 if ++$n == 10;
+            my $body = $n % 2 ? "3\r\nabc\r\n2\r\nzq\r\n0\r\n\r\n" : 'abczq';
+            syswrite $peer, "HTTP/1.1 200 OK\r\n" . ($n % 2
+                ? 'Transfer-Encoding: chunked' : 'Content-Length: 5')
+                . "\r\n\r\n$body";
+        }
+    }
+    POSIX::_exit(0);
+}
+
+my $load = load($listen->sockport, '/@@', connections => 1, rate => 50,
+    seconds => 2, until => 'zq', keep => "$temp/keep");
+is($load->{good}, 100, 'an open loop asks as often as it was told');
+is($load->{broken} + $load->{bad}, 0, 'and understands chunks and lengths');
+cmp_ok($load->{latency}{p90}, '>', 500_000,
+    'who is due while a server stalls has waited from then on');
+is($load->{first}{n}, 100, 'the text in the stream is seen in each answer');
+my @kept = split /\n/, Trifecta::Test->read_file("$temp/keep");
+is_deeply([scalar @kept, $kept[0], $kept[1]], [100, 'abczq', 'abczq'],
+    'bodies are kept without their framing');
+is(eval { load($listen->sockport, '/', status => 404, requests => 3) }, undef,
+    'an answer that was not expected ends the measurement');
+like($@, qr/3 of 3 requests failed.*status 200/, 'and is told');
+kill 'KILL', $server;
+waitpid $server, 0;
+
+
+# One case, as small as it can be, on a stack of its own
+
+$ENV{TRIFECTA_BIN} //= "$root/build/test/trifecta";
+$ENV{TRIFECTA_MODULE} //= "$root/build/test/ngx_http_trifecta_module.so";
+($status, $out) = run_bench('--no-peers', '--quick', '--rounds', 1,
+    '--seconds', 0.2, '--json', "$temp/json", '--markdown', "$temp/md",
+    'submit');
+is($status, 0, 'a tiny round of a case') or diag($out);
+like($out, qr/^\| ours, TLS, ES256 \| \d/m, 'its table is printed');
+is(Trifecta::Test->read_file("$temp/md"), $out, '--markdown has the same');
+my $json = eval { decode_json(Trifecta::Test->read_file("$temp/json")) };
+is($json->{cases}[0]{case}, 'submit', '--json has the case');
+like($json->{machine}{nginx}, qr/^\d+\.\d+/, 'and the versions');
+
+done_testing;
