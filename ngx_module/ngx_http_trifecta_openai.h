@@ -17,6 +17,7 @@
  *   openai_values.c    the checks of members that have a form of their own
  *   openai_tools.c     those of the answer's form and the tools
  *   openai_input.c     input and messages: the question, and what was before
+ *   openai_calls.c     functions that were called, and their results
  *   openai_payload.c   what of it the job keeps
  *   openai_create.c    POST: body, payload, job
  *   openai_wait.c      the answer: at once, or when the job has ended
@@ -94,7 +95,8 @@ typedef struct {
     /* made of what is above, and owned by the array */
 
     json_t                   *own;
-    json_t                   *turns;        /* before the question */
+    json_t                   *turns;        /* before the question, */
+    json_t                   *after;        /* and calls behind it */
     json_t                   *systems;      /* {"at", "role", "content"} */
     json_t                   *told;         /* all of them, one string */
     json_t                   *functions;    /* tools as a model takes them */
@@ -131,7 +133,10 @@ json_t *ngx_http_trifecta_openai_own(ngx_http_trifecta_openai_t *o,
     json_t *value);
 
 
-/* openai_input.c: fills query, turns and systems from input; the same. */
+/*
+ * openai_input.c: fills query, turns, after and systems from input; the same.
+ * The query is empty when it is that of the previous response.
+ */
 ngx_int_t ngx_http_trifecta_openai_input(ngx_http_request_t *r,
     const char *name, ngx_http_trifecta_openai_t *o);
 

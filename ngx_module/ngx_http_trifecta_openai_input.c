@@ -1,22 +1,5 @@
+#include "ngx_http_trifecta_openai_input.h"
 #include "ngx_http_trifecta_openai_members.h"
-
-
-/*
- * What was said, as a string or as a list of messages: the last one is the
- * user's and becomes the question, what system and developer say is told to
- * the model, and the others are the turns before the question.
- */
-
-typedef struct {
-    ngx_http_request_t           *request;
-    ngx_http_trifecta_openai_t   *o;
-    const char                   *name;
-    ngx_int_t                     index;
-    size_t                        bytes;
-    size_t                        count;
-    ngx_http_trifecta_json_t      told;
-    ngx_http_trifecta_json_t      text;     /* of this message */
-} ngx_http_trifecta_openai_talk_t;
 
 
 static const char *const  ngx_http_trifecta_openai_roles[] = {
@@ -24,7 +7,7 @@ static const char *const  ngx_http_trifecta_openai_roles[] = {
 };
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_trifecta_openai_no(ngx_http_trifecta_openai_talk_t *t,
     const char *part, const char *why)
 {
@@ -33,11 +16,10 @@ ngx_http_trifecta_openai_no(ngx_http_trifecta_openai_talk_t *t,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_openai_add(ngx_http_trifecta_openai_talk_t *t,
-    json_t *text)
+ngx_int_t
+ngx_http_trifecta_openai_bytes(ngx_http_trifecta_openai_talk_t *t, size_t n)
 {
-    t->bytes += json_string_length(text);
+    t->bytes += n;
 
     if (t->bytes > NGX_HTTP_TRIFECTA_OPENAI_TEXT_MAX) {
         return ngx_http_trifecta_openai_bad(t->request, t->name, -1, NULL,
@@ -45,18 +27,26 @@ ngx_http_trifecta_openai_add(ngx_http_trifecta_openai_talk_t *t,
                                             "text");
     }
 
-    ngx_http_trifecta_json_raw(&t->text, json_string_value(text),
-                               json_string_length(text));
-
     return NGX_DECLINED;
 }
 
 
-/* The text of a message, in one piece: "text" of the structure. */
-
 static ngx_int_t
+ngx_http_trifecta_openai_add(ngx_http_trifecta_openai_talk_t *t,
+    json_t *text)
+{
+    ngx_http_trifecta_json_raw(&t->text, json_string_value(text),
+                               json_string_length(text));
+
+    return t->text.failed
+           ? NGX_HTTP_INTERNAL_SERVER_ERROR
+           : ngx_http_trifecta_openai_bytes(t, json_string_length(text));
+}
+
+
+ngx_int_t
 ngx_http_trifecta_openai_content(ngx_http_trifecta_openai_talk_t *t,
-    json_t *content)
+    const char *name, json_t *content)
 {
     size_t       i;
     json_t      *part, *text;
@@ -70,7 +60,7 @@ ngx_http_trifecta_openai_content(ngx_http_trifecta_openai_talk_t *t,
     }
 
     if (!json_is_array(content)) {
-        return ngx_http_trifecta_openai_no(t, "content",
+        return ngx_http_trifecta_openai_no(t, name,
                                            "must be a string, or an array of "
                                            "parts with text");
     }
@@ -85,7 +75,7 @@ ngx_http_trifecta_openai_content(ngx_http_trifecta_openai_talk_t *t,
                 && ngx_strcmp(type, "output_text") != 0
                 && ngx_strcmp(type, "text") != 0))
         {
-            return ngx_http_trifecta_openai_no(t, "content",
+            return ngx_http_trifecta_openai_no(t, name,
                                                "has a part that is no text; "
                                                "images, audio and files are "
                                                "not supported");
@@ -160,17 +150,29 @@ ngx_http_trifecta_openai_question(ngx_http_trifecta_openai_talk_t *t)
 }
 
 
+/*
+ * What system and developer said is kept with its place among the items, of
+ * which the question is one.
+ */
+
 static ngx_int_t
 ngx_http_trifecta_openai_keep(ngx_http_trifecta_openai_talk_t *t,
     json_t *list, const char *role)
 {
-    json_t  *item;
+    json_t                      *item;
+    ngx_http_trifecta_openai_t  *o;
+
+    o = t->o;
 
     item = json_pack("{s:s, s:s%}", "role", role, "content", t->text.start,
                      (size_t) (t->text.last - t->text.start));
 
-    if (list == t->o->systems && item != NULL) {
-        (void) json_object_set_new(item, "at", json_integer(t->index));
+    if (list == o->systems && item != NULL) {
+        (void) json_object_set_new(item, "at",
+                   json_integer((json_int_t) (json_array_size(o->turns)
+                                              + json_array_size(o->after)
+                                              + json_array_size(o->systems)
+                                              + (o->query.len > 0))));
     }
 
     return json_array_append_new(list, item) == 0
@@ -190,11 +192,86 @@ ngx_http_trifecta_openai_tell(ngx_http_trifecta_openai_talk_t *t,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_openai_said(ngx_http_trifecta_openai_talk_t *t,
+static ngx_http_trifecta_openai_item_e
+ngx_http_trifecta_openai_item(ngx_http_trifecta_openai_talk_t *t,
     json_t *item)
 {
-    json_t      *type, *calls;
+    const char  *type, *role;
+
+    type = json_string_value(json_object_get(item, "type"));
+
+    if (t->o->shape == NGX_HTTP_TRIFECTA_OPENAI_RESPONSE && type) {
+
+        if (ngx_strcmp(type, "function_call") == 0) {
+            return ngx_http_trifecta_openai_called;
+        }
+
+        if (ngx_strcmp(type, "function_call_output") == 0) {
+            return ngx_http_trifecta_openai_returned;
+        }
+
+        if (ngx_strcmp(type, "file_search_call") == 0) {
+            return ngx_http_trifecta_openai_searched_for;
+        }
+    }
+
+    role = json_string_value(json_object_get(item, "role"));
+
+    if (role && t->o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+        && ngx_strcmp(role, "tool") == 0)
+    {
+        return ngx_http_trifecta_openai_returned;
+    }
+
+    role = ngx_http_trifecta_openai_role(item);
+
+    if (role == NULL || *role == 'a') {
+        return ngx_http_trifecta_openai_said;
+    }
+
+    return *role == 'u' ? ngx_http_trifecta_openai_asked
+                        : ngx_http_trifecta_openai_ruled;
+}
+
+
+/* The text of an assistant that calls functions may be null. */
+
+static ngx_int_t
+ngx_http_trifecta_openai_assistant(ngx_http_trifecta_openai_talk_t *t,
+    json_t *item)
+{
+    json_t     *content, *calls;
+    ngx_int_t   rc;
+
+    content = json_object_get(item, "content");
+    calls = (t->o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT)
+            ? json_object_get(item, "tool_calls") : NULL;
+
+    if (calls == NULL || json_is_null(calls)) {
+        calls = NULL;
+
+    } else if (content == NULL || json_is_null(content)) {
+        return ngx_http_trifecta_openai_tool_calls(t, calls);
+    }
+
+    rc = ngx_http_trifecta_openai_content(t, "content", content);
+
+    if (rc == NGX_DECLINED
+        && (calls == NULL || t->text.last != t->text.start))
+    {
+        rc = ngx_http_trifecta_openai_keep(t, t->to, "assistant");
+    }
+
+    return rc == NGX_DECLINED && calls
+           ? ngx_http_trifecta_openai_tool_calls(t, calls) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_message_item(ngx_http_trifecta_openai_talk_t *t,
+    json_t *item)
+{
+    json_t      *type;
     ngx_int_t    rc;
     const char  *role;
 
@@ -204,51 +281,123 @@ ngx_http_trifecta_openai_said(ngx_http_trifecta_openai_talk_t *t,
                  || ngx_strcmp(json_string_value(type), "message") != 0))
     {
         return ngx_http_trifecta_openai_no(t, "type", "is not supported: "
-                                           "there are messages only");
+                                           "there are messages, and calls of "
+                                           "functions with their outputs");
     }
 
     role = ngx_http_trifecta_openai_role(item);
 
     if (role == NULL) {
-        return ngx_http_trifecta_openai_no(t, "role", "must be user, "
-                                           "assistant, system or developer");
+        return ngx_http_trifecta_openai_no(t, "role",
+                                    t->o->shape
+                                    == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+                                    ? "must be user, assistant, system, "
+                                      "developer or tool"
+                                    : "must be user, assistant, system or "
+                                      "developer");
     }
 
-    calls = json_object_get(item, "tool_calls");
-
-    if (calls && !json_is_null(calls)) {
-        return ngx_http_trifecta_openai_no(t, "tool_calls",
-                                           "is not supported: results of "
-                                           "tools cannot be given back");
+    if (*role == 'a') {
+        return ngx_http_trifecta_openai_assistant(t, item);
     }
 
-    rc = ngx_http_trifecta_openai_content(t, json_object_get(item,
-                                                             "content"));
+    rc = ngx_http_trifecta_openai_content(t, "content",
+                                          json_object_get(item, "content"));
     if (rc != NGX_DECLINED) {
         return rc;
     }
 
-    if (t->text.failed) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (*role == 's' || *role == 'd') {
+    if (*role != 'u') {
         ngx_http_trifecta_openai_tell(t, t->text.start,
                                       t->text.last - t->text.start);
 
         return ngx_http_trifecta_openai_keep(t, t->o->systems, role);
     }
 
-    if ((size_t) t->index + 1 < t->count) {
-        return ngx_http_trifecta_openai_keep(t, t->o->turns, role);
+    if (t->index != t->question) {
+        return ngx_http_trifecta_openai_keep(t, t->to, role);
     }
 
-    if (*role != 'u') {
-        return ngx_http_trifecta_openai_no(t, "role", "must be user: the "
-                                           "last message is the question");
+    rc = ngx_http_trifecta_openai_question(t);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
-    return ngx_http_trifecta_openai_question(t);
+    t->to = t->o->after;
+
+    return ngx_http_trifecta_openai_all_returned(t);
+}
+
+
+/*
+ * Where the question stands: what is told behind it does not make it another
+ * one, nor do results.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_openai_place(ngx_http_trifecta_openai_talk_t *t)
+{
+    json_t                           *list, *item;
+    ngx_int_t                         i;
+    ngx_http_trifecta_openai_item_e   is;
+
+    list = t->o->input;
+    is = ngx_http_trifecta_openai_said;
+
+    for (i = (ngx_int_t) json_array_size(list) - 1; i >= 0; i--) {
+        is = ngx_http_trifecta_openai_item(t, json_array_get(list,
+                                                             (size_t) i));
+
+        if (is != ngx_http_trifecta_openai_ruled
+            && is != ngx_http_trifecta_openai_searched_for)
+        {
+            break;
+        }
+    }
+
+    t->question = -1;
+
+    if (i >= 0 && is == ngx_http_trifecta_openai_asked) {
+        t->question = i;
+
+        return NGX_DECLINED;
+    }
+
+    if (i >= 0 && is != ngx_http_trifecta_openai_returned) {
+        item = json_array_get(list, (size_t) i);
+
+        /* what is wrong with the item itself is said when it is read */
+
+        t->index = i;
+
+        return ngx_http_trifecta_openai_role(item)
+               ? ngx_http_trifecta_openai_no(t, "role", "must be user: the "
+                                             "last message is the question")
+               : NGX_DECLINED;
+    }
+
+    for ( /* void */ ; i >= 0; i--) {
+        item = json_array_get(list, (size_t) i);
+
+        if (ngx_http_trifecta_openai_item(t, item)
+            == ngx_http_trifecta_openai_asked)
+        {
+            t->question = i;
+
+            return NGX_DECLINED;
+        }
+    }
+
+    if (is == ngx_http_trifecta_openai_returned && t->o->previous.len) {
+        t->to = t->o->after;
+
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_trifecta_openai_bad(t->request, t->name, -1, NULL,
+                                        "has no message of the user at its "
+                                        "end: that is the question");
 }
 
 
@@ -268,34 +417,61 @@ ngx_http_trifecta_openai_list(ngx_http_trifecta_openai_talk_t *t)
                                             "must be 1 to 1024 messages");
     }
 
-    /* what is told behind the question does not make it another one */
+    rc = ngx_http_trifecta_openai_place(t);
 
-    for (t->count = json_array_size(list); t->count > 1; t->count--) {
-        item = json_array_get(list, t->count - 1);
-
-        if (ngx_http_trifecta_openai_role(item) == NULL
-            || strchr("ua", *ngx_http_trifecta_openai_role(item)))
-        {
-            break;
-        }
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     json_array_foreach(list, i, item) {
         t->index = (ngx_int_t) i;
-        rc = ngx_http_trifecta_openai_said(t, item);
+
+        switch (ngx_http_trifecta_openai_item(t, item)) {
+
+        case ngx_http_trifecta_openai_called:
+            rc = ngx_http_trifecta_openai_call_item(t, item);
+            break;
+
+        case ngx_http_trifecta_openai_returned:
+            rc = t->o->shape == NGX_HTTP_TRIFECTA_OPENAI_CHAT
+                 ? ngx_http_trifecta_openai_tool_message(t, item)
+                 : ngx_http_trifecta_openai_output_item(t, item);
+            break;
+
+        case ngx_http_trifecta_openai_searched_for:
+            break;      /* what is to be looked for is looked for anew */
+
+        default:
+            rc = ngx_http_trifecta_openai_message_item(t, item);
+            break;
+        }
 
         if (rc != NGX_DECLINED) {
             return rc;
         }
     }
 
-    if (t->o->query.len == 0) {
-        return ngx_http_trifecta_openai_bad(t->request, t->name, -1, NULL,
-                                            "has no message of the user at "
-                                            "its end: that is the question");
+    return ngx_http_trifecta_openai_all_returned(t);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_read_input(ngx_http_trifecta_openai_talk_t *t)
+{
+    ngx_int_t                    rc;
+    ngx_http_trifecta_openai_t  *o;
+
+    o = t->o;
+
+    if (!json_is_string(o->input)
+        || o->shape != NGX_HTTP_TRIFECTA_OPENAI_RESPONSE)
+    {
+        return ngx_http_trifecta_openai_list(t);
     }
 
-    return NGX_DECLINED;
+    rc = ngx_http_trifecta_openai_content(t, NULL, o->input);
+
+    return rc == NGX_DECLINED ? ngx_http_trifecta_openai_question(t) : rc;
 }
 
 
@@ -312,13 +488,20 @@ ngx_http_trifecta_openai_input(ngx_http_request_t *r, const char *name,
     t.o = o;
     t.name = name;
     t.index = -1;
+    t.question = -1;
 
     o->turns = ngx_http_trifecta_openai_own(o, json_array());
+    o->after = ngx_http_trifecta_openai_own(o, json_array());
     o->systems = ngx_http_trifecta_openai_own(o, json_array());
+    t.calls = ngx_http_trifecta_openai_own(o, json_object());
 
-    if (o->turns == NULL || o->systems == NULL) {
+    if (o->turns == NULL || o->after == NULL || o->systems == NULL
+        || t.calls == NULL)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    t.to = o->turns;
 
     ngx_http_trifecta_json_init(&t.text, r->pool, 1024);
     ngx_http_trifecta_json_init(&t.told, r->pool, 1024);
@@ -331,19 +514,7 @@ ngx_http_trifecta_openai_input(ngx_http_request_t *r, const char *name,
                                       json_string_length(o->instructions));
     }
 
-    if (json_is_string(o->input)
-        && o->shape == NGX_HTTP_TRIFECTA_OPENAI_RESPONSE)
-    {
-        rc = ngx_http_trifecta_openai_content(&t, o->input);
-
-        if (rc == NGX_DECLINED) {
-            rc = t.text.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR
-                               : ngx_http_trifecta_openai_question(&t);
-        }
-
-    } else {
-        rc = ngx_http_trifecta_openai_list(&t);
-    }
+    rc = ngx_http_trifecta_openai_read_input(&t);
 
     if (rc != NGX_DECLINED) {
         return rc;

@@ -118,6 +118,10 @@ ngx_http_trifecta_openai_messages(json_t *payload)
                                                      query));
     }
 
+    json_array_foreach(json_object_get(payload, "after"), i, item) {
+        (void) json_array_append(list, item);
+    }
+
     systems = json_object_get(json_object_get(payload, "openai"), "systems");
 
     json_array_foreach(systems, i, item) {
@@ -131,6 +135,40 @@ ngx_http_trifecta_openai_messages(json_t *payload)
 }
 
 
+/* A function that was called, or what it returned. */
+
+static void
+ngx_http_trifecta_openai_input_call(ngx_http_request_t *r,
+    ngx_http_trifecta_json_t *j, json_t *item, size_t n)
+{
+    json_t  *output;
+
+    output = json_object_get(item, "content");
+
+    ngx_http_trifecta_json_lit(j, "{\"id\":\"");
+    ngx_http_trifecta_openai_id(r, "msg_", j);
+    ngx_http_trifecta_json_printf(j, "_in_%uz\",\"type\":\"%s\","
+                                  "\"status\":\"completed\"", n,
+                                  output ? "function_call_output"
+                                         : "function_call");
+    ngx_http_trifecta_openai_member(j, "call_id", json_object_get(item, "id"),
+                                    "\"\"");
+    if (output) {
+        ngx_http_trifecta_openai_member(j, "output", output, "\"\"");
+
+    } else {
+        ngx_http_trifecta_openai_member(j, "name",
+                                        json_object_get(item, "name"),
+                                        "\"\"");
+        ngx_http_trifecta_openai_member(j, "arguments",
+                                        json_object_get(item, "arguments"),
+                                        "\"\"");
+    }
+
+    ngx_http_trifecta_json_lit(j, "}");
+}
+
+
 static void
 ngx_http_trifecta_openai_input_item(ngx_http_request_t *r,
     ngx_http_trifecta_json_t *j, json_t *item, size_t n)
@@ -138,6 +176,11 @@ ngx_http_trifecta_openai_input_item(ngx_http_request_t *r,
     const char  *role;
 
     role = json_string_value(json_object_get(item, "role"));
+
+    if (json_object_get(item, "id")) {
+        ngx_http_trifecta_openai_input_call(r, j, item, n);
+        return;
+    }
 
     ngx_http_trifecta_json_lit(j, "{\"id\":\"");
     ngx_http_trifecta_openai_id(r, "msg_", j);

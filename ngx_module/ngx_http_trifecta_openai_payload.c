@@ -8,7 +8,9 @@
  *                 as the plain shape has them
  *   instructions  what the model is told: instructions, then the messages of
  *                 system and developer
- *   turns         [{role, content}]: what was said before the question
+ *   turns         what was said before the question (openai_input.h)
+ *   after         the calls behind it, and their results; without a query it
+ *                 is that of the previous job
  *   previous      the id of the job whose conversation goes on
  *   options       temperature, top_p, max_output_tokens, stop, seed, both
  *                 penalties, format (text.format of a response), tools,
@@ -100,8 +102,14 @@ ngx_http_trifecta_openai_make(ngx_http_trifecta_openai_t *o,
 {
     json_t  *payload, *options, *face;
 
-    payload = json_pack("{s:s%, s:s%}", "query", o->query.data, o->query.len,
-                        "model", model->data, model->len);
+    payload = json_pack("{s:s%}", "model", model->data, model->len);
+
+    if (o->query.len) {
+        (void) json_object_set_new(payload, "query",
+                                   json_stringn((char *) o->query.data,
+                                                o->query.len));
+    }
+
     options = ngx_http_trifecta_openai_parts(o,
                                             ngx_http_trifecta_openai_options);
     face = ngx_http_trifecta_openai_parts(o, ngx_http_trifecta_openai_face);
@@ -115,6 +123,7 @@ ngx_http_trifecta_openai_make(ngx_http_trifecta_openai_t *o,
     ngx_http_trifecta_openai_put(payload, "filters", o->ask.filters);
     ngx_http_trifecta_openai_put(payload, "instructions", o->told);
     ngx_http_trifecta_openai_put(payload, "turns", o->turns);
+    ngx_http_trifecta_openai_put(payload, "after", o->after);
     ngx_http_trifecta_openai_put(payload, "metadata", o->ask.metadata);
 
     if (conversation->len) {
@@ -185,5 +194,6 @@ ngx_http_trifecta_openai_payload_parse(ngx_str_t *text)
 ngx_uint_t
 ngx_http_trifecta_openai_is_question(json_t *payload)
 {
-    return payload == NULL || json_object_get(payload, "query") != NULL;
+    return payload == NULL || json_object_get(payload, "query") != NULL
+           || json_object_get(payload, "after") != NULL;
 }

@@ -87,7 +87,7 @@ sub uuid { $_[0] =~ /[_-](.{8})(.{4})(.{4})(.{4})(.{12})$/; "$1-$2-$3-$4-$5" }
         'with what the job said';
     is $res->{headers}{'x-should-retry'}, 'false', 'not to be repeated';
     $res = chat('x', { messages => [{ role => 'user', content => 'x' },
-                                    { role => 'tool', content => 'y' }] });
+                                    { role => 'robot', content => 'y' }] });
     is "$res->{code} $res->{json}{error}{param}",
         'invalid_value messages[1].role', 'roles';
 }

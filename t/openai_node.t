@@ -32,11 +32,26 @@ my $server = Trifecta::Test::ModelServer->new($t, small => sub {
     my $i = 0;
     $c->answer(200, { data => [map { { index => $i++,
         embedding => [3, 4, 0, 0] } } @{ $c->{json}{input} }] });
+}, caller => sub {
+    my ($c) = @_;
+    my @told = map { $_->{content} }
+        grep { $_->{role} eq 'tool' } @{ $c->{json}{messages} };
+    my $city = (qw(Oslo Rome))[scalar @told];
+    return $c->sse(join(' and ', @told) . '.') if !defined $city;
+    $c->head(200, 'text/event-stream');
+    $c->put('data: ' . JSON::PP::encode_json({ choices => [$_] }) . "\n\n") for
+        { delta => { tool_calls => [{ index => 0, id => "call_$city",
+            type => 'function', function => { name => 'weather',
+            arguments => JSON::PP::encode_json({ city => $city }) } }] } },
+        { delta => {}, finish_reason => 'tool_calls' };
+    $c->put("data: [DONE]\n\n");
 });
 
 $t->write_file($t->dir . '/models.conf', "[small]\nprovider = openai\n"
     . "kind = embedding\nbase_url = " . $server->url . "/v1\n"
-    . "dimensions = 4\n");
+    . "dimensions = 4\n\n[caller]\nprovider = openai\nretrieval = off\n"
+    . 'base_url = ' . $server->url . "/v1\n");
+$t->{opt}{models} = 'extractive test caller';
 $t->{opt}{sidecar}{models} = $t->dir . '/models.conf';
 $t->write_conf;
 $t->start_all;
@@ -129,6 +144,7 @@ SKIP: {
 node('responses');
 node('errors');
 node('streams');
+node('tools');
 
 conf(server => 'trifecta_limit name=one key=user rate=60r/m burst=1;');
 node('retries', 'limited');

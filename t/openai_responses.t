@@ -269,7 +269,7 @@ for my $case (
      'input'],
     [{ input => [{ role => 'user', content => 'x' },
                  { type => 'function_call_output', call_id => 'c',
-                   output => 'y' }] }, 'invalid_value', 'input[1].type'],
+                   output => 'y' }] }, 'invalid_value', 'input[1].call_id'],
     [{ input => [{ role => 'user', content => [
         { type => 'input_image', image_url => 'x' }] }] }, 'invalid_value',
      'input[0].content'],

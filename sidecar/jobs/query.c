@@ -7,14 +7,16 @@
 #include "jobs/jobs.h"
 #include "queue/emit.h"
 #include "rag/answer.h"
+#include "rag/goes_on.h"
 #include "rag/talk.h"
 
 
 /*
  * A question: retrieve, generate, cite.  The payload is what the module made
  * of the request: {"query": "...", "conversation_id"?, "collections"?,
- * "filters"?, "instructions"?, "turns"?, "previous"?, "options"?}; the model is
- * the job's.  Other members are not about the answer.
+ * "filters"?, "instructions"?, "turns"?, "after"?, "previous"?, "options"?};
+ * the model is the job's.  Other members are not about the answer.  Without a
+ * query it goes on with the one of "previous" (rag/goes_on.h).
  */
 
 /* What of a payload the answer does not depend on, or is told elsewhere. */
@@ -75,9 +77,10 @@ tf_query_read(const json_t *payload, tf_answer_request_t *request,
     request->collections = json_object_get(payload, "collections");
     request->filters = json_object_get(payload, "filters");
     request->turns = json_object_get(payload, "turns");
+    request->after = json_object_get(payload, "after");
     request->options = options;
 
-    if (request->question == NULL
+    if ((request->after != NULL && !json_is_array(request->after))
         || (request->turns != NULL && !json_is_array(request->turns))
         || tf_query_text_of(payload, "conversation_id", TF_TALK_ID_MAX,
                             &request->conversation) != 0
@@ -91,6 +94,13 @@ tf_query_read(const json_t *payload, tf_answer_request_t *request,
 
     if (request->previous != NULL
         && tf_id_parse(&id, request->previous, strlen(request->previous)) != 0)
+    {
+        return -1;
+    }
+
+    if (request->question == NULL
+        && (json_object_get(payload, "query") != NULL
+            || request->previous == NULL || request->after == NULL))
     {
         return -1;
     }
@@ -162,12 +172,44 @@ tf_query_succeeded(tf_job_t *job, tf_answer_t *answer)
 }
 
 
+/* The question is that of an earlier job; TF_RUN_ENDED: it is there. */
+
+static tf_run_t
+tf_query_goes_on(tf_pg_t *pg, tf_job_t *job, tf_answer_request_t *request,
+    tf_goes_on_t *g)
+{
+    tf_pg_status_t  rc;
+
+    rc = tf_rag_goes_on(pg, request, g);
+
+    if (rc != TF_PG_OK) {
+        tf_log(TF_LOG_WARN, "what a job goes on with cannot be read: %s",
+               pg->err);
+
+        if (rc == TF_PG_DOWN || pg->conn == NULL) {
+            return TF_RUN_RELEASE;
+        }
+
+        tf_job_fail(job, TF_JOB_FAILED, "internal_error",
+                    "The response that this goes on with cannot be read.");
+        return TF_RUN_RETRY;
+    }
+
+    if (g->why != NULL) {
+        tf_job_fail(job, TF_JOB_FAILED, "model_rejected", g->why);
+    }
+
+    return TF_RUN_ENDED;
+}
+
+
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     tf_answer_request_t *request)
 {
     tf_run_t           rc;
     tf_answer_t        answer;
+    tf_goes_on_t       goes_on;
     tf_answer_sink_t   sink;
 
     sink.searched = tf_query_searched;
@@ -186,7 +228,17 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     request->cancel = &job->stop;
     request->sink = &sink;
 
+    memset(&answer, 0, sizeof(answer));
+    memset(&goes_on, 0, sizeof(goes_on));
     rc = TF_RUN_ENDED;
+
+    if (request->question == NULL) {
+        rc = tf_query_goes_on(pg, job, request, &goes_on);
+
+        if (rc != TF_RUN_ENDED || goes_on.why != NULL) {
+            goto done;
+        }
+    }
 
     switch (tf_rag_answer(pg, request, &answer)) {
 
@@ -217,7 +269,10 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
         break;
     }
 
+done:
+
     tf_rag_answer_free(&answer);
+    tf_rag_goes_on_free(&goes_on);
 
     return rc;
 }

@@ -426,7 +426,7 @@ tf_llm_chat(const tf_llm_model_t *model, const tf_llm_request_t *request,
     /* a tool may know what no document says, and JSON was promised */
 
     if (model->retrieval && request->npassages == 0 && options->tools == NULL
-        && options->format == NULL)
+        && options->format == NULL && request->after == NULL)
     {
         tf_llm_abstain(request, reply);
         return TF_LLM_OK;

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "llm/after.h"
 #include "llm/models.h"
 #include "llm/wire.h"
 
@@ -21,12 +22,12 @@ tf_ollama_request(const tf_llm_model_t *model, json_t *messages,
 {
     json_t  *request, *more;
 
-    request = json_pack("{s:s, s:O, s:b, s:{s:I, s:I}}",
+    request = json_pack("{s:s, s:o, s:b, s:{s:I, s:I}}",
                         "model", model->upstream[0] ? model->upstream
                                                     : model->name,
-                        "messages", messages, "stream", 1,
-                        "options", "num_ctx", (json_int_t) model->context,
-                        "num_predict", (json_int_t) model->max_output);
+                        "messages", tf_llm_after_objects(messages),
+                        "stream", 1, "options", "num_ctx",
+                        (json_int_t) model->context, "num_predict", (json_int_t) model->max_output);
 
     more = json_object_get(request, "options");
     tf_llm_options_number(more, "temperature", options->temperature,

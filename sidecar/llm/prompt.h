@@ -21,6 +21,9 @@
  * A model that finds no answer in the passages is told to say exactly
  * TF_PROMPT_NOT_FOUND.
  *
+ * Behind the question stands what the model has called since, with the results
+ * (after.h), as messages of their own: without the calls no result is taken.
+ *
  * Instructions of the asker stand behind the rules: he may say how he wants
  * to be answered, but not that passages are to be obeyed.  An answer in JSON
  * has neither marks nor TF_PROMPT_NOT_FOUND: they would break it.

@@ -76,6 +76,10 @@ tf_llm_not_given(tf_llm_reply_t *reply)
 static const char *
 tf_llm_lacks(const tf_llm_model_t *model, const tf_llm_request_t *request)
 {
+    if (request->after != NULL && !(model->by->has & TF_LLM_HAS_TOOLS)) {
+        return "results of tools";
+    }
+
     return request->options == NULL
            ? NULL : tf_llm_options_lack(request->options, model->by->has);
 }

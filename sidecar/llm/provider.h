@@ -75,6 +75,7 @@ typedef struct {
     const char              *summary;   /* of what was before the turns */
     const tf_llm_turn_t     *turns;     /* oldest first */
     size_t                   nturns;
+    const json_t            *after;     /* said behind it (after.h); or NULL */
     const char              *instructions;  /* of the asker, to the model; or
                                              * NULL */
     const tf_llm_options_t  *options;   /* or NULL: nothing special */

@@ -294,6 +294,7 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     a->request.question = request->question;
     a->request.instructions = request->instructions;
     a->request.options = request->options;
+    a->request.after = request->after;
     a->request.restated = a->talk.restated.len ? a->talk.restated.data : NULL;
     a->request.summary = a->talk.summary.len ? a->talk.summary.data : NULL;
     a->request.turns = a->talk.turns + a->talk.first;

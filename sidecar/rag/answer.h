@@ -57,6 +57,7 @@ typedef struct {
     const char        *question;
     const char        *instructions;    /* to the model; or NULL */
     const json_t      *turns;       /* said before (talk.h); or NULL */
+    const json_t      *after;       /* said behind it (llm/after.h); or NULL */
     const char        *previous;    /* job that it goes on with; or NULL */
     const tf_llm_options_t *options;    /* or NULL */
     const json_t      *collections; /* what it may look at (scope.h); NULL: */

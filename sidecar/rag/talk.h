@@ -26,7 +26,8 @@
  * and it is not stored when a job of the conversation was deleted meanwhile.
  *
  * A question may also bring along what was said before: "turns", messages
- * [{"role": "user" or "assistant", "content": "..."}, ...], and "previous",
+ * [{"role": "user" or "assistant", "content": "..."}, ...] with calls of tools
+ * and their results (llm/after.h) among them, and "previous",
  * the job that it goes on with, which may go on with another one.  That chain
  * is followed through jobs of the same owner that succeeded, as far as
  * TF_TALK_TURNS turns and TF_TALK_TOLD_MAX bytes; what he may not read, or is

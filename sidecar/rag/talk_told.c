@@ -35,6 +35,7 @@ static const char  tf_talk_chain_sql[] =
     "AND ($7::text[] IS NULL OR j.model = ANY ($7::text[]))) "
     "SELECT left(request->>'query', $6::int), left(body, $6::int), "
     "request->'turns' FROM chain WHERE request->>'query' IS NOT NULL "
+    "OR request ? 'after' "
     "ORDER BY n";
 
 
@@ -64,10 +65,13 @@ tf_talk_another(tf_talk_t *talk)
 }
 
 
-/* A message of the user begins a turn, one of the model ends it. */
+/*
+ * A message of the user begins a turn, one of the model ends it; its marks
+ * meant passages that are not here.
+ */
 
 static int
-tf_talk_message(tf_talk_t *talk, int user, const char *text)
+tf_talk_message(tf_talk_t *talk, int user, int marks, const char *text)
 {
     char           *copy, *none;
     tf_llm_turn_t  *turn;
@@ -79,7 +83,7 @@ tf_talk_message(tf_talk_t *talk, int user, const char *text)
     }
 
     talk->cut |= strlen(text) > TF_TALK_MESSAGE_MAX;
-    copy = tf_talk_text(text, TF_TALK_MESSAGE_MAX, user);
+    copy = tf_talk_text(text, TF_TALK_MESSAGE_MAX, marks);
     none = strdup("");
 
     if (turn->question == NULL) {
@@ -96,6 +100,33 @@ tf_talk_message(tf_talk_t *talk, int user, const char *text)
 }
 
 
+/* A function that was called before, or what came of it. */
+
+static int
+tf_talk_call(tf_talk_t *talk, const json_t *item, const char *content)
+{
+    int          rc;
+    tf_buf_t     b = TF_BUF_INIT;
+    const char  *name, *arguments;
+
+    name = json_string_value(json_object_get(item, "name"));
+    arguments = json_string_value(json_object_get(item, "arguments"));
+
+    if (content != NULL) {
+        tf_buf_printf(&b, "(returned: %s)", content);
+
+    } else {
+        tf_buf_printf(&b, "(called %s with %s)", name ? name : "",
+                      arguments ? arguments : "");
+    }
+
+    rc = b.failed ? -1 : tf_talk_message(talk, 0, 1, b.data);
+    tf_buf_free(&b);
+
+    return rc;
+}
+
+
 static int
 tf_talk_messages(tf_talk_t *talk, const json_t *turns)
 {
@@ -109,13 +140,21 @@ tf_talk_messages(tf_talk_t *talk, const json_t *turns)
         role = json_string_value(json_object_get(message, "role"));
         text = json_string_value(json_object_get(message, "content"));
 
+        if (json_object_get(message, "id") != NULL) {
+            if (tf_talk_call(talk, message, text) != 0) {
+                return -1;
+            }
+
+            continue;
+        }
+
         if (role == NULL || text == NULL) {
             continue;
         }
 
         user = strcmp(role, "user") == 0;
 
-        if (tf_talk_message(talk, user, text) != 0) {
+        if (tf_talk_message(talk, user, user, text) != 0) {
             return -1;
         }
     }
@@ -136,8 +175,14 @@ tf_talk_links(tf_talk_t *talk, PGresult *res)
         rc = tf_talk_messages(talk, turns);
         json_decref(turns);
 
-        if (rc != 0 || tf_talk_message(talk, 1, PQgetvalue(res, r, 0)) != 0
-            || tf_talk_message(talk, 0, PQgetvalue(res, r, 1)) != 0)
+        /* what goes on with results has no question: it ends that turn */
+
+        if (rc == 0 && !PQgetisnull(res, r, 0)) {
+            rc = tf_talk_message(talk, 1, 1, PQgetvalue(res, r, 0));
+        }
+
+        if (rc != 0
+            || tf_talk_message(talk, 0, 0, PQgetvalue(res, r, 1)) != 0)
         {
             return -1;
         }

@@ -1,6 +1,6 @@
 /* links: sidecar/net/sse.c sidecar/llm/wire.c sidecar/llm/numbers.c
-   sidecar/llm/options.c sidecar/llm/openai.c sidecar/llm/ollama.c
-   sidecar/base/buf.c */
+   sidecar/llm/options.c sidecar/llm/openai.c sidecar/llm/after.c
+   sidecar/llm/ollama.c sidecar/base/buf.c */
 
 /* What a model server may send: a stream of either kind, cut anywhere. */
 

@@ -90,7 +90,7 @@ const names = [];
 for await (const m of openai.models.list()) {
     names.push(m.id);
 }
-is(names, ['extractive', 'test'], 'models.list');
+is(names, ['extractive', 'test', 'caller'], 'models.list');
 is((await openai.models.retrieve('test')).id, 'test', 'models.retrieve');
 
 

@@ -2,9 +2,9 @@
    sidecar/llm/call.c sidecar/llm/breaker.c sidecar/llm/limits.c
    sidecar/llm/extractive.c sidecar/llm/prompt.c sidecar/llm/options.c
    sidecar/llm/wire.c sidecar/llm/numbers.c sidecar/llm/openai.c
-   sidecar/llm/ollama.c sidecar/net/sse.c sidecar/net/stream.c
-   sidecar/net/header.c sidecar/base/buf.c sidecar/base/log.c
-   sidecar/base/thread.c sidecar/base/fault.c */
+   sidecar/llm/ollama.c sidecar/llm/after.c sidecar/net/sse.c
+   sidecar/net/stream.c sidecar/net/header.c sidecar/base/buf.c
+   sidecar/base/log.c sidecar/base/thread.c sidecar/base/fault.c */
 
 /*
  * A model that answers piece by piece, as tests see it: what its sink is

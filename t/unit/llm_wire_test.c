@@ -1,6 +1,7 @@
 /* links: sidecar/llm/wire.c sidecar/llm/numbers.c sidecar/llm/options.c
-   sidecar/llm/openai.c sidecar/llm/ollama.c sidecar/llm/prompt.c
-   sidecar/llm/breaker.c sidecar/net/sse.c sidecar/base/buf.c */
+   sidecar/llm/openai.c sidecar/llm/after.c sidecar/llm/ollama.c
+   sidecar/llm/prompt.c sidecar/llm/breaker.c sidecar/net/sse.c
+   sidecar/base/buf.c */
 
 #include <setjmp.h>
 #include <stdarg.h>
