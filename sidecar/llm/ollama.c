@@ -26,8 +26,9 @@ tf_ollama_request(const tf_llm_model_t *model, json_t *messages,
                         "model", model->upstream[0] ? model->upstream
                                                     : model->name,
                         "messages", tf_llm_after_objects(messages),
-                        "stream", 1, "options", "num_ctx",
-                        (json_int_t) model->context, "num_predict", (json_int_t) model->max_output);
+                        "stream", 1, "options",
+                        "num_ctx", (json_int_t) model->context,
+                        "num_predict", (json_int_t) model->max_output);
 
     more = json_object_get(request, "options");
     tf_llm_options_number(more, "temperature", options->temperature,
