@@ -6,7 +6,7 @@
 
 /*
  * "trifecta_limit" in a location that does not make jobs, one that proxies
- * for example: after its token was verified a request waits in the PREACCESS
+ * for example, and for POST /v1/batches, which makes none itself: after its token was verified a request waits in the PREACCESS
  * phase until Redis has counted it, and then goes on through the phases.
  *
  * When Redis cannot be asked, "trifecta_limit_failure" says whether the
@@ -101,6 +101,20 @@ ngx_http_trifecta_limit_counted(void *data,
 }
 
 
+/* What is counted in a location of the API when a job is made is not here. */
+
+static ngx_uint_t
+ngx_http_trifecta_limit_here(ngx_http_request_t *r,
+    ngx_http_trifecta_loc_conf_t *lcf)
+{
+    return lcf->mode == NGX_HTTP_TRIFECTA_NONE
+           || (lcf->mode == NGX_HTTP_TRIFECTA_API
+               && r->method == NGX_HTTP_POST
+               && r->uri.len == sizeof("/v1/batches") - 1
+               && ngx_strncmp(r->uri.data, "/v1/batches", r->uri.len) == 0);
+}
+
+
 static ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_limit_command(ngx_http_request_t *r,
     ngx_http_trifecta_limit_op_t *limit)
@@ -154,7 +168,7 @@ ngx_http_trifecta_limit_phase(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
 
     if (lcf->limits == NULL || lcf->limits->nelts == 0
-        || lcf->mode != NGX_HTTP_TRIFECTA_NONE || r != r->main)
+        || !ngx_http_trifecta_limit_here(r, lcf) || r != r->main)
     {
         return NGX_DECLINED;
     }

@@ -289,6 +289,21 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       &ngx_http_trifecta_bounds },
 
     /*
+     * Syntax:   trifecta_batch_lines number;
+     * Default:  trifecta_batch_lines 50000;
+     * Context:  http
+     *
+     * How many requests the file of a batch may have.
+     */
+
+    { ngx_string("trifecta_batch_lines"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, batch_lines),
+      &ngx_http_trifecta_bounds },
+
+    /*
      * Syntax:   trifecta_wait_fallback time;
      * Default:  trifecta_wait_fallback 10s;
      * Context:  http
@@ -492,6 +507,7 @@ ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
     mcf->max_waiters = NGX_CONF_UNSET;
     mcf->wait_fallback = NGX_CONF_UNSET_MSEC;
     mcf->replicas = NGX_CONF_UNSET;
+    mcf->batch_lines = NGX_CONF_UNSET;
 
     return mcf;
 }
@@ -510,6 +526,7 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(mcf->max_waiters, 10000);
     ngx_conf_init_msec_value(mcf->wait_fallback, 10000);
     ngx_conf_init_value(mcf->replicas, 0);
+    ngx_conf_init_value(mcf->batch_lines, 50000);
 
     if (mcf->wait_fallback < 100) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

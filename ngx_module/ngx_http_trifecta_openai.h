@@ -227,6 +227,10 @@ void ngx_http_trifecta_openai_response(ngx_http_trifecta_openai_job_t *job,
 void ngx_http_trifecta_openai_job(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_openai_job_t *job);
 
+/* The same of a row with the columns of a full reading, and the request. */
+void ngx_http_trifecta_openai_row(ngx_http_request_t *r, PGresult *row,
+    int at, ngx_str_t *request, ngx_http_trifecta_openai_job_t *job);
+
 /* "name": value, with a comma in front; null when it is not there. */
 void ngx_http_trifecta_openai_member(ngx_http_trifecta_json_t *j,
     const char *name, json_t *value, const char *otherwise);

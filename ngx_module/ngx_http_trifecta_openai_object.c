@@ -92,6 +92,38 @@ ngx_http_trifecta_openai_job(ngx_http_trifecta_read_t *read,
 }
 
 
+void
+ngx_http_trifecta_openai_row(ngx_http_request_t *r, PGresult *row, int at,
+    ngx_str_t *request, ngx_http_trifecta_openai_job_t *job)
+{
+    json_t  *accepted;
+
+    ngx_memzero(job, sizeof(ngx_http_trifecta_openai_job_t));
+
+    job->request = r;
+    job->payload = ngx_http_trifecta_openai_payload_parse(request);
+    job->state = ngx_http_trifecta_state_of(PQgetvalue(row, at, 0),
+                                            (size_t) PQgetlength(row, at, 0));
+
+    if (job->state == TF_JOB_NSTATES) {
+        job->state = TF_JOB_FAILED;
+    }
+
+    job->row = row;
+    job->at = at;
+    job->model.data = (u_char *) PQgetvalue(row, at,
+                                            NGX_HTTP_TRIFECTA_ROW_MODEL);
+    job->model.len = (size_t) PQgetlength(row, at,
+                                          NGX_HTTP_TRIFECTA_ROW_MODEL);
+    job->voided = ngx_http_trifecta_openai_voided(job);
+
+    accepted = ngx_http_trifecta_openai_column(job,
+                                              NGX_HTTP_TRIFECTA_ROW_ACCEPTED);
+    job->accepted = (int64_t) json_integer_value(accepted);
+    json_decref(accepted);
+}
+
+
 ngx_int_t
 ngx_http_trifecta_openai_unknown(ngx_http_trifecta_read_t *read)
 {

@@ -116,6 +116,8 @@ struct ngx_http_trifecta_read_s {
 /* Columns of the row. */
 
 #define NGX_HTTP_TRIFECTA_ROW_ATTEMPT        1
+#define NGX_HTTP_TRIFECTA_ROW_MODEL          2
+#define NGX_HTTP_TRIFECTA_ROW_ACCEPTED       3
 #define NGX_HTTP_TRIFECTA_ROW_FINISHED       4
 #define NGX_HTTP_TRIFECTA_ROW_ERROR          5
 #define NGX_HTTP_TRIFECTA_ROW_USAGE          6

@@ -257,6 +257,31 @@ ngx_http_trifecta_reply_stream(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_http_trifecta_reply_file(ngx_http_request_t *r, const char *type)
+{
+    ngx_http_trifecta_ctx_t  *ctx;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    if (ctx == NULL
+        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_OK) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.content_type.data = (u_char *) type;
+    r->headers_out.content_type.len = ngx_strlen(type);
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+
+    return ngx_http_send_header(r);
+}
+
+
 ngx_str_t
 ngx_http_trifecta_etag(ngx_http_request_t *r, ngx_http_trifecta_json_t *body)
 {

@@ -65,6 +65,18 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
       "/v1/models/{*}", ngx_http_trifecta_openai_one_model },
 
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/batches", ngx_http_trifecta_batch_create },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/batches", ngx_http_trifecta_batch_list },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/batches/{id}", ngx_http_trifecta_batch_get },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/batches/{id}/cancel", ngx_http_trifecta_batch_cancel },
+
     { NGX_HTTP_TRIFECTA_ADMIN, NGX_HTTP_GET|NGX_HTTP_HEAD, "GET, HEAD",
       "/livez", ngx_http_trifecta_livez },
 

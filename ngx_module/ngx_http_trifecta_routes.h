@@ -84,6 +84,12 @@ ngx_int_t ngx_http_trifecta_openai_models(ngx_http_request_t *r,
     ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_openai_one_model(ngx_http_request_t *r,
     ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_batch_create(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_batch_list(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_batch_get(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_batch_cancel(ngx_http_request_t *r,
+    ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_livez(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_readyz(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_metrics_page(ngx_http_request_t *r,

@@ -185,5 +185,8 @@ ngx_int_t ngx_http_trifecta_stream_writable(ngx_http_trifecta_stream_t *s);
 ngx_int_t ngx_http_trifecta_stream_cut(ngx_http_trifecta_stream_t *s,
     const char *why);
 
+/* The same for a connection whose bytes end only with itself. */
+void ngx_http_trifecta_stream_reset(ngx_connection_t *c);
+
 
 #endif /* NGX_HTTP_TRIFECTA_STREAM_H_INCLUDED */

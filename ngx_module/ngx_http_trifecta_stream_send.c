@@ -249,7 +249,7 @@ ngx_http_trifecta_stream_writable(ngx_http_trifecta_stream_t *s)
  * one, as nginx does; bytes that are no record of TLS say it to everybody.
  */
 
-static void
+void
 ngx_http_trifecta_stream_reset(ngx_connection_t *c)
 {
     struct linger  linger;

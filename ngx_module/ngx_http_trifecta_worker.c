@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_worker.h"
+#include "ngx_http_trifecta_batch.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_store.h"
 
@@ -41,6 +42,8 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     slot->pid = ngx_pid;
     slot->started = ngx_time();
 
+    ngx_queue_init(&worker->checks);
+
     mcf->worker = worker;
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
     worker->store = ngx_http_trifecta_pg_create_lazy(cycle, mcf,
@@ -71,6 +74,7 @@ ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
     ngx_http_trifecta_shards_destroy(mcf->worker);
     ngx_http_trifecta_pg_destroy(mcf->worker->store);
     ngx_http_trifecta_pg_destroy(mcf->worker->pg);
+    ngx_http_trifecta_batch_checks_end(mcf->worker);
 
     slot = ngx_http_trifecta_slot(mcf);
     ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));

@@ -42,6 +42,8 @@
       "not-acceptable",   "Not acceptable")                                   \
     X(JOB_CANCELLED,      409, "job_cancelled",      "invalid_request_error", \
       "job-cancelled",    "The job was cancelled")                            \
+    X(CONFLICT,           409, "conflict",           "invalid_request_error", \
+      "conflict",         "Not possible as it stands")                        \
     X(GONE,               410, "gone",               "invalid_request_error", \
       "gone",             "The job is no longer known")                       \
     X(LENGTH_REQUIRED,    411, "length_required",    "invalid_request_error", \

@@ -1,0 +1,670 @@
+#include "ngx_http_trifecta_batch.h"
+#include "ngx_http_trifecta_job.h"
+#include "ngx_http_trifecta_store.h"
+#include "ngx_http_trifecta_stream.h"
+#include "ngx_http_trifecta_worker.h"
+
+
+/*
+ * A file of a batch's answers, or of its errors, drawn while it is sent.
+ *
+ *   page of lines ──> drawn ──> sent ──> the next page
+ *
+ * A page has at most 64 lines, and ends after the one that makes it 1 MiB of
+ * answers; while a client has not taken one, no other is read.  Nothing ever
+ * changes a line that has ended, so each reading gives the same bytes, unless
+ * an answer was deleted meanwhile.
+ *
+ * A store that is away is asked again for a while.  When that is of no use
+ * the connection is cut, so that nobody takes what came for all of it.
+ */
+
+#define NGX_HTTP_TRIFECTA_BATCH_PAGE      64
+#define NGX_HTTP_TRIFECTA_BATCH_TRIES     8
+
+/* behind those of a reading */
+#define NGX_HTTP_TRIFECTA_BATCH_COL_SEQ   NGX_HTTP_TRIFECTA_ROW_MORE
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ID    (NGX_HTTP_TRIFECTA_ROW_MORE + 1)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ERROR (NGX_HTTP_TRIFECTA_ROW_MORE + 2)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_CODE  (NGX_HTTP_TRIFECTA_ROW_MORE + 3)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_JOB   (NGX_HTTP_TRIFECTA_ROW_MORE + 4)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ASKED (NGX_HTTP_TRIFECTA_ROW_MORE + 5)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_N     (NGX_HTTP_TRIFECTA_ROW_MORE + 6)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_WHERE (NGX_HTTP_TRIFECTA_ROW_MORE + 7)
+#define NGX_HTTP_TRIFECTA_BATCH_COLS      (NGX_HTTP_TRIFECTA_ROW_MORE + 8)
+
+
+typedef struct {
+    ngx_http_trifecta_op_t         op;
+    ngx_str_t                      batch;
+    ngx_uint_t                     errors;
+    int64_t                        after;       /* seq of the last line */
+    ngx_http_trifecta_standin_t   *standin;
+    ngx_pool_t                    *pool;        /* of the page */
+    ngx_event_t                    timer;
+    ngx_uint_t                     tries;
+    ngx_uint_t                     begun;       /* the header is out */
+} ngx_http_trifecta_batch_content_t;
+
+
+static ngx_int_t ngx_http_trifecta_batch_page(
+    ngx_http_trifecta_batch_content_t *content);
+
+
+static const ngx_http_trifecta_pg_statement_t
+    ngx_http_trifecta_batch_page_query[] =
+{
+    NGX_HTTP_TRIFECTA_STORE_AS,
+
+    { "SELECT j.state, j.attempt, j.model,"
+      " (extract(epoch from j.accepted) * 1000)::bigint,"
+      " (extract(epoch from j.finished) * 1000)::bigint,"
+      " j.error::text, j.usage::text, r.body, r.citations::text,"
+      " j.deleted IS NOT NULL, j.conversation,"
+      " (j.request->'metadata')::text, j.request::text, r.deltas::text,"
+      " j.streamed::text, r.tool_calls::text,"
+      " l.seq, l.custom_id, l.error::text, l.status, l.job, j.request_id,"
+      " l.n, l.endpoint"
+      " FROM (SELECT p.*, sum(p.bytes) OVER (ORDER BY p.seq) - p.bytes AS"
+      " before FROM (SELECT l.seq, l.n, l.custom_id, l.error, l.status,"
+      " l.job, b.endpoint, coalesce(octet_length(r.body), 0) AS bytes"
+      " FROM trifecta.batch AS b JOIN trifecta.batch_line AS l"
+      " ON l.batch = b.id"
+      " LEFT JOIN trifecta.job_result AS r ON r.job = l.job"
+      " WHERE b.id = $3::uuid AND b.tenant = $1 AND b.owner = $2"
+      " AND l.tenant = $1 AND l.owner = $2 AND l.ended"
+      " AND l.ok = $5::boolean AND l.seq > $4::bigint"
+      " ORDER BY l.seq LIMIT 64) AS p) AS l"
+      " LEFT JOIN trifecta.job AS j ON j.id = l.job"
+      " LEFT JOIN trifecta.job_result AS r ON r.job = l.job"
+      " WHERE l.before < 1048576 ORDER BY l.seq", 5 },
+
+    { NULL, 0 }
+};
+
+
+static void
+ngx_http_trifecta_batch_content_cleanup(void *data)
+{
+    ngx_http_trifecta_batch_content_t *content = data;
+
+    if (content->timer.timer_set) {
+        ngx_del_timer(&content->timer);
+    }
+
+    if (content->pool) {
+        ngx_destroy_pool(content->pool);
+    }
+}
+
+
+static void
+ngx_http_trifecta_batch_hex(ngx_http_trifecta_json_t *j, const char *uuid)
+{
+    for ( /* void */ ; *uuid; uuid++) {
+        if (*uuid != '-') {
+            ngx_http_trifecta_json_raw(j, uuid, 1);
+        }
+    }
+}
+
+
+/* {"code", "message", "param"}: what OpenAI says where there is no answer. */
+
+static void
+ngx_http_trifecta_batch_draw_error(ngx_http_trifecta_json_t *j,
+    const char *code, json_t *message, json_t *param)
+{
+    ngx_http_trifecta_json_lit(j, ",\"error\":{\"code\":");
+    ngx_http_trifecta_json_string(j, code, ngx_strlen(code));
+    ngx_http_trifecta_openai_member(j, "message", message, "\"\"");
+    ngx_http_trifecta_openai_member(j, "param", param, "null");
+    ngx_http_trifecta_json_lit(j, "}");
+}
+
+
+/* A line that has an error of its own: it was refused, or did not begin. */
+
+static void
+ngx_http_trifecta_batch_draw_refused(PGresult *res, int row,
+    ngx_http_trifecta_json_t *j)
+{
+    json_t      *error;
+    const char  *code;
+
+    error = json_loadb(PQgetvalue(res, row,
+                                  NGX_HTTP_TRIFECTA_BATCH_COL_ERROR),
+                       (size_t) PQgetlength(res, row,
+                                          NGX_HTTP_TRIFECTA_BATCH_COL_ERROR),
+                       0, NULL);
+
+    code = json_string_value(json_object_get(error, "code"));
+
+    if (code == NULL) {
+        code = "internal_error";
+    }
+
+    if (PQgetisnull(res, row, NGX_HTTP_TRIFECTA_BATCH_COL_CODE)) {
+        ngx_http_trifecta_json_lit(j, ",\"response\":null");
+
+    } else {
+        ngx_http_trifecta_json_printf(j, ",\"response\":{\"status_code\":%s,"
+                                      "\"request_id\":null,"
+                                      "\"body\":{\"error\":{\"code\":",
+                            PQgetvalue(res, row,
+                                       NGX_HTTP_TRIFECTA_BATCH_COL_CODE));
+        ngx_http_trifecta_json_string(j, code, ngx_strlen(code));
+        ngx_http_trifecta_openai_member(j, "message",
+                                        json_object_get(error, "message"),
+                                        "\"\"");
+        ngx_http_trifecta_openai_member(j, "param",
+                                        json_object_get(error, "param"),
+                                        "null");
+        ngx_http_trifecta_json_lit(j, ",\"type\":\"invalid_request_error\"}}}");
+    }
+
+    ngx_http_trifecta_batch_draw_error(j, code,
+                                       json_object_get(error, "message"),
+                                       json_object_get(error, "param"));
+    json_decref(error);
+}
+
+
+static void
+ngx_http_trifecta_batch_draw_gone(ngx_http_trifecta_json_t *j)
+{
+    json_t  *message;
+
+    message = json_string("the answer was deleted");
+
+    ngx_http_trifecta_json_lit(j, ",\"response\":null");
+    ngx_http_trifecta_batch_draw_error(j, "job_deleted", message, NULL);
+
+    json_decref(message);
+}
+
+
+/* What the endpoint would have answered, drawn by what draws it there. */
+
+static ngx_int_t
+ngx_http_trifecta_batch_draw_job(ngx_http_trifecta_batch_content_t *content,
+    PGresult *res, int row, ngx_http_trifecta_json_t *j)
+{
+    json_t                                    *message, *param;
+    ngx_int_t                                  rc;
+    ngx_str_t                                  request;
+    ngx_http_request_t                        *r;
+    ngx_http_trifecta_json_t                   body;
+    ngx_http_trifecta_caught_t                *caught;
+    ngx_http_trifecta_openai_job_t             job;
+    const ngx_http_trifecta_batch_endpoint_t  *e;
+
+    if (ngx_http_trifecta_standin_next(content->standin,
+                                       PQgetvalue(res, row,
+                                           NGX_HTTP_TRIFECTA_BATCH_COL_JOB))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r = &content->standin->request;
+    caught = &content->standin->caught;
+
+    e = ngx_http_trifecta_batch_endpoint(
+                    (u_char *) PQgetvalue(res, row,
+                                          NGX_HTTP_TRIFECTA_BATCH_COL_WHERE),
+                    (size_t) PQgetlength(res, row,
+                                         NGX_HTTP_TRIFECTA_BATCH_COL_WHERE));
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->uri = e->path;
+    content->standin->ctx.request_id.data = (u_char *)
+                    PQgetvalue(res, row, NGX_HTTP_TRIFECTA_BATCH_COL_ASKED);
+    content->standin->ctx.request_id.len = (size_t)
+                    PQgetlength(res, row, NGX_HTTP_TRIFECTA_BATCH_COL_ASKED);
+
+    request.data = (u_char *) PQgetvalue(res, row,
+                                         NGX_HTTP_TRIFECTA_ROW_REQUEST);
+    request.len = (size_t) PQgetlength(res, row,
+                                       NGX_HTTP_TRIFECTA_ROW_REQUEST);
+
+    ngx_http_trifecta_openai_row(r, res, row, &request, &job);
+
+    ngx_http_trifecta_json_init(&body, r->pool, 2048);
+
+    switch (e->shape) {
+
+    case NGX_HTTP_TRIFECTA_OPENAI_RESPONSE:
+        ngx_http_trifecta_openai_response(&job, &body);
+        rc = NGX_DECLINED;
+        break;
+
+    case NGX_HTTP_TRIFECTA_OPENAI_CHAT:
+        rc = ngx_http_trifecta_openai_chat(&job, &body);
+        break;
+
+    default:
+        rc = ngx_http_trifecta_openai_vectors(&job, &body);
+        break;
+    }
+
+    json_decref(job.payload);
+
+    if (body.failed || (rc != NGX_DECLINED && caught->status == 0)) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_trifecta_json_printf(j, ",\"response\":{\"status_code\":%ui,"
+                                  "\"request_id\":",
+                                  rc == NGX_DECLINED ? (ngx_uint_t) NGX_HTTP_OK
+                                                     : caught->status);
+    ngx_http_trifecta_json_str(j, &content->standin->ctx.request_id);
+    ngx_http_trifecta_json_lit(j, ",\"body\":");
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_trifecta_json_raw(j, body.start, body.last - body.start);
+        ngx_http_trifecta_json_lit(j, "}");
+
+        if (!content->errors) {
+            ngx_http_trifecta_json_lit(j, ",\"error\":null");
+            return NGX_OK;
+        }
+
+        param = ngx_http_trifecta_openai_column(&job,
+                                                NGX_HTTP_TRIFECTA_ROW_ERROR);
+        message = json_object_get(param, "message");
+        ngx_http_trifecta_batch_draw_error(j,
+                             json_is_string(json_object_get(param, "code"))
+                             ? json_string_value(json_object_get(param,
+                                                                 "code"))
+                             : ngx_http_trifecta_state_word(job.state),
+                             message, NULL);
+        json_decref(param);
+
+        return NGX_OK;
+    }
+
+    ngx_http_trifecta_json_raw(j, caught->body.data, caught->body.len);
+    ngx_http_trifecta_json_lit(j, "}");
+
+    message = json_stringn((char *) caught->message.data,
+                           caught->message.len);
+    param = caught->param.len ? json_stringn((char *) caught->param.data,
+                                             caught->param.len) : NULL;
+
+    ngx_http_trifecta_batch_draw_error(j, caught->code, message, param);
+
+    json_decref(message);
+    json_decref(param);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_batch_draw(ngx_http_trifecta_batch_content_t *content,
+    PGresult *res, int row, ngx_http_trifecta_json_t *j)
+{
+    ngx_int_t  rc;
+
+    ngx_http_trifecta_json_lit(j, "{\"id\":\"batch_req_");
+
+    if (PQgetisnull(res, row, NGX_HTTP_TRIFECTA_BATCH_COL_JOB)) {
+
+        /* no job: the batch, and the line instead of what is random in it */
+
+        ngx_http_trifecta_json_printf(j, "%08xD",
+                                      (uint32_t) ngx_atoi((u_char *)
+                                      PQgetvalue(res, row,
+                                             NGX_HTTP_TRIFECTA_BATCH_COL_N),
+                                      (size_t) PQgetlength(res, row,
+                                           NGX_HTTP_TRIFECTA_BATCH_COL_N)));
+        ngx_http_trifecta_batch_hex(j, (char *) content->batch.data + 9);
+
+    } else {
+        ngx_http_trifecta_batch_hex(j, PQgetvalue(res, row,
+                                           NGX_HTTP_TRIFECTA_BATCH_COL_JOB));
+    }
+
+    ngx_http_trifecta_json_lit(j, "\",\"custom_id\":");
+    ngx_http_trifecta_json_string(j, PQgetvalue(res, row,
+                                          NGX_HTTP_TRIFECTA_BATCH_COL_ID),
+                                  (size_t) PQgetlength(res, row,
+                                          NGX_HTTP_TRIFECTA_BATCH_COL_ID));
+    rc = NGX_OK;
+
+    if (!PQgetisnull(res, row, NGX_HTTP_TRIFECTA_BATCH_COL_ERROR)) {
+        ngx_http_trifecta_batch_draw_refused(res, row, j);
+
+    } else if (PQgetisnull(res, row, 0)
+               || PQgetvalue(res, row, NGX_HTTP_TRIFECTA_ROW_DELETED)[0]
+                  == 't')
+    {
+        ngx_http_trifecta_batch_draw_gone(j);
+
+    } else {
+        rc = ngx_http_trifecta_batch_draw_job(content, res, row, j);
+    }
+
+    ngx_http_trifecta_json_lit(j, "}\n");
+
+    return j->failed ? NGX_ERROR : rc;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_batch_cut(ngx_http_trifecta_batch_content_t *content)
+{
+    ngx_http_request_t  *r;
+
+    r = content->op.request;
+
+    if (!content->begun) {
+        return ngx_http_trifecta_error(r, TF_E_STORE_UNAVAILABLE, NULL,
+                                       "the store of results cannot be read");
+    }
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "trifecta: the file of a batch is cut, its client may ask "
+                  "again: the store of results cannot be read");
+
+    if (r->http_version <= NGX_HTTP_VERSION_11 && !r->chunked) {
+        ngx_http_trifecta_stream_reset(r->connection);
+    }
+
+    return NGX_ERROR;
+}
+
+
+/* NGX_DONE: there is more to send, or to read; else the end. */
+
+static ngx_int_t
+ngx_http_trifecta_batch_push(ngx_http_trifecta_batch_content_t *content,
+    ngx_chain_t *out, ngx_uint_t last)
+{
+    ngx_int_t                  rc;
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = content->op.request;
+    c = r->connection;
+    wev = c->write;
+
+    rc = ngx_http_output_filter(r, out);
+
+    if (rc == NGX_ERROR || last) {
+        return rc;
+    }
+
+    if (r->buffered || c->buffered || r->postponed) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        if (!wev->delayed) {
+            ngx_add_timer(wev, clcf->send_timeout);
+        }
+
+        return ngx_handle_write_event(wev, clcf->send_lowat) == NGX_OK
+               ? NGX_DONE : NGX_ERROR;
+    }
+
+    if (wev->timer_set && !wev->delayed) {
+        ngx_del_timer(wev);
+    }
+
+    ngx_destroy_pool(content->pool);
+    content->pool = NULL;
+
+    return ngx_http_trifecta_batch_page(content);
+}
+
+
+static void
+ngx_http_trifecta_batch_writable(ngx_http_request_t *r)
+{
+    ngx_int_t                           rc;
+    ngx_event_t                        *wev;
+    ngx_http_trifecta_ctx_t            *ctx;
+    ngx_http_trifecta_batch_content_t  *content;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+    content = ctx->content_of;
+    wev = r->connection->write;
+
+    if (content->pool == NULL) {
+        return;     /* a page is read */
+    }
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
+                      "trifecta: a client took nothing of its file for too "
+                      "long");
+        r->connection->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    rc = wev->delayed ? NGX_DONE
+                      : ngx_http_trifecta_batch_push(content, NULL, 0);
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
+    ngx_http_trifecta_json_t *j, ngx_uint_t last)
+{
+    ngx_buf_t            *b;
+    ngx_chain_t          *out;
+    ngx_http_request_t   *r;
+
+    r = content->op.request;
+
+    out = ngx_alloc_chain_link(content->pool);
+    b = ngx_calloc_buf(content->pool);
+
+    if (out == NULL || b == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (!content->begun) {
+        content->begun = 1;
+
+        if (ngx_http_trifecta_reply_file(r, "application/jsonl") != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        r->write_event_handler = ngx_http_trifecta_batch_writable;
+    }
+
+    b->pos = j->start;
+    b->last = j->last;
+    b->memory = (j->last > j->start);
+    b->flush = 1;
+    b->last_buf = last ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out->buf = b;
+    out->next = NULL;
+
+    return ngx_http_trifecta_batch_push(content, out, last);
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_batch_drawn(ngx_http_trifecta_batch_content_t *content,
+    PGresult *res)
+{
+    int                        i, n;
+    ngx_http_trifecta_json_t   j;
+
+    n = PQntuples(res);
+
+    content->pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (content->pool == NULL) {
+        return content->begun ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_trifecta_json_init(&j, content->pool, 65536);
+
+    for (i = 0; i < n; i++) {
+
+        if (!content->begun && !PQgetisnull(res, i,
+                                           NGX_HTTP_TRIFECTA_BATCH_COL_JOB)
+            && PQgetisnull(res, i, 0))
+        {
+            return ngx_http_trifecta_gone(content->op.request,
+                                          "the answers of this batch are not "
+                                          "kept any more");
+        }
+
+        if (ngx_http_trifecta_batch_draw(content, res, i, &j) != NGX_OK) {
+            return content->begun ? NGX_ERROR
+                                  : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    if (n) {
+        content->after = (int64_t) ngx_atoof((u_char *)
+                             PQgetvalue(res, n - 1,
+                                        NGX_HTTP_TRIFECTA_BATCH_COL_SEQ),
+                             (size_t) PQgetlength(res, n - 1,
+                                          NGX_HTTP_TRIFECTA_BATCH_COL_SEQ));
+    }
+
+    return ngx_http_trifecta_batch_send(content, &j, n == 0);
+}
+
+
+static void
+ngx_http_trifecta_batch_page_read(void *data, PGresult *res)
+{
+    ngx_http_trifecta_batch_content_t *content = data;
+
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = content->op.request;
+    content->op.query = NULL;
+
+    if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_BATCH_COLS) {
+
+        if (++content->tries < NGX_HTTP_TRIFECTA_BATCH_TRIES) {
+            ngx_add_timer(&content->timer,
+                          ngx_http_trifecta_backoff(content->tries));
+            return;
+        }
+
+        rc = ngx_http_trifecta_batch_cut(content);
+
+    } else {
+        content->tries = 0;
+        rc = ngx_http_trifecta_batch_drawn(content, res);
+    }
+
+    if (rc != NGX_DONE) {
+        ngx_http_trifecta_finalize(r, rc);
+    }
+}
+
+
+static void
+ngx_http_trifecta_batch_again(ngx_event_t *ev)
+{
+    ngx_int_t                           rc;
+    ngx_http_request_t                 *r;
+    ngx_http_trifecta_batch_content_t  *content;
+
+    r = ev->data;
+    content = ngx_http_trifecta_get_ctx(r)->content_of;
+
+    rc = ngx_http_trifecta_batch_page(content);
+
+    if (rc != NGX_DONE) {
+        ngx_http_trifecta_finalize(r, rc);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_batch_page(ngx_http_trifecta_batch_content_t *content)
+{
+    u_char                     after[NGX_INT64_LEN];
+    ngx_str_t                  params[3];
+    ngx_http_trifecta_store_t  store;
+
+    params[0] = content->batch;
+    params[1].data = after;
+    params[1].len = ngx_sprintf(after, "%L", content->after) - after;
+    params[2].data = (u_char *) (content->errors ? "f" : "t");
+    params[2].len = 1;
+
+    ngx_memzero(&store, sizeof(ngx_http_trifecta_store_t));
+
+    store.statements = ngx_http_trifecta_batch_page_query;
+    store.params = params;
+    store.nparams = 3;
+
+    if (ngx_http_trifecta_store_op(&content->op, &store,
+                                   ngx_http_trifecta_batch_page_read)
+        == NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    if (++content->tries < NGX_HTTP_TRIFECTA_BATCH_TRIES) {
+        ngx_add_timer(&content->timer,
+                      ngx_http_trifecta_backoff(content->tries));
+        return NGX_DONE;
+    }
+
+    return ngx_http_trifecta_batch_cut(content);
+}
+
+
+ngx_int_t
+ngx_http_trifecta_batch_content(ngx_http_request_t *r, ngx_str_t *batch,
+    ngx_uint_t errors)
+{
+    ngx_http_cleanup_t                 *cln;
+    ngx_http_trifecta_ctx_t            *ctx;
+    ngx_http_trifecta_batch_content_t  *content;
+
+    ctx = ngx_http_trifecta_get_ctx(r);
+
+    content = ngx_http_trifecta_op_create(r,
+                                  sizeof(ngx_http_trifecta_batch_content_t));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (content == NULL || cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_trifecta_batch_content_cleanup;
+    cln->data = content;
+
+    content->errors = errors;
+    content->batch.len = batch->len;
+    content->batch.data = ngx_pnalloc(r->pool, batch->len + 1);
+    content->standin = ngx_http_trifecta_standin_create(r->pool, r, "/");
+
+    if (content->batch.data == NULL || content->standin == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *ngx_cpymem(content->batch.data, batch->data, batch->len) = '\0';
+
+    content->timer.handler = ngx_http_trifecta_batch_again;
+    content->timer.data = r;
+    content->timer.log = r->connection->log;
+
+    ctx->content_of = content;
+
+    return ngx_http_trifecta_batch_page(content);
+}
