@@ -33,8 +33,8 @@ typedef ngx_int_t (*ngx_http_trifecta_batch_check_pt)(ngx_http_request_t *r,
 
 typedef struct {
     const char                        *name;
-    ngx_uint_t                         required;
     ngx_http_trifecta_batch_check_pt   check;
+    ngx_uint_t                         required;
 } ngx_http_trifecta_batch_member_t;
 
 
@@ -55,12 +55,12 @@ static ngx_int_t ngx_http_trifecta_batch_is_keep(ngx_http_request_t *r,
 static const ngx_http_trifecta_batch_member_t
     ngx_http_trifecta_batch_members[] =
 {
-    { "input_file_id", 1, ngx_http_trifecta_batch_is_file },
-    { "endpoint", 1, ngx_http_trifecta_batch_is_endpoint },
-    { "completion_window", 1, ngx_http_trifecta_batch_is_window },
-    { "metadata", 0, ngx_http_trifecta_batch_is_metadata },
-    { "output_expires_after", 0, ngx_http_trifecta_batch_is_keep },
-    { NULL, 0, NULL }
+    { "input_file_id", ngx_http_trifecta_batch_is_file, 1 },
+    { "endpoint", ngx_http_trifecta_batch_is_endpoint, 1 },
+    { "completion_window", ngx_http_trifecta_batch_is_window, 1 },
+    { "metadata", ngx_http_trifecta_batch_is_metadata, 0 },
+    { "output_expires_after", ngx_http_trifecta_batch_is_keep, 0 },
+    { NULL, NULL, 0 }
 };
 
 

@@ -129,6 +129,16 @@ my %provoke = (
             $t->redis('SPUBLISH', "$P:c:$_[0]", 'failed');
         });
     },
+    conflict => sub {
+        my $id = $t->post('/v1/responses', { input => 'x',
+            background => JSON::PP::true })->{json}{id};
+        $id =~ s/^resp_/batch_/;
+        $t->sql('admin', 'INSERT INTO trifecta.batch (id, tenant, owner,'
+            . ' endpoint, input, state, expires) VALUES (?, ?, ?, ?, ?, ?,'
+            . ' now())', $id =~ s/^batch_//r, 'default', 'test:alice',
+            '/v1/responses', $id =~ s/^batch_//r, 'completed');
+        $t->post("/v1/batches/$id/cancel", '');
+    },
     length_required => sub { chat('Transfer-Encoding: chunked') },
     body_too_large => sub { $t->post($Q, 'x' x 262145) },
     unsupported_media_type => sub {
