@@ -2,6 +2,8 @@
 #include "ngx_http_trifecta_openai.h"
 #include "ngx_http_trifecta_reply.h"
 
+#include <math.h>
+
 
 /*
  * POST /v1/embeddings: vectors of texts, by a model of kind embedding.
@@ -9,7 +11,8 @@
  * Which of those there are only the sidecar knows.  The body of the job's
  * result is a JSON array of strings, each a vector as 32 bit numbers, least
  * byte first, in base64: what the official clients ask for; who wants numbers
- * gets them from that.
+ * gets them from that, but no more than TF_VECTORS_FLOATS: to draw a million
+ * would keep a worker from all others for a third of a second.
  *
  * Nobody reads such a job a second time, so it is deleted when its answer is
  * out, unless an Idempotency-Key says that somebody may.
@@ -279,10 +282,51 @@ ngx_http_trifecta_openai_create_embeddings(ngx_http_request_t *r,
 }
 
 
+/*
+ * The next vector of the result's body, as it is coded; NGX_DONE: there are no
+ * more, NGX_ERROR: it is none.  Base64 has nothing in it that JSON would
+ * escape, so megabytes of it are only copied.
+ */
+
+static ngx_int_t
+ngx_http_trifecta_vectors_next(ngx_str_t *text, ngx_str_t *coded)
+{
+    u_char  *p, *last;
+
+    p = text->data;
+    last = text->data + text->len;
+
+    while (p < last && (*p == '[' || *p == ',' || *p == ' ')) {
+        p++;
+    }
+
+    if (p < last && *p == ']') {
+        return NGX_DONE;
+    }
+
+    if (p == last || *p++ != '"') {
+        return NGX_ERROR;
+    }
+
+    coded->data = p;
+    p = ngx_strlchr(p, last, '"');
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    coded->len = p - coded->data;
+    text->data = p + 1;
+    text->len = last - text->data;
+
+    return NGX_OK;
+}
+
+
 /* A vector as numbers; NGX_ERROR: it is none. */
 
 static ngx_int_t
-ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, json_t *vector,
+ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, ngx_str_t *coded,
     ngx_http_trifecta_json_t *j)
 {
     int        n;
@@ -290,17 +334,16 @@ ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, json_t *vector,
     float      number;
     size_t     i;
     uint32_t   bits;
-    ngx_str_t  raw, coded;
+    ngx_int_t  rc;
+    ngx_str_t  raw;
 
-    coded.data = (u_char *) json_string_value(vector);
-    coded.len = json_string_length(vector);
+    raw.data = ngx_pnalloc(pool, ngx_base64_decoded_length(coded->len) + 1);
 
-    raw.data = ngx_pnalloc(pool, ngx_base64_decoded_length(coded.len) + 1);
-
-    if (raw.data == NULL || ngx_decode_base64(&raw, &coded) != NGX_OK) {
+    if (raw.data == NULL || ngx_decode_base64(&raw, coded) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    rc = NGX_OK;
     ngx_http_trifecta_json_lit(j, "[");
 
     for (i = 0; i + 4 <= raw.len; i += 4) {
@@ -308,6 +351,13 @@ ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, json_t *vector,
                | (uint32_t) raw.data[i + 2] << 16
                | (uint32_t) raw.data[i + 3] << 24;
         ngx_memcpy(&number, &bits, sizeof(number));
+
+        /* JSON has no word for these */
+
+        if (!isfinite(number)) {
+            rc = NGX_ERROR;
+            break;
+        }
 
         n = snprintf(text, sizeof(text), "%s%.9g", i ? "," : "",
                      (double) number);
@@ -318,7 +368,51 @@ ngx_http_trifecta_vectors_numbers(ngx_pool_t *pool, json_t *vector,
 
     (void) ngx_pfree(pool, raw.data);
 
-    return NGX_OK;
+    return rc;
+}
+
+
+/* All of them; NGX_BUSY: they are too many to be drawn as numbers. */
+
+static ngx_int_t
+ngx_http_trifecta_vectors_draw(ngx_pool_t *pool, ngx_str_t text,
+    ngx_uint_t base64, ngx_http_trifecta_json_t *j)
+{
+    size_t     i, bytes;
+    ngx_int_t  rc;
+    ngx_str_t  coded;
+
+    bytes = 0;
+
+    for (i = 0; /* void */; i++) {
+        rc = ngx_http_trifecta_vectors_next(&text, &coded);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_DONE ? NGX_OK : NGX_ERROR;
+        }
+
+        ngx_http_trifecta_json_printf(j, "%s{\"object\":\"embedding\","
+                                      "\"index\":%uz,\"embedding\":",
+                                      i ? "," : "", i);
+        if (base64) {
+            ngx_http_trifecta_json_lit(j, "\"");
+            ngx_http_trifecta_json_raw(j, (char *) coded.data, coded.len);
+            ngx_http_trifecta_json_lit(j, "\"}");
+            continue;
+        }
+
+        bytes += coded.len / 4 * 3;
+
+        if (bytes / 4 > TF_VECTORS_FLOATS) {
+            return NGX_BUSY;
+        }
+
+        if (ngx_http_trifecta_vectors_numbers(pool, &coded, j) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_trifecta_json_lit(j, "}");
+    }
 }
 
 
@@ -326,8 +420,7 @@ ngx_int_t
 ngx_http_trifecta_openai_vectors(ngx_http_trifecta_openai_job_t *job,
     ngx_http_trifecta_json_t *j)
 {
-    size_t       i;
-    json_t      *vectors, *vector, *usage;
+    json_t      *usage;
     ngx_int_t    rc;
     ngx_str_t    text;
     json_int_t   tokens;
@@ -342,45 +435,33 @@ ngx_http_trifecta_openai_vectors(ngx_http_trifecta_openai_job_t *job,
     base64 = json_is_true(json_object_get(json_object_get(job->payload,
                                                           "openai"),
                                           "base64"));
-    vectors = json_loadb((char *) text.data, text.len, 0, NULL);
     usage = ngx_http_trifecta_openai_column(job,
                                             NGX_HTTP_TRIFECTA_ROW_USAGE);
     tokens = json_integer_value(json_object_get(usage, "input_tokens"));
-    rc = NGX_DECLINED;
 
     ngx_http_trifecta_json_lit(j, "{\"object\":\"list\",\"data\":[");
 
-    json_array_foreach(vectors, i, vector) {
-
-        ngx_http_trifecta_json_printf(j, "%s{\"object\":\"embedding\","
-                                      "\"index\":%uz,\"embedding\":",
-                                      i ? "," : "", i);
-        if (base64) {
-            ngx_http_trifecta_openai_value(j, vector);
-
-        } else if (ngx_http_trifecta_vectors_numbers(job->request->pool,
-                                                     vector, j)
-                   != NGX_OK)
-        {
-            rc = NGX_ERROR;
-        }
-
-        ngx_http_trifecta_json_lit(j, "}");
-    }
+    rc = ngx_http_trifecta_vectors_draw(job->request->pool, text, base64, j);
 
     ngx_http_trifecta_json_lit(j, "],\"model\":");
     ngx_http_trifecta_json_str(j, &job->model);
     ngx_http_trifecta_json_printf(j, ",\"usage\":{\"prompt_tokens\":%L,"
                                   "\"total_tokens\":%L}}", (int64_t) tokens,
                                   (int64_t) tokens);
-
-    if (vectors == NULL || rc != NGX_DECLINED) {
-        rc = ngx_http_trifecta_error(job->request, TF_E_STORE_UNAVAILABLE,
-                                     NULL, "the vectors cannot be read");
-    }
-
-    json_decref(vectors);
     json_decref(usage);
 
-    return rc;
+    if (rc == NGX_BUSY) {
+        return ngx_http_trifecta_error(job->request, TF_E_INVALID_VALUE,
+                                       "encoding_format", "the vectors are "
+                                       "more than %d numbers: ask for "
+                                       "\"encoding_format\": \"base64\", or "
+                                       "send fewer texts", TF_VECTORS_FLOATS);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_trifecta_error(job->request, TF_E_STORE_UNAVAILABLE,
+                                       NULL, "the vectors cannot be read");
+    }
+
+    return NGX_DECLINED;
 }

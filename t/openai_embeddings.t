@@ -7,7 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use JSON::PP ();
-use MIME::Base64 qw(decode_base64);
+use MIME::Base64 qw(decode_base64 encode_base64);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -28,7 +28,12 @@ sub vectors {
 
 my $server = Trifecta::Test::ModelServer->new($t,
     small => \&vectors,
-    wide => \&vectors,
+    wide => sub {
+        my ($c) = @_;
+        my ($i, $v) = (0, '[' . join(',', (1) x 4000) . ']');
+        $c->answer(200, '{"data":[' . join(',', map { '{"index":' . $i++
+            . ",\"embedding\":$v}" } @{ $c->{json}{input} }) . ']}');
+    },
     slow => sub { sleep 30 },
     broken => sub { $_[0]->answer(400, { error => { message => 'no' } }) },
 );
@@ -123,6 +128,7 @@ for my $case (
      'model'],
     [{ input => 'x', model => undef }, 400, 'invalid_value', 'model'],
     [{ input => [('x') x 263], model => 'wide' }, 400, 'invalid_value', '-'],
+    [{ input => [('x') x 33], model => 'wide' }, 400, 'invalid_value', '-'],
     [{ input => 'x', model => 'broken' }, 400, 'invalid_value', '-'],
 ) {
     my ($body, @want) = @$case;
@@ -131,6 +137,45 @@ for my $case (
                $res->{json}{error}{param} // '-'], \@want, 'refused: '
         . substr(JSON::PP->new->canonical->encode($body), 0, 60)
         or diag $res->{content};
+}
+
+{
+    my $all = [('x') x 33];
+    like embed({ input => $all, model => 'wide' })->{json}{error}{message},
+        qr/"encoding_format": "base64", or send at most 32 texts/,
+        'more_than_131072_numbers_are_not_drawn_as_text';
+    is scalar(grep { @{ $_->{json}{input} } > 1 } $server->requests('wide')),
+        0, 'nor made';
+    my $res = embed({ input => $all, model => 'wide',
+                      encoding_format => 'base64' });
+    is_deeply [map { length decode_base64($_->{embedding}) }
+               @{ $res->{json}{data} }], [(16000) x 33],
+        'in_base64_they_are';
+    is scalar @{ embed({ input => [('x') x 32], model => 'wide' })
+                 ->{json}{data} }, 32, 'as many as can be are drawn';
+}
+
+# What is stored is not trusted, either.
+
+{
+    my %key = (headers => { 'Idempotency-Key' => 'stored' });
+    my $nan = encode_base64(pack('f<4', 1, 'nan', 0, 0), '');
+    my $many = encode_base64("\0" x 4 x 131073, '');
+    is embed({ input => 'stored' }, %key)->{status}, 200, 'stored';
+    for my $case (
+        [qq(["$nan"]), 503, 'store_unavailable', 'NaN_is_not_drawn'],
+        [qq(["$many"]), 400, 'invalid_value', 'nor_too_much'],
+        ['["AAAA', 503, 'store_unavailable', 'nor_what_is_cut'],
+        ['[1]', 503, 'store_unavailable', 'nor_what_is_no_vector'],
+    ) {
+        my ($body, @want) = @$case;
+        my $name = pop @want;
+        $t->sql('admin', 'UPDATE trifecta.job_result SET body = ? WHERE job = '
+            . "(SELECT id FROM trifecta.job WHERE kind = 'embeddings' AND "
+            . 'deleted IS NULL ORDER BY accepted DESC LIMIT 1)', $body);
+        my $res = embed({ input => 'stored' }, %key);
+        is_deeply [@$res{qw(status code)}], \@want, $name;
+    }
 }
 
 {

@@ -89,6 +89,7 @@ typedef enum {
 #define TF_QUERY_BODY_MAX   262144  /* bytes of a POST /api/v1/query body */
 #define TF_VECTORS_TEXTS    2048    /* texts of one request for vectors */
 #define TF_VECTORS_NUMBERS  1048576 /* numbers in its answer */
+#define TF_VECTORS_FLOATS   131072  /* of them that are drawn as text */
 #define TF_MODEL_MAX        128     /* bytes of a model's name */
 #define TF_JSON_DEPTH_MAX   32      /* nesting of any JSON from outside */
 

@@ -48,6 +48,17 @@ tf_embeddings_wrong(const tf_llm_model_t *model, const json_t *payload,
         return text;
     }
 
+    asked = json_object_get(json_object_get(payload, "openai"), "base64");
+    max = TF_VECTORS_FLOATS / dims;
+
+    if (json_is_false(asked) && (json_int_t) n > max) {
+        (void) snprintf(text, size, "As numbers at most %d are answered at "
+                        "once: ask for \"encoding_format\": \"base64\", or "
+                        "send at most %lld texts to the model \"%s\".",
+                        TF_VECTORS_FLOATS, (long long) max, model->name);
+        return text;
+    }
+
     return NULL;
 }
 
