@@ -236,6 +236,22 @@ ngx_http_trifecta_body_take(ngx_http_request_t *r,
 }
 
 
+/* What it was read into can be as large, and who waits does so for minutes. */
+
+static void
+ngx_http_trifecta_body_over(ngx_http_request_t *r)
+{
+    ngx_buf_t  *b;
+
+    b = r->request_body->buf;
+
+    if (b != NULL) {
+        r->request_body->buf = NULL;
+        (void) ngx_pfree(r->pool, b->start);
+    }
+}
+
+
 static void
 ngx_http_trifecta_body_collect(ngx_http_request_t *r)
 {
@@ -262,6 +278,7 @@ ngx_http_trifecta_body_collect(ngx_http_request_t *r)
         if (!r->reading_body) {
             r->read_event_handler = ngx_http_block_reading;
             ctx->body = NULL;
+            ngx_http_trifecta_body_over(r);
             rc = body->handler(r, &body->text);
             break;
         }

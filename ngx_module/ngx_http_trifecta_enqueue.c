@@ -248,6 +248,11 @@ ngx_http_trifecta_enqueue(ngx_http_trifecta_submit_t *submit,
         return ngx_http_trifecta_not_enqueued(r);
     }
 
+    /* megabytes perhaps, and the client may wait for minutes */
+
+    (void) ngx_pfree(r->pool, text->data);
+    ngx_str_null(text);
+
     if (ngx_http_trifecta_wait(r) != NGX_OK) {
         return NGX_ERROR;
     }

@@ -1,5 +1,7 @@
 #include "ngx_http_trifecta_openai_members.h"
 
+#include <math.h>
+
 
 /*
  * The form of the answer, and the tools that it may ask for.
@@ -14,6 +16,9 @@
 
 #define NGX_HTTP_TRIFECTA_OPENAI_TOOLS_MAX  128
 #define NGX_HTTP_TRIFECTA_OPENAI_NAME_MAX   64
+
+#define NGX_HTTP_TRIFECTA_OPENAI_NUMBER_MIN  1e-15
+#define NGX_HTTP_TRIFECTA_OPENAI_NUMBER_MAX  9e15
 
 
 /* A name of a function or schema: letters, digits, "_" and "-". */
@@ -56,13 +61,71 @@ ngx_http_trifecta_openai_word(json_t *value, const char *name,
 }
 
 
+/*
+ * Whether all numbers in it stay what they are: 1e300 is three hundred digits
+ * in PostgreSQL, and an integer that no reader takes again.
+ */
+
+static ngx_uint_t
+ngx_http_trifecta_openai_has_plain_numbers(json_t *value)
+{
+    size_t       i;
+    double       x;
+    json_t      *part;
+    const char  *name;
+
+    if (json_is_number(value)) {
+        x = fabs(json_number_value(value));
+
+        return x == 0 || (x >= NGX_HTTP_TRIFECTA_OPENAI_NUMBER_MIN
+                          && x <= NGX_HTTP_TRIFECTA_OPENAI_NUMBER_MAX);
+    }
+
+    json_array_foreach(value, i, part) {
+        if (!ngx_http_trifecta_openai_has_plain_numbers(part)) {
+            return 0;
+        }
+    }
+
+    json_object_foreach(value, name, part) {
+        if (!ngx_http_trifecta_openai_has_plain_numbers(part)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_openai_numbers(ngx_http_request_t *r, const char *name,
+    ngx_int_t index, json_t *value)
+{
+    if (ngx_http_trifecta_openai_has_plain_numbers(value)) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_trifecta_openai_bad(r, name, index, NULL,
+                                        "has a number that cannot be stored: "
+                                        "its amount must be 0 or between "
+                                        "1e-15 and 9e15");
+}
+
+
 /* schema: where the name and the schema stand, the format itself or in it */
 
 static ngx_int_t
 ngx_http_trifecta_openai_format(ngx_http_request_t *r, const char *name,
     json_t *format, json_t *schema, ngx_http_trifecta_openai_t *o)
 {
-    json_t  *flat;
+    json_t     *flat;
+    ngx_int_t   rc;
+
+    rc = ngx_http_trifecta_openai_numbers(r, name, -1, format);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
 
     if (ngx_http_trifecta_openai_word(format, "type", "text")
         || ngx_http_trifecta_openai_word(format, "type", "json_object"))
@@ -248,6 +311,12 @@ ngx_http_trifecta_openai_is_tools(ngx_http_request_t *r,
 
     json_array_foreach(value, i, tool) {
 
+        rc = ngx_http_trifecta_openai_numbers(r, m->name, (ngx_int_t) i, tool);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
         if (ngx_http_trifecta_openai_word(tool, "type", "function")) {
             rc = ngx_http_trifecta_openai_function(r, (ngx_int_t) i, tool, o);
 
@@ -279,7 +348,14 @@ ngx_http_trifecta_openai_is_tool_choice(ngx_http_request_t *r,
     ngx_http_trifecta_openai_t *o)
 {
     json_t      *name;
+    ngx_int_t    rc;
     const char  *word;
+
+    rc = ngx_http_trifecta_openai_numbers(r, m->name, -1, value);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
 
     word = json_string_value(value);
 

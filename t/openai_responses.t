@@ -288,6 +288,14 @@ for my $case (
      'invalid_value', 'text.format.type'],
     [{ input => 'x', text => { verbosity => 'huge' } }, 'invalid_value',
      'text.verbosity'],
+    (map { [{ input => 'x', text => { format => { type => 'json_schema',
+        name => 's', schema => { maximum => $_ } } } }, 'invalid_value',
+        'text.format'] } 1e300, 1e19, 1e-300),
+    [{ input => 'x', tools => [{ type => 'function', name => 'f',
+       parameters => { enum => [1, [1e300]] } }] }, 'invalid_value',
+     'tools[0]'],
+    [{ input => 'x', tool_choice => { type => 'function', name => 'f',
+       more => 1e300 } }, 'invalid_value', 'tool_choice'],
     [{ input => 'x', tools => [{ type => 'web_search' }] }, 'invalid_value',
      'tools[0].type'],
     [{ input => 'x', tools => [{ type => 'function' }] }, 'invalid_value',
@@ -440,6 +448,36 @@ for my $case (
     ok $t->wait_for(sub { $t->sql('queue', 'SELECT count(*) FROM'
         . ' trifecta.job WHERE id = ? AND request::text LIKE ?',
         uuid($o->{id}), '%secret%')->[0][0] == 0 }, 10), 'nowhere';
+}
+
+# What is in a body besides the job is not kept while its client waits
+
+{
+    my ($pid) = $t->workers;
+    my $rss = sub { ($t->read_file("/proc/$pid/status")
+                     =~ /^VmRSS:\s+(\d+)/m)[0] / 1024 };
+    my $token = $t->token;
+    my $waits = sub {
+        my $text = '{"model":"test","input":"sleep=30000 say=x"'
+                   . ' ' x 1_000_000 . '}';
+        my $sock = $t->socket;
+        print {$sock} "POST $R HTTP/1.1\r\nHost: localhost\r\n"
+            . "Authorization: Bearer $token\r\nContent-Type: "
+            . "application/json\r\nContent-Length: "
+            . length($text) . "\r\n\r\n$text";
+        return $sock;
+    };
+    my $live = sub { $t->redis('ZCARD', '{trifecta:0}:live') };
+    my @wait = map { $waits->() } 1 .. 2;
+    $t->wait_for(sub { $live->() == 2 }, 10 * $t->slow);
+    my $before = $rss->();
+    push @wait, map { $waits->() } 1 .. 60;
+    ok $t->wait_for(sub { $live->() == 62 }, 20 * $t->slow),
+        'sixty clients wait, with bodies of a megabyte';
+    cmp_ok $rss->() - $before, '<', 60 / 4 * ($t->slow > 1 ? 4 : 1),
+        'the_text_of_a_body_is_not_kept_while_its_client_waits';
+    $_->close for @wait;
+    ok $t->wait_for(sub { $live->() == 0 }, 20 * $t->slow), 'they leave';
 }
 
 $t->finish;
