@@ -84,8 +84,8 @@ like as(\@ann, sub { $_[0]->do('UPDATE trifecta.batch SET done = 1') }),
     qr/permission denied/, 'nginx cannot say how many are done';
 like as(\@ann, sub { $_[0]->do('SELECT * FROM trifecta.file_gone') }),
     qr/permission denied/, 'nor look at what is to be removed';
-like as(\@ann, sub { $_[0]->do('INSERT INTO trifecta.file (id, tenant, owner, '
-        . "name, purpose, kind, batch) VALUES (?, ?, ?, 'n', 'p', 'output', "
+like as(\@ann, sub { $_[0]->do('INSERT INTO trifecta.file (id, tenant, '
+        . "owner, name, purpose, kind, batch) VALUES (?, ?, ?, 'n', 'p', 'output', "
         . '?)', undef, $id{3}, @ann, $id{2}) }),
     qr/permission denied/, 'nor make an output';
 

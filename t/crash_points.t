@@ -13,6 +13,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
+use Trifecta::Test::Batches qw(batch ended new_id whole);
 use Trifecta::Test::Old qw(day old_left old_partitions old_rows);
 use Trifecta::Test::Promises;
 use Trifecta::Test::Stacks;
@@ -48,6 +49,8 @@ my %HOW = (
     told_late => [qw(cancel.beaten)],
     prunes => [qw(days.made prune.begun prune.dropped prune.rows prune.done
                   prune.told)],
+    batches => [qw(batch.made batch.put batch.noted batch.final batch.closed
+                   batch.gone)],
     drain => [qw(drain.begun drain.stopped drain.empty release.before
                  release.sent release.answered)],
     submit => [qw(submit.before submit.sent submit.answered)],
@@ -243,6 +246,42 @@ sub pruned {
 }
 
 
+# A batch, and an output that was deleted.
+
+my @batches;
+
+sub batches {
+    my ($point) = @_;
+    my $file = new_id($t);
+
+    $t->sql('admin', 'INSERT INTO trifecta.file (id, tenant, owner, name, '
+        . "purpose, whole) VALUES (?, 'default', 'test:ann', 'n', 'batch', "
+        . 'true)', $file);
+    $t->sql('admin', 'INSERT INTO trifecta.file_part SELECT ?, g, '
+        . "'default', 'test:ann', 'x' FROM generate_series(0, 19) AS g",
+        $file);
+    $t->sql('admin', 'DELETE FROM trifecta.file WHERE id = ?', $file);
+    @batches = batch($t, [map { "say=$point $_" } 1 .. 6]);
+
+    return armed('sidecar', $point);
+}
+
+sub batched {
+    my ($point) = @_;
+
+    is ended($t, $batches[0]), 'completed', "$point: the batch goes on";
+    is whole($t, $batches[0]), '', "$point: each line is there once";
+    ok $t->wait_for(sub { !$t->sql('admin', 'SELECT (SELECT count(*) FROM '
+        . 'trifecta.file_part) + (SELECT count(*) FROM trifecta.file_gone)')
+        ->[0][0] }, 20 * $t->slow), "$point: a deleted file goes";
+
+    # these are promised by nobody else
+    $t->{promised} //= 0;
+    $t->idle_holds("$point: nothing is left of it");
+    $t->sql('admin', "DELETE FROM trifecta.$_") for qw(job_result job);
+}
+
+
 # The same for nginx, whose worker dies; the sidecar lives.
 
 sub submit {
@@ -291,6 +330,7 @@ sub one_of_the_sidecar {
 
     $t->start('sidecar');
     pruned($point) if $how{$point} eq 'prunes';
+    batched($point) if $how{$point} eq 'batches';
     my @broken = $p->broken(crashes => 1);
     is_deeply \@broken, [], "$point: what was promised is kept";
     $t->stop('sidecar');

@@ -119,6 +119,12 @@
     X(SIDECAR, prune, rows, "old rows of a partition that stays have gone")   \
     X(SIDECAR, prune, done, "nothing old is left, no cache was told")         \
     X(SIDECAR, prune, told, "the caches were told, the lock still held")      \
+    X(SIDECAR, batch, made, "lines have become jobs, Redis has none of them") \
+    X(SIDECAR, batch, put, "Redis has them, too")                             \
+    X(SIDECAR, batch, noted, "lines whose jobs ended have, the batch goes on")\
+    X(SIDECAR, batch, final, "every line has ended, the files are not there") \
+    X(SIDECAR, batch, closed, "the batch has ended, its files are there")     \
+    X(SIDECAR, batch, gone, "a part of what a deleted file left has gone")    \
     X(SIDECAR, drain, begun, "claiming has stopped, jobs are still held")     \
     X(SIDECAR, drain, stopped, "what has not ended was told to stop")         \
     X(SIDECAR, drain, empty, "nothing is held, the threads still run")

@@ -86,6 +86,7 @@ tf_metrics_write(tf_metrics_t *metrics, tf_buf_t *out)
 {
     tf_metrics_of_worker(metrics->queue, out);
     tf_metrics_of_keepers(metrics->queue, out);
+    tf_metrics_of_batches(metrics->queue, out);
     tf_metrics_of_queue(metrics, out);
     tf_metrics_of_indexes(metrics->mem, out);
     tf_metrics_of_webhooks(metrics->hooks, out);

@@ -52,6 +52,7 @@ void tf_metrics_of_queue(tf_metrics_t *metrics, tf_buf_t *out);
 void tf_metrics_of_indexes(tf_rag_mem_t *mem, tf_buf_t *out);
 void tf_metrics_of_webhooks(tf_webhooks_t *hooks, tf_buf_t *out);
 void tf_metrics_of_keepers(tf_queue_t *queue, tf_buf_t *out);
+void tf_metrics_of_batches(tf_queue_t *queue, tf_buf_t *out);
 
 
 #endif /* TF_API_METRICS_H */

@@ -97,6 +97,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->retention != 0 && conf->retention < TF_CONF_DAY) {
         why = "retention must be at least 1d, or 0 to keep jobs for ever";
 
+    } else if (conf->batch_open < 1 || conf->batch_open > 1000) {
+        why = "batch_open must be between 1 and 1000";
+
     } else if (conf->reconcile < 100 || conf->reconcile > TF_CONF_DAY) {
         why = "reconcile must be between 100ms and 1d";
 

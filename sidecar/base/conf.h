@@ -68,7 +68,9 @@
     X(NUM,  threads,                "8",                                      \
       "jobs that run at the same time in one process (1..256)")               \
     X(NUM,  background,             "0",                                      \
-      "of these, ingest and embed jobs at most; 0: half of them")             \
+      "of these, work without hurry at most; 0: half of them")             \
+    X(NUM,  batch_open,             "64",                                     \
+      "requests of one batch that are jobs at the same time (1..1000)")       \
     X(STR,  worker,                 "",                                       \
       "name of this process in the queue; empty: host, pid and random")       \
     X(MS,   lease,                  "30s",                                    \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "queue/batches.h"
 #include "queue/keeper.h"
 #include "queue/pool.h"
 #include "queue/prune.h"
@@ -11,13 +12,15 @@
 /*
  * The keeper of a shard as a thread of the pool.  Nobody else touches a
  * shard's Redis before the keeper has found out that it is this
- * installation's.  That of the first shard looks after the days, too.
+ * installation's.  That of the first shard looks after the days and the
+ * batches, too.
  */
 
 typedef struct {
     tf_keeper_t   keeper;
     tf_shard_t   *shard;
     tf_prune_t    prune;
+    tf_batches_t  batches;
 } tf_keep_t;
 
 
@@ -61,6 +64,8 @@ tf_keep_ticked(tf_keeper_t *k)
 
     if (shard->index == 0) {
         tf_prune_tick(&keep->prune);
+        tf_keeper_beat(k);
+        tf_batches_tick(&keep->batches);
     }
 }
 
@@ -72,9 +77,10 @@ tf_pool_keep(void *data)
     tf_shard_t  *shard = data;
 
     keep = malloc(sizeof(tf_keep_t));
-    if (keep == NULL) {
+    if (keep == NULL || tf_batches_init(&keep->batches, shard->q) != 0) {
         tf_log(TF_LOG_ERROR, "shard %u: out of memory, its stores are not "
                "compared", shard->index);
+        free(keep);
         return NULL;
     }
 
@@ -90,6 +96,7 @@ tf_pool_keep(void *data)
     tf_keeper_run(&keep->keeper);
     tf_keeper_free(&keep->keeper);
     tf_prune_close(&keep->prune);
+    tf_batches_free(&keep->batches);
     free(keep);
 
     return NULL;

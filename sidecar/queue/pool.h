@@ -6,6 +6,7 @@
 
 #include <trifecta/keys.h>
 
+#include "queue/batches.h"
 #include "queue/emit.h"
 #include "queue/keeper.h"
 #include "queue/pulse.h"
@@ -128,6 +129,7 @@ struct tf_queue_s {
 
     tf_queue_counters_t   counters;
     tf_queue_histograms_t hist;
+    tf_batches_stats_t    batches;
 
     pthread_t            *threads;
     unsigned              nthreads;

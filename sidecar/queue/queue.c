@@ -429,3 +429,10 @@ tf_queue_keeper(tf_queue_t *q, unsigned shard)
 {
     return &q->shards[shard].keeper;
 }
+
+
+const tf_batches_stats_t *
+tf_queue_batches(tf_queue_t *q)
+{
+    return &q->batches;
+}

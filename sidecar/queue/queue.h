@@ -169,6 +169,9 @@ void tf_queue_shard_status(tf_queue_t *queue, unsigned shard,
 const struct tf_keeper_stats_s *tf_queue_keeper(tf_queue_t *queue,
     unsigned shard);
 
+/* What this process has done for batches (queue/batches.h). */
+const struct tf_batches_stats_s *tf_queue_batches(tf_queue_t *queue);
+
 const tf_queue_counters_t *tf_queue_counters(tf_queue_t *queue);
 const tf_queue_histograms_t *tf_queue_histograms(tf_queue_t *queue);
 

@@ -33,17 +33,12 @@ static const tf_submit_kind_t  tf_submit_kinds[] = {
 
 
 int
-tf_submit_id(const tf_conf_t *conf, const tf_submit_t *job, unsigned n,
-    char text[TF_ID_TEXT_LEN + 1], unsigned *shard, char *err,
+tf_submit_keys(const tf_conf_t *conf, tf_id_keys_t *keys, char *err,
     size_t errlen)
 {
-    int            rc;
-    char          *data;
-    size_t         len;
-    tf_id_t        id;
-    const char    *why, *file;
-    tf_id_keys_t   keys;
-    unsigned char  rnd[TF_ID_RND_LEN];
+    char        *data;
+    size_t       len;
+    const char  *why, *file;
 
     file = conf->id_key_file;
 
@@ -61,7 +56,7 @@ tf_submit_id(const tf_conf_t *conf, const tf_submit_t *job, unsigned n,
         return -1;
     }
 
-    why = tf_id_keys_parse(&keys, data, len);
+    why = tf_id_keys_parse(keys, data, len);
     OPENSSL_cleanse(data, len);
     free(data);
 
@@ -70,20 +65,50 @@ tf_submit_id(const tf_conf_t *conf, const tf_submit_t *job, unsigned n,
         return -1;
     }
 
-    *shard = tf_shard_of(job->tenant, strlen(job->tenant), n);
-    rc = -1;
+    return 0;
+}
 
-    if (RAND_bytes(rnd, sizeof(rnd)) == 1
-        && tf_id_make(&id, &keys, (uint64_t) tf_clock_wall_ms(), *shard, rnd,
+
+int
+tf_submit_id_by(const tf_id_keys_t *keys, const tf_submit_t *job, unsigned n,
+    char text[TF_ID_TEXT_LEN + 1], unsigned *shard)
+{
+    tf_id_t        id;
+    unsigned char  rnd[TF_ID_RND_LEN];
+
+    *shard = tf_shard_of(job->tenant, strlen(job->tenant), n);
+
+    if (RAND_bytes(rnd, sizeof(rnd)) != 1
+        || tf_id_make(&id, keys, (uint64_t) tf_clock_wall_ms(), *shard, rnd,
                       job->tenant, strlen(job->tenant), job->owner,
                       strlen(job->owner))
-           == 0)
+           != 0)
     {
-        tf_id_format(text, &id);
-        text[TF_ID_TEXT_LEN] = '\0';
-        rc = 0;
+        return -1;
+    }
 
-    } else {
+    tf_id_format(text, &id);
+    text[TF_ID_TEXT_LEN] = '\0';
+
+    return 0;
+}
+
+
+int
+tf_submit_id(const tf_conf_t *conf, const tf_submit_t *job, unsigned n,
+    char text[TF_ID_TEXT_LEN + 1], unsigned *shard, char *err,
+    size_t errlen)
+{
+    int           rc;
+    tf_id_keys_t  keys;
+
+    if (tf_submit_keys(conf, &keys, err, errlen) != 0) {
+        return -1;
+    }
+
+    rc = tf_submit_id_by(&keys, job, n, text, shard);
+
+    if (rc != 0) {
         (void) snprintf(err, errlen, "cannot make an id");
     }
 

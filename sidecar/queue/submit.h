@@ -37,6 +37,15 @@ int tf_submit_id(const tf_conf_t *conf, const tf_submit_t *job, unsigned n,
     char text[TF_ID_TEXT_LEN + 1], unsigned *shard, char *err,
     size_t errlen);
 
+/*
+ * The same for many: the keys once (wipe them afterwards), then an id each; 0
+ * or -1.
+ */
+int tf_submit_keys(const tf_conf_t *conf, tf_id_keys_t *keys, char *err,
+    size_t errlen);
+int tf_submit_id_by(const tf_id_keys_t *keys, const tf_submit_t *job,
+    unsigned n, char text[TF_ID_TEXT_LEN + 1], unsigned *shard);
+
 /* "submit" of it; 0, or -1 when its kind is unknown.  Free cmd always. */
 int tf_submit_cmd(const tf_submit_t *job, const char *prefix, const char *id,
     tf_cmd_t *cmd);
