@@ -15,7 +15,7 @@
 
 enum {
     OPT_SPLIT = 1, OPT_LIMIT, OPT_MODEL, OPT_SET, OPT_JSON, OPT_KEEP,
-    OPT_INDEX, OPT_EMBED
+    OPT_INDEX, OPT_EMBED, OPT_JOB, OPT_RERANK
 };
 
 static const tf_cli_option_t  tf_eval_options[] = {
@@ -32,6 +32,10 @@ static const tf_cli_option_t  tf_eval_options[] = {
       "run" },
     { "index", OPT_INDEX, NULL, "retrieval: rank with an index in memory, as a "
       "sidecar does with a large collection" },
+    { "job", OPT_JOB, NULL, "retrieval: search as a job does, for 24 passages "
+      "and what of them can be quoted, and say what each step costs" },
+    { "rerank", OPT_RERANK, "NAME", "retrieval: the first 24 passages in the "
+      "order that this model of kind rerank gives them" },
     { NULL, 0, NULL, NULL }
 };
 
@@ -352,6 +356,8 @@ tf_eval_run(tf_eval_t *e, int answers)
         rc = -1;
     }
 
+    tf_rag_steps_free(&e->steps);
+    free(e->ms);
     tf_rag_mem_stop(e->mem);
     tf_llm_models_free(e->models);
     json_decref(e->report);
@@ -416,6 +422,14 @@ tf_cli_eval(int argc, char **argv)
         case OPT_INDEX:
             e.index = 1;
             break;
+
+        case OPT_JOB:
+            e.job = 1;
+            break;
+
+        case OPT_RERANK:
+            e.rerank = e.cli.value;
+            break;
         }
     }
 
@@ -439,6 +453,11 @@ tf_cli_eval(int argc, char **argv)
     if (answers ? e.split != NULL : e.model != NULL) {
         return tf_cli_misuse(&e.cli, "--split is for retrieval, --model for "
                              "answers");
+    }
+
+    if (answers && (e.job || e.rerank != NULL)) {
+        return tf_cli_misuse(&e.cli, "--job and --rerank are for retrieval: "
+                             "answers are made as a job makes them");
     }
 
     if (tf_cli_conf(&e.cli, &e.conf) != 0) {

@@ -11,6 +11,7 @@
 #include "llm/models.h"
 #include "rag/ingest.h"
 #include "rag/mem.h"
+#include "rag/steps.h"
 #include "rag/vectors.h"
 
 
@@ -51,6 +52,8 @@ typedef struct {
     int               json;
     int               keep;
     int               index;        /* rank with an index in memory */
+    int               job;          /* search as a job does */
+    const char       *rerank;       /* model that orders, or NULL */
     int               tty;
 
     tf_rag_mem_t     *mem;
@@ -58,6 +61,11 @@ typedef struct {
     size_t            documents;
     size_t            chunks;
     double            ingest_s;
+
+    tf_rag_steps_t    steps;
+    double           *ms;           /* of each search, without its models */
+    size_t            nasked;
+    size_t            room;
     json_t           *report;       /* name: number, in this order */
 } tf_eval_t;
 
@@ -87,6 +95,16 @@ int tf_eval_embed(tf_eval_t *e);
 /* That of a question; free it always.  Without e->embed it is empty. */
 int tf_eval_vector(tf_eval_t *e, const char *question,
     tf_rag_vector_t *vector);
+
+/*
+ * A question's search: 400 passages, or with e->job what a job has of it; and
+ * the order of e->rerank.  0 or -1 (it has said why).
+ */
+int tf_eval_search(tf_eval_t *e, const char *question,
+    tf_rag_found_t *found);
+
+/* How long the searches took, and what their steps cost on average. */
+void tf_eval_searched(tf_eval_t *e);
 
 /* Removes what tf_eval_embed() made. */
 int tf_eval_embed_clean(tf_eval_t *e);

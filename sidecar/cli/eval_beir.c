@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "rag/evaluate.h"
-#include "rag/search.h"
 
 
 /*
@@ -16,7 +15,6 @@
  * its best chunk.
  */
 
-#define TF_BEIR_CHUNKS  400     /* asked for, so that 100 documents come */
 #define TF_BEIR_K       100
 
 typedef struct {
@@ -29,9 +27,6 @@ typedef struct {
     tf_eval_t  *e;
     tf_qrel_t  *qrels;
     size_t      nqrels;
-    double     *ms;             /* of each search, without its vector */
-    size_t      nasked;
-    size_t      room;
     double      ndcg;
     double      recall;
     double      mrr;
@@ -304,63 +299,6 @@ tf_beir_gains(const tf_rag_found_t *found, const tf_qrel_t *qrels, size_t n,
 
 
 static int
-tf_beir_search(tf_beir_t *b, const char *text, tf_rag_found_t *found)
-{
-    int64_t          began;
-    double          *more;
-    tf_eval_t       *e;
-    tf_rag_query_t   query;
-    tf_pg_status_t   rc;
-    tf_rag_vector_t  vector;
-
-    e = b->e;
-
-    memset(&query, 0, sizeof(query));
-    query.vector = &vector;
-    query.question = text;
-    query.k = TF_BEIR_CHUNKS;
-    query.mem = e->mem;
-
-    if (b->nasked == b->room) {
-        b->room = b->room ? b->room * 2 : 1024;
-        more = realloc(b->ms, b->room * sizeof(double));
-        if (more == NULL) {
-            return tf_cli_error(&e->cli, "out of memory");
-        }
-        b->ms = more;
-    }
-
-    if (tf_eval_vector(e, text, &vector) != 0) {
-        tf_rag_vector_free(&vector);
-        return -1;
-    }
-
-    began = tf_clock_us();
-    rc = tf_pg_begin_as(&e->pg, e->tenant, TF_EVAL_OWNER, "[]");
-
-    if (rc == TF_PG_OK) {
-        rc = tf_rag_search(&e->pg, &query, found);
-    }
-
-    if (rc == TF_PG_OK) {
-        rc = tf_pg_commit(&e->pg);
-    }
-
-    tf_rag_vector_free(&vector);
-
-    if (rc != TF_PG_OK) {
-        (void) tf_cli_error(&e->cli, "%s", e->pg.err);
-        tf_pg_rollback(&e->pg);
-        return -1;
-    }
-
-    b->ms[b->nasked++] = (double) (tf_clock_us() - began) / 1000;
-
-    return 0;
-}
-
-
-static int
 tf_beir_question(void *arg, const json_t *object)
 {
     size_t           i, n, rank;
@@ -369,7 +307,7 @@ tf_beir_question(void *arg, const json_t *object)
     tf_beir_t       *b = arg;
     tf_rag_found_t   found;
 
-    if (b->e->limit && b->nasked == b->e->limit) {
+    if (b->e->limit && b->e->nasked == b->e->limit) {
         return 0;
     }
 
@@ -395,8 +333,8 @@ tf_beir_question(void *arg, const json_t *object)
     ideal = calloc(n, sizeof(double));
 
     if (ideal == NULL
-        || tf_beir_search(b, json_string_value(json_object_get(object,
-                                                               "text")),
+        || tf_eval_search(b->e, json_string_value(json_object_get(object,
+                                                                  "text")),
                           &found)
            != 0)
     {
@@ -417,7 +355,7 @@ tf_beir_question(void *arg, const json_t *object)
 
     tf_rag_found_free(&found);
     free(ideal);
-    tf_eval_progress(b->e, "questions", b->nasked, 0);
+    tf_eval_progress(b->e, "questions", b->e->nasked, 0);
 
     return 0;
 }
@@ -458,7 +396,7 @@ tf_eval_retrieval(tf_eval_t *e)
         rc = tf_beir_lines(e, "queries.jsonl", tf_beir_question, &b);
     }
 
-    if (rc == 0 && b.nasked == 0) {
+    if (rc == 0 && e->nasked == 0) {
         rc = tf_cli_error(&e->cli, "no question of queries.jsonl has a "
                           "judgement");
     }
@@ -468,14 +406,12 @@ tf_eval_retrieval(tf_eval_t *e)
             (void) fprintf(stderr, "\r\033[K");
         }
 
-        n = (double) b.nasked;
-        tf_eval_count(e, "questions", b.nasked);
+        n = (double) e->nasked;
+        tf_eval_count(e, "questions", e->nasked);
         tf_eval_say(e, "ndcg_at_10", b.ndcg / n);
         tf_eval_say(e, "recall_at_100", b.recall / n);
         tf_eval_say(e, "mrr_at_10", b.mrr / n);
-        tf_eval_say(e, "search_p50_ms", tf_eval_quantile(b.ms, b.nasked, 0.5));
-        tf_eval_say(e, "search_p99_ms", tf_eval_quantile(b.ms, b.nasked,
-                                                         0.99));
+        tf_eval_searched(e);
     }
 
     for (i = 0; i < b.nqrels; i++) {
@@ -484,7 +420,6 @@ tf_eval_retrieval(tf_eval_t *e)
     }
 
     free(b.qrels);
-    free(b.ms);
 
     return rc;
 }

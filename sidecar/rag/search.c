@@ -4,6 +4,7 @@
 
 #include "rag/array.h"
 #include "rag/rank.h"
+#include "rag/steps.h"
 
 
 typedef struct {
@@ -67,6 +68,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     }
 
     rc = tf_rag_search_terms(pg, &wide, found);
+    tf_rag_step(query->steps, "words");
 
     if (rc != TF_PG_OK || found->chunks < 1) {
         return rc;
@@ -90,10 +92,12 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 
     if (rc == TF_PG_OK && fused.n) {
         rc = tf_rag_search_load(pg, &fused, found);
+        tf_rag_step(query->steps, "load");
     }
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_search_scores(pg, &wide, &bm25, found);
+        tf_rag_step(query->steps, "scores");
     }
 
     lists[0] = bm25;
@@ -138,10 +142,12 @@ tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
 
         if (lists[i].weight > 0) {
             rc = tf_rag_retrievers[i].rank(pg, &wide, found, &lists[i]);
+            tf_rag_step(query->steps, lists[i].name);
         }
 
         if (i == 0 && rc == TF_PG_OK) {
             rc = tf_rag_feedback(pg, &wide, found, &lists[0], fed);
+            tf_rag_step(query->steps, "feedback");
         }
     }
 

@@ -125,6 +125,7 @@ typedef struct {
     const tf_rag_tune_t  *tune;         /* NULL: the defaults */
     struct tf_rag_mem_s  *mem;          /* indexes in memory; NULL: none */
     const struct tf_rag_vector_s  *vector;  /* vectors.h; NULL: none */
+    struct tf_rag_steps_s *steps;       /* steps.h; NULL: not measured */
 } tf_rag_query_t;
 
 

@@ -168,6 +168,17 @@ void
 tf_rag_order(const tf_answer_request_t *request, const char *question,
     tf_rag_found_t *found, tf_rag_order_t *order)
 {
+    memset(order, 0, sizeof(tf_rag_order_t));
+    order->model = tf_llm_models_of(request->models, TF_LLM_RERANK, NULL);
+
+    tf_rag_order_by(question, request->cancel, found, order);
+}
+
+
+void
+tf_rag_order_by(const char *question, const atomic_int *cancel,
+    tf_rag_found_t *found, tf_rag_order_t *order)
+{
     float               *scores;
     size_t               i, n, *where;
     tf_order_t          *places;
@@ -177,8 +188,6 @@ tf_rag_order(const tf_answer_request_t *request, const char *question,
     tf_llm_rerank_t      rerank;
     tf_llm_failure_t     failure;
 
-    memset(order, 0, sizeof(tf_rag_order_t));
-    order->model = tf_llm_models_of(request->models, TF_LLM_RERANK, NULL);
     n = found->nhits;
 
     if (order->model == NULL || n < 2) {
@@ -207,7 +216,7 @@ tf_rag_order(const tf_answer_request_t *request, const char *question,
     rerank.question = question;
     rerank.documents = texts;
     rerank.n = n;
-    rerank.cancel = request->cancel;
+    rerank.cancel = cancel;
 
     rc = tf_llm_rerank(order->model, &rerank, scores, &failure);
 

@@ -47,6 +47,10 @@ void tf_rag_vector_free(tf_rag_vector_t *vector);
 void tf_rag_order(const tf_answer_request_t *request, const char *question,
     tf_rag_found_t *found, tf_rag_order_t *order);
 
+/* The same by the model in order, if there is one. */
+void tf_rag_order_by(const char *question, const atomic_int *cancel,
+    tf_rag_found_t *found, tf_rag_order_t *order);
+
 /* {...,"embedding":{...},"rerank":{...}}: members for the usage, if any. */
 void tf_rag_vector_usage(const tf_rag_vector_t *vector,
     const tf_rag_order_t *order, tf_buf_t *usage);
