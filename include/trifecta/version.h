@@ -14,8 +14,8 @@
 
 #define TF_VERSION        "0.1.0"
 
-#define TF_PG_SCHEMA      20
-#define TF_PG_SCHEMA_STR  "20"
+#define TF_PG_SCHEMA      21
+#define TF_PG_SCHEMA_STR  "21"
 
 #define TF_REDIS_SCHEMA   1
 #define TF_REDIS_SCHEMA_STR  "1"

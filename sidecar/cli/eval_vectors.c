@@ -336,6 +336,9 @@ tf_eval_retrievers(tf_eval_t *e)
     (void) json_object_set_new(e->report, "retrievers",
                                json_string(b.len ? b.data : ""));
     tf_buf_free(&b);
+
+    tf_eval_say(e, "weight_spelling", e->conf.weight_spelling);
+    tf_eval_say(e, "feedback", e->conf.feedback);
 }
 
 

@@ -29,10 +29,11 @@ tf_pg_close(tf_pg_t *pg)
 {
     PQfinish(pg->conn);
     pg->conn = NULL;
+    pg->nprepared = 0;
 }
 
 
-static tf_pg_status_t
+tf_pg_status_t
 tf_pg_down(tf_pg_t *pg, const char *what)
 {
     const char  *why;
@@ -259,7 +260,7 @@ tf_pg_connect(tf_pg_t *pg)
 
 /* Flushes what was sent and reads every result; keeps the first one. */
 
-static tf_pg_status_t
+tf_pg_status_t
 tf_pg_finish(tf_pg_t *pg, PGresult **keep, int64_t deadline)
 {
     int              flush;
@@ -427,6 +428,7 @@ tf_pg_status_t
 tf_pg_begin_as(tf_pg_t *pg, const char *tenant, const char *owner,
     const char *groups)
 {
+    PGresult        *res;
     const char      *params[3];
     tf_pg_status_t   rc;
 
@@ -441,11 +443,12 @@ tf_pg_begin_as(tf_pg_t *pg, const char *tenant, const char *owner,
 
     /* to compile a statement takes longer than any of these searches */
 
-    rc = tf_pg_query(pg, NULL, 0,
-                     "SELECT set_config('jit', 'off', true), "
-                     "set_config('trifecta.tenant', $1, true), "
-                     "set_config('trifecta.owner', $2, true), "
-                     "set_config('trifecta.groups', $3, true)", 3, params);
+    rc = tf_pg_prepared(pg, &res, 0,
+                        "SELECT set_config('jit', 'off', true), "
+                        "set_config('trifecta.tenant', $1, true), "
+                        "set_config('trifecta.owner', $2, true), "
+                        "set_config('trifecta.groups', $3, true)", 3, params);
+    PQclear(res);
 
     if (rc == TF_PG_ERROR) {
         tf_pg_rollback(pg);

@@ -27,6 +27,7 @@
 
 #define TF_PG_CONNECT_MS  2000
 #define TF_PG_QUERY_MS    5000
+#define TF_PG_PREPARED    24        /* statements of a connection */
 
 typedef enum {
     TF_PG_OK,           /* a result is there (tuples or command) */
@@ -46,6 +47,9 @@ typedef struct {
     tf_pg_role_t      role;
     char              sqlstate[6];  /* of the last TF_PG_ERROR */
     char              err[512];     /* what was wrong, for a log or a user */
+    const char       *prepared[TF_PG_PREPARED]; /* pg_prepared.c */
+    unsigned          nprepared;
+    int               unprepared;   /* they are not kept where we are sent */
 #ifdef TF_FAULTS
     unsigned          fault;        /* passed when the next query has left */
 #endif
@@ -73,6 +77,15 @@ void tf_pg_close(tf_pg_t *pg);
 tf_pg_status_t tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout,
     const char *sql, int nparams, const char *const *params);
 
+/*
+ * The same for a statement that comes again and again, as a search's do: the
+ * server parses it once a connection and may keep its plan.  So it must be
+ * good with one plan for all parameters, and sql must stay where it is, such
+ * as a literal.
+ */
+tf_pg_status_t tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout,
+    const char *sql, int nparams, const char *const *params);
+
 /* A statement, or several separated by ";", without parameters or result. */
 tf_pg_status_t tf_pg_exec(tf_pg_t *pg, int timeout, const char *sql);
 
@@ -85,6 +98,14 @@ tf_pg_status_t tf_pg_begin_as(tf_pg_t *pg, const char *tenant,
     const char *owner, const char *groups);
 tf_pg_status_t tf_pg_commit(tf_pg_t *pg);
 void tf_pg_rollback(tf_pg_t *pg);
+
+
+/*
+ * For pg_prepared.c: what was sent is awaited until the deadline and read to
+ * its end; and what cannot even be sent.
+ */
+tf_pg_status_t tf_pg_finish(tf_pg_t *pg, PGresult **keep, int64_t deadline);
+tf_pg_status_t tf_pg_down(tf_pg_t *pg, const char *what);
 
 
 /*

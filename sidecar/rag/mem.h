@@ -70,6 +70,29 @@ typedef struct {
     X(checks,     "searches repeated by the store to compare")                \
     X(mismatches, "of those: the index was wrong, and is gone")
 
+/* A large collection, as a search sees it. */
+
+typedef struct {
+    int                 collection;
+    long long           version;
+    char                stamp[TF_MEM_STAMP];
+    char                tenant[65];
+} tf_mem_asked_t;
+
+/*
+ * What one statement, and so one snapshot, said: the large collections of the
+ * scope, and which acls the asker may see.  A search looks once, and again
+ * only if an index has gone ahead of it.
+ */
+
+typedef struct tf_mem_view_s {
+    tf_mem_asked_t     *asked;
+    size_t              nasked;
+    int32_t            *acls;
+    size_t              nacls;
+    long long           versions;   /* sum of all that the asker has */
+} tf_mem_view_t;
+
 typedef struct tf_rag_mem_s {
     const tf_conf_t    *conf;
     tf_mem_shelf_t      shelf;
@@ -96,6 +119,15 @@ void tf_rag_mem_stop(tf_rag_mem_t *mem);
 /* This collection should have an index, or its index be brought forward. */
 void tf_rag_mem_wish(tf_rag_mem_t *mem, int collection, const char *tenant);
 
+
+/*
+ * Looks, and says what the collections of the scope have, large or not.  Free
+ * the view in any case.
+ */
+tf_pg_status_t tf_mem_look(tf_rag_mem_t *mem, tf_pg_t *pg,
+    const tf_rag_query_t *query, tf_mem_view_t *view, double *chunks,
+    double *length);
+void tf_mem_view_free(tf_mem_view_t *view);
 
 /*
  * tf_rag_rank_bm25() with the terms that it has weighed: what has an index is

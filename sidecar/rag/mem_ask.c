@@ -2,11 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rag/array.h"
 #include "rag/mem_search.h"
 
 
-static int tf_mem_ask_read(tf_mem_search_t *s, const PGresult *res);
+static int tf_mem_look_read(tf_mem_view_t *view, const PGresult *res);
 static int tf_mem_compare_acls(const void *a, const void *b);
 static int tf_mem_compare_documents(const void *a, const void *b);
 
@@ -14,50 +13,55 @@ static int tf_mem_compare_documents(const void *a, const void *b);
 tf_pg_status_t
 tf_mem_ask(tf_mem_search_t *s)
 {
+    double  chunks, length;
+
+    return tf_mem_look(s->mem, s->pg, s->query, s->view, &chunks, &length);
+}
+
+
+/* A scope without large collections has one row, without any. */
+
+tf_pg_status_t
+tf_mem_look(tf_rag_mem_t *mem, tf_pg_t *pg, const tf_rag_query_t *query,
+    tf_mem_view_t *view, double *chunks, double *length)
+{
     char             from[32];
-    size_t           i;
-    tf_buf_t         ids = TF_BUF_INIT;
     PGresult        *res;
-    const char      *params[3];
+    const char      *params[2];
     tf_pg_status_t   rc;
 
-    tf_mem_ask_free(s);
-
-    for (i = 0; i < s->terms->n; i++) {
-        tf_array_int(&ids, s->terms->ids[i]);
-    }
-
-    tf_array_close(&ids);
-
-    if (ids.failed) {
-        tf_buf_free(&ids);
-        return tf_rag_no_memory(s->pg);
-    }
+    tf_mem_view_free(view);
 
     (void) snprintf(from, sizeof(from), "%lu",
-                    (unsigned long) s->mem->conf->index_from);
-    params[0] = ids.data;
+                    (unsigned long) mem->conf->index_from);
+    params[0] = query->scope.collections;
     params[1] = from;
-    params[2] = s->query->scope.collections;
 
-    rc = tf_pg_query(s->pg, &res, TF_MEM_MS,
-        "SELECT l.id, l.version, l.stamp, l.tenant, "
-            "ARRAY(SELECT t.id FROM trifecta.term t "
-                "WHERE t.id = ANY ($1::bigint[]) AND t.collection = l.id), "
-            "(SELECT trifecta.my_acls()), "
-            "(SELECT sum(version) FROM trifecta.collection) "
-        "FROM trifecta.collection l WHERE l.chunks >= $2::bigint "
-            "AND ($3::int[] IS NULL OR l.id = ANY ($3))",
-        3, params);
-
-    tf_buf_free(&ids);
+    rc = tf_pg_prepared(pg, &res, TF_MEM_MS,
+        "WITH c AS MATERIALIZED ("
+            "SELECT id, version, stamp, tenant, chunks, total_len "
+            "FROM trifecta.collection "
+            "WHERE $1::int[] IS NULL OR id = ANY ($1::int[])), "
+        "l AS (SELECT * FROM c WHERE chunks >= $2::bigint), "
+        "s AS (SELECT coalesce(sum(chunks), 0) AS chunks, "
+            "coalesce(sum(total_len), 0) AS length FROM c) "
+        "SELECT s.chunks, s.length, l.id, l.version, l.stamp, l.tenant, "
+            "CASE WHEN l.id IS NOT NULL "
+                "THEN (SELECT trifecta.my_acls()) END, "
+            "CASE WHEN l.id IS NOT NULL "
+                "THEN (SELECT sum(version) FROM trifecta.collection) END "
+        "FROM s LEFT JOIN l ON true",
+        2, params);
 
     if (rc != TF_PG_OK) {
         return rc;
     }
 
-    if (tf_mem_ask_read(s, res) != 0) {
-        rc = tf_rag_no_memory(s->pg);
+    *chunks = strtod(PQgetvalue(res, 0, 0), NULL);
+    *length = strtod(PQgetvalue(res, 0, 1), NULL);
+
+    if (tf_mem_look_read(view, res) != 0) {
+        rc = tf_rag_no_memory(pg);
     }
 
     PQclear(res);
@@ -67,7 +71,7 @@ tf_mem_ask(tf_mem_search_t *s)
 
 
 static int
-tf_mem_ask_read(tf_mem_search_t *s, const PGresult *res)
+tf_mem_look_read(tf_mem_view_t *view, const PGresult *res)
 {
     int              i, n;
     size_t           k;
@@ -75,71 +79,55 @@ tf_mem_ask_read(tf_mem_search_t *s, const PGresult *res)
     tf_mem_asked_t  *asked;
 
     n = PQntuples(res);
-    if (n == 0) {
+    if (PQgetisnull(res, 0, 2)) {
         return 0;
     }
 
-    s->asked = calloc((size_t) n, sizeof(tf_mem_asked_t));
-    if (s->asked == NULL) {
+    view->asked = calloc((size_t) n, sizeof(tf_mem_asked_t));
+    if (view->asked == NULL) {
         return -1;
     }
 
     for (i = 0; i < n; i++) {
-        asked = &s->asked[s->nasked++];
-        asked->collection = atoi(PQgetvalue(res, i, 0));
-        asked->version = atoll(PQgetvalue(res, i, 1));
+        asked = &view->asked[view->nasked++];
+        asked->collection = atoi(PQgetvalue(res, i, 2));
+        asked->version = atoll(PQgetvalue(res, i, 3));
         (void) snprintf(asked->stamp, sizeof(asked->stamp), "%s",
-                        PQgetvalue(res, i, 2));
+                        PQgetvalue(res, i, 4));
         (void) snprintf(asked->tenant, sizeof(asked->tenant), "%s",
-                        PQgetvalue(res, i, 3));
-
-        if (tf_mem_numbers(PQgetvalue(res, i, 4), &asked->terms,
-                           &asked->nterms)
-            != 0)
-        {
-            return -1;
-        }
+                        PQgetvalue(res, i, 5));
     }
 
-    s->versions = atoll(PQgetvalue(res, 0, 6));
+    view->versions = atoll(PQgetvalue(res, 0, 7));
 
-    if (tf_mem_numbers(PQgetvalue(res, 0, 5), &acls, &s->nacls) != 0) {
+    if (tf_mem_numbers(PQgetvalue(res, 0, 6), &acls, &view->nacls) != 0) {
         return -1;
     }
 
-    s->acls = malloc((s->nacls + 1) * sizeof(int32_t));
+    view->acls = malloc((view->nacls + 1) * sizeof(int32_t));
 
-    for (k = 0; k < s->nacls && s->acls != NULL; k++) {
-        s->acls[k] = (int32_t) acls[k];
+    for (k = 0; k < view->nacls && view->acls != NULL; k++) {
+        view->acls[k] = (int32_t) acls[k];
     }
 
     free(acls);
 
-    if (s->acls == NULL) {
+    if (view->acls == NULL) {
         return -1;
     }
 
-    qsort(s->acls, s->nacls, sizeof(int32_t), tf_mem_compare_acls);
+    qsort(view->acls, view->nacls, sizeof(int32_t), tf_mem_compare_acls);
 
     return 0;
 }
 
 
 void
-tf_mem_ask_free(tf_mem_search_t *s)
+tf_mem_view_free(tf_mem_view_t *view)
 {
-    size_t  i;
-
-    for (i = 0; i < s->nasked; i++) {
-        free(s->asked[i].terms);
-    }
-
-    free(s->asked);
-    free(s->acls);
-    s->asked = NULL;
-    s->nasked = 0;
-    s->acls = NULL;
-    s->nacls = 0;
+    free(view->asked);
+    free(view->acls);
+    memset(view, 0, sizeof(tf_mem_view_t));
 }
 
 

@@ -13,7 +13,8 @@ static tf_pg_status_t tf_mem_one(tf_mem_search_t *s,
     const tf_mem_asked_t *asked);
 static int tf_mem_rank(tf_mem_search_t *s, const tf_mem_asked_t *asked,
     const tf_mem_index_t *index);
-static int tf_mem_serve(tf_mem_search_t *s, const tf_mem_asked_t *asked);
+static int tf_mem_serve(tf_mem_search_t *s, const tf_mem_asked_t *asked,
+    const tf_mem_index_t *index);
 static tf_pg_status_t tf_mem_rest(tf_mem_search_t *s);
 static tf_pg_status_t tf_mem_list(tf_mem_search_t *s, tf_rag_list_t *list);
 
@@ -30,6 +31,7 @@ tf_rag_mem_bm25(tf_rag_mem_t *mem, tf_pg_t *pg, const tf_rag_query_t *query,
     s.pg = pg;
     s.query = query;
     s.terms = terms;
+    s.view = query->view != NULL ? query->view : &s.look;
     s.done = calloc(terms->n + 1, 1);
 
     if (s.done == NULL || tf_mem_top_init(&s.top, query->k) != 0
@@ -55,7 +57,7 @@ tf_rag_mem_bm25(tf_rag_mem_t *mem, tf_pg_t *pg, const tf_rag_query_t *query,
         rc = tf_mem_check(&s, list);
     }
 
-    tf_mem_ask_free(&s);
+    tf_mem_view_free(&s.look);
     tf_mem_top_free(&s.top);
     free(s.documents);
     free(s.served);
@@ -77,20 +79,25 @@ tf_mem_indexes(tf_mem_search_t *s)
     rc = TF_PG_OK;
 
     for (tries = 0; tries < TF_MEM_TRIES; tries++) {
-        rc = tf_mem_ask(s);
+        rc = TF_PG_OK;
+
+        if (tries || s->view == &s->look) {
+            rc = tf_mem_ask(s);
+        }
+
         s->again = 0;
         s->missed = 0;
 
-        for (i = 0; i < s->nasked && rc == TF_PG_OK; i++) {
+        for (i = 0; i < s->view->nasked && rc == TF_PG_OK; i++) {
             for (k = 0; k < s->nserved; k++) {
                 if (s->served[k].collection
-                    == s->asked[i].collection) {
+                    == s->view->asked[i].collection) {
                     break;
                 }
             }
 
             if (k == s->nserved) {
-                rc = tf_mem_one(s, &s->asked[i]);
+                rc = tf_mem_one(s, &s->view->asked[i]);
             }
         }
 
@@ -187,7 +194,7 @@ tf_mem_rank(tf_mem_search_t *s, const tf_mem_asked_t *asked,
 {
     tf_mem_query_t  query;
 
-    if (tf_mem_serve(s, asked) != 0) {
+    if (tf_mem_serve(s, asked, index) != 0) {
         return -1;
     }
 
@@ -197,8 +204,9 @@ tf_mem_rank(tf_mem_search_t *s, const tf_mem_asked_t *asked,
     query.bits = s->terms->bits;
     query.n = s->terms->n;
     query.length = s->terms->length;
-    query.acls = s->acls;
-    query.nacls = s->nacls;
+    query.others = s->terms->others;
+    query.acls = s->view->acls;
+    query.nacls = s->view->nacls;
     query.documents = (const uint8_t (*)[TF_MEM_UUID]) s->documents;
     query.ndocuments = s->ndocuments;
     query.all_documents = s->query->scope.documents == NULL;
@@ -207,12 +215,17 @@ tf_mem_rank(tf_mem_search_t *s, const tf_mem_asked_t *asked,
 }
 
 
-/* A term is one collection's, so it is ranked once. */
+/*
+ * A term is one collection's, so it is ranked once.  One that the index does
+ * not know may be another's: it is left to the others, and to the store.
+ */
 
 static int
-tf_mem_serve(tf_mem_search_t *s, const tf_mem_asked_t *asked)
+tf_mem_serve(tf_mem_search_t *s, const tf_mem_asked_t *asked,
+    const tf_mem_index_t *index)
 {
-    size_t            i, k;
+    size_t            k;
+    tf_mem_reader_t   reader;
     tf_mem_served_t  *served;
 
     served = realloc(s->served, (s->nserved + 1) * sizeof(tf_mem_served_t));
@@ -225,10 +238,9 @@ tf_mem_serve(tf_mem_search_t *s, const tf_mem_asked_t *asked)
     served[s->nserved].version = asked->version;
     s->nserved++;
 
-    for (i = 0; i < asked->nterms; i++) {
-        for (k = 0; k < s->terms->n; k++) {
-            s->done[k] |= s->terms->ids[k] == asked->terms[i];
-        }
+    for (k = 0; k < s->terms->n; k++) {
+        s->done[k] |= tf_mem_terms_read(&index->terms, s->terms->ids[k],
+                                        &reader) != 0;
     }
 
     return 0;
@@ -272,6 +284,7 @@ tf_mem_rest(tf_mem_search_t *s)
     for (i = 0; i < list.n; i++) {
         hit.chunk = list.of[i].chunk;
         hit.score = list.of[i].score;
+        hit.own = list.of[i].own;
         hit.terms = list.of[i].terms;
         tf_mem_top_show(&s->top, &hit);
     }
@@ -298,6 +311,7 @@ tf_mem_list(tf_mem_search_t *s, tf_rag_list_t *list)
     for (i = 0; i < s->top.n; i++) {
         list->of[i].chunk = s->top.hits[i].chunk;
         list->of[i].score = s->top.hits[i].score;
+        list->of[i].own = s->top.hits[i].own;
         list->of[i].terms = s->top.hits[i].terms;
     }
 

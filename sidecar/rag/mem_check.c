@@ -27,7 +27,7 @@ tf_mem_check(tf_mem_search_t *s, tf_rag_list_t *list)
     tf_pg_status_t   rc;
 
     memset(&store, 0, sizeof(tf_rag_list_t));
-    before = s->versions;
+    before = s->view->versions;
 
     rc = tf_rag_bm25_store(s->pg, s->query, s->terms, &store);
     if (rc != TF_PG_OK) {
@@ -40,7 +40,7 @@ tf_mem_check(tf_mem_search_t *s, tf_rag_list_t *list)
     } else {
         rc = tf_mem_ask(s);
 
-        if (rc == TF_PG_OK && s->versions == before) {
+        if (rc == TF_PG_OK && s->view->versions == before) {
             atomic_fetch_add(&s->mem->checks, 1);
             tf_mem_wrong(s);
         }

@@ -61,6 +61,7 @@ typedef struct {
     const double   *weights;
     const uint64_t *bits;
     size_t          n;
+    uint64_t        others;             /* bits that do not count as own */
     double          length;             /* of a chunk, on average */
     const int32_t  *acls;               /* only chunks with one of them */
     size_t          nacls;
@@ -72,6 +73,7 @@ typedef struct {
 typedef struct {
     int64_t         chunk;
     double          score;
+    double          own;                /* of it; see others */
     uint64_t        terms;              /* bits of those it has */
 } tf_mem_hit_t;
 

@@ -21,6 +21,7 @@ typedef struct {
 
 typedef struct {
     double            score[TF_MEM_WINDOW];
+    double            own[TF_MEM_WINDOW];
     uint64_t          terms[TF_MEM_WINDOW];     /* 0: not touched */
     uint16_t          touched[TF_MEM_WINDOW];
     size_t            n;
@@ -93,7 +94,7 @@ tf_mem_rank_term(const tf_mem_index_t *index, const tf_mem_query_t *query,
     const uint8_t *allowed, tf_mem_cursor_t *cursor, uint32_t start,
     tf_mem_window_t *window)
 {
-    double                tf;
+    double                tf, score;
     uint32_t              i;
     const tf_mem_slot_t  *slot;
 
@@ -106,13 +107,18 @@ tf_mem_rank_term(const tf_mem_index_t *index, const tf_mem_query_t *query,
 
             if (window->terms[i] == 0) {
                 window->score[i] = 0;
+                window->own[i] = 0;
                 window->touched[window->n++] = (uint16_t) i;
             }
 
             window->terms[i] |= cursor->bit;
-            window->score[i] += cursor->weight * tf * 2.2
-                                / (tf + 0.3 + 0.9 * slot->len
-                                              / query->length);
+            score = cursor->weight * tf * 2.2
+                    / (tf + 0.3 + 0.9 * slot->len / query->length);
+            window->score[i] += score;
+
+            if (!(cursor->bit & query->others)) {
+                window->own[i] += score;
+            }
         }
 
         if (!tf_mem_read(&cursor->reader, &cursor->slot, &cursor->tf)) {
@@ -141,6 +147,7 @@ tf_mem_rank_show(const tf_mem_index_t *index, const tf_mem_query_t *query,
         {
             hit.chunk = slot->chunk;
             hit.score = window->score[at];
+            hit.own = window->own[at];
             hit.terms = window->terms[at];
             tf_mem_top_show(top, &hit);
         }

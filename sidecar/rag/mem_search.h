@@ -9,17 +9,6 @@
  * One search of the indexes in memory; for the files of it.
  */
 
-/* A large collection, as a search sees it. */
-
-typedef struct {
-    int              collection;
-    long long        version;
-    char             stamp[TF_MEM_STAMP];
-    char             tenant[65];
-    int64_t         *terms;         /* those of the question */
-    size_t           nterms;
-} tf_mem_asked_t;
-
 /* One that was ranked here, at which version. */
 
 typedef struct {
@@ -33,11 +22,8 @@ typedef struct {
     const tf_rag_query_t   *query;
     const tf_rag_bm25_t    *terms;
 
-    tf_mem_asked_t         *asked;
-    size_t                  nasked;
-    int32_t                *acls;
-    size_t                  nacls;
-    long long               versions;   /* sum of all that the asker has */
+    tf_mem_view_t          *view;       /* of the query, */
+    tf_mem_view_t           look;       /* or for want of one */
     uint8_t               (*documents)[TF_MEM_UUID];
     size_t                  ndocuments;
 
@@ -50,12 +36,8 @@ typedef struct {
 } tf_mem_search_t;
 
 
-/*
- * One statement, one snapshot: versions, which terms are whose, and what the
- * asker may see.  Ask again for another look.
- */
+/* Another look. */
 tf_pg_status_t tf_mem_ask(tf_mem_search_t *s);
-void tf_mem_ask_free(tf_mem_search_t *s);
 
 /* The scope's documents; 0, or -1: no memory. */
 int tf_mem_documents(tf_mem_search_t *s);

@@ -248,11 +248,11 @@ tf_ngrams_load(tf_pg_t *pg, const char *collections, tf_ngram_idf_t *idf)
     params[0] = collections;
     params[1] = number;
 
-    rc = tf_pg_query(pg, &res, 0,
-                     "SELECT n.chunks, n.idf FROM trifecta.ngram_idf n "
-                     "WHERE $1::int[] IS NULL OR n.collection = "
-                     "ANY ($1::int[]) ORDER BY n.chunks DESC, n.collection "
-                     "LIMIT $2::int", 2, params);
+    rc = tf_pg_prepared(pg, &res, 0,
+                        "SELECT n.chunks, n.idf FROM trifecta.ngram_idf n "
+                        "WHERE $1::int[] IS NULL OR n.collection = "
+                        "ANY ($1::int[]) ORDER BY n.chunks DESC, "
+                        "n.collection LIMIT $2::int", 2, params);
     if (rc != TF_PG_OK) {
         return rc;
     }

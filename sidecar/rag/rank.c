@@ -108,6 +108,7 @@ tf_rag_list_read(tf_pg_t *pg, PGresult *res, tf_rag_list_t *list)
     for (i = 0; i < n; i++) {
         list->of[i].chunk = atoll(PQgetvalue(res, i, 0));
         list->of[i].score = strtod(PQgetvalue(res, i, 1), NULL);
+        list->of[i].own = -1;
         list->of[i].terms = (uint64_t) atoll(PQgetvalue(res, i, 2));
     }
 

@@ -32,6 +32,8 @@
 typedef struct {
     long long           chunk;
     double              score;
+    double              own;        /* of it, what the question's own terms
+                                     * give; -1: not known */
     uint64_t            terms;      /* of the question, that it has */
 } tf_rag_ranked_t;
 
@@ -105,6 +107,7 @@ typedef struct {
     uint64_t           *bits;
     size_t              n;
     double              length;     /* of a chunk, on average */
+    uint64_t            others;     /* bits that are not the question's */
     const char         *chunks;     /* bigint[]: only these; NULL: all */
 } tf_rag_bm25_t;
 

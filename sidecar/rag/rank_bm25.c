@@ -81,6 +81,7 @@ tf_rag_bm25_alloc(tf_rag_bm25_t *terms, size_t n)
 {
     terms->n = 0;
     terms->chunks = NULL;
+    terms->others = 0;
     terms->ids = calloc(n + 1, sizeof(int64_t));
     terms->weights = calloc(n + 1, sizeof(double));
     terms->bits = calloc(n + 1, sizeof(uint64_t));

@@ -139,7 +139,7 @@ tf_feedback_ask(tf_pg_t *pg, const tf_rag_query_t *query,
         rc = tf_rag_no_memory(pg);
 
     } else {
-        rc = tf_pg_query(pg, res, TF_RAG_RANK_MS,
+        rc = tf_pg_prepared(pg, res, TF_RAG_RANK_MS,
             "WITH best AS (SELECT t.term, "
                 "sum(s.score * p.tf / greatest(p.len, 1)) AS weight "
                 "FROM unnest($1::bigint[], $2::float8[]) AS s(chunk, score) "
@@ -194,6 +194,8 @@ tf_feedback_terms(const tf_rag_found_t *found, const PGresult *res,
     if (tf_rag_bm25_terms(found, more, terms) != 0) {
         return -1;
     }
+
+    terms->others = UINT64_C(1) << TF_FEEDBACK_BIT;
 
     for (row = 0; row < n && sum > 0; row++) {
         df = strtod(PQgetvalue(res, row, 1), NULL);

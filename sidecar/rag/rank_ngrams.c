@@ -14,7 +14,8 @@
  * that a passage is found that has no word of the question as it was typed; in
  * one of up to conf->ngrams_scan, too, if what BM25 has found is weak.  Else
  * that would take too long for what it adds, and the candidates of BM25 are
- * compared only: their order gets better, their number does not.  An index
+ * compared only, those that may still get among the wanted: their order gets
+ * better, their number does not.  An index
  * (HNSW) is none of the ways: to write a chunk into it takes longer than
  * everything else that is done with the chunk, and it filters by rights after
  * it has ranked.
@@ -25,6 +26,17 @@
 #define TF_RANK_NGRAMS_LEAST  0.03
 #define TF_RANK_NGRAMS_ALL    2000
 #define TF_RANK_NGRAMS_WEAK   0.6   /* nothing covers so much */
+
+/* The operator's sign is that of a distance. */
+
+#define TF_NGRAMS_SELECT                                                      \
+    "SELECT chunk, score, 0 FROM ("                                           \
+        "SELECT g.chunk, -(g.grams <#> $1::halfvec) / 1000000 AS score "      \
+        "FROM trifecta.chunk_ngrams g WHERE "
+
+#define TF_NGRAMS_ORDER                                                       \
+        "ORDER BY g.grams <#> $1::halfvec, g.chunk LIMIT $2::int"             \
+    ") s WHERE score >= $3::float8 ORDER BY score DESC, chunk"
 
 
 static int tf_rag_ngrams_all(const tf_rag_query_t *query,
@@ -41,9 +53,8 @@ tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
     int              few;
     char             numbers[2][32];
     tf_buf_t         vector = TF_BUF_INIT, chunks = TF_BUF_INIT;
-    tf_buf_t         sql = TF_BUF_INIT;
     PGresult        *res;
-    const char      *params[6];
+    const char      *params[5];
     tf_pg_status_t   rc;
 
     rc = tf_rag_question_vector(pg, query, found, &vector);
@@ -61,29 +72,7 @@ tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
         tf_array_close(&chunks);
     }
 
-    /* the operator's sign is that of a distance */
-
-    tf_buf_puts(&sql,
-        "SELECT chunk, score, 0 FROM ("
-            "SELECT g.chunk, -(g.grams <#> $1::halfvec) / 1000000 AS score "
-            "FROM trifecta.chunk_ngrams g "
-            "WHERE ($2::bigint[] IS NOT NULL OR $3::int[] IS NULL "
-                "OR g.collection = ANY ($3::int[])) ");
-
-    if (!few) {
-        tf_buf_puts(&sql, "AND g.chunk = ANY ($2::bigint[]) ");
-    }
-
-    if (query->scope.documents != NULL) {
-        tf_buf_puts(&sql, "AND g.chunk IN (SELECT id FROM trifecta.chunk "
-                    "WHERE document = ANY ($6::uuid[])) ");
-    }
-
-    tf_buf_puts(&sql,
-            "ORDER BY g.grams <#> $1::halfvec, g.chunk LIMIT $4::int"
-        ") s WHERE score >= $5::float8 ORDER BY score DESC, chunk");
-
-    if (vector.failed || chunks.failed || sql.failed) {
+    if (vector.failed || chunks.failed) {
         rc = tf_rag_no_memory(pg);
         goto done;
     }
@@ -93,14 +82,31 @@ tf_rag_rank_ngrams(tf_pg_t *pg, const tf_rag_query_t *query,
                     TF_RANK_NGRAMS_LEAST);
 
     params[0] = vector.data;
-    params[1] = few ? NULL : chunks.data;
-    params[2] = query->scope.collections;
-    params[3] = numbers[0];
-    params[4] = numbers[1];
-    params[5] = query->scope.documents;
+    params[1] = numbers[0];
+    params[2] = numbers[1];
 
-    rc = tf_pg_query(pg, &res, TF_RAG_RANK_MS, sql.data,
-                     query->scope.documents == NULL ? 5 : 6, params);
+    /* who is a candidate is in the scope */
+
+    if (!few) {
+        params[3] = chunks.data;
+
+        rc = tf_pg_prepared(pg, &res, TF_RAG_RANK_MS,
+            TF_NGRAMS_SELECT "g.chunk = ANY ($4::bigint[]) " TF_NGRAMS_ORDER,
+            4, params);
+
+    } else {
+        params[3] = query->scope.collections;
+        params[4] = query->scope.documents;
+
+        /* planned for what is asked: it may be everything, or little */
+
+        rc = tf_pg_query(pg, &res, TF_RAG_RANK_MS,
+            TF_NGRAMS_SELECT "($4::int[] IS NULL "
+                "OR g.collection = ANY ($4::int[])) "
+            "AND ($5::uuid[] IS NULL OR g.chunk IN (SELECT id "
+                "FROM trifecta.chunk WHERE document = ANY ($5::uuid[]))) "
+            TF_NGRAMS_ORDER, 5, params);
+    }
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_list_read(pg, res, list);
@@ -111,7 +117,6 @@ done:
 
     tf_buf_free(&vector);
     tf_buf_free(&chunks);
-    tf_buf_free(&sql);
 
     return rc;
 }
@@ -164,14 +169,9 @@ tf_rag_question_vector(tf_pg_t *pg, const tf_rag_query_t *query,
 static void
 tf_rag_candidates(const tf_rag_found_t *found, tf_buf_t *out)
 {
-    size_t                i, k;
-    const tf_rag_list_t  *list;
+    size_t  i;
 
-    for (i = 0; i < found->nlists; i++) {
-        list = &found->lists[i];
-
-        for (k = 0; k < list->n; k++) {
-            tf_array_int(out, list->of[k].chunk);
-        }
+    for (i = 0; i < found->nwords; i++) {
+        tf_array_int(out, found->words->of[i].chunk);
     }
 }

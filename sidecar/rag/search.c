@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "rag/array.h"
+#include "rag/mem.h"
 #include "rag/rank.h"
 #include "rag/steps.h"
+#include "rag/vectors.h"
 
 
 typedef struct {
@@ -28,10 +30,12 @@ static const tf_rag_retriever_t  tf_rag_retrievers[] = {
 static tf_pg_status_t tf_rag_search_lists(tf_pg_t *pg,
     const tf_rag_query_t *query, tf_rag_found_t *found, tf_rag_list_t *lists,
     tf_rag_list_t *fed);
+static size_t tf_rag_search_words(const tf_rag_query_t *query, size_t n);
 static tf_pg_status_t tf_rag_search_scores(tf_pg_t *pg,
     const tf_rag_query_t *query, const tf_rag_list_t *bm25,
-    tf_rag_found_t *found);
-static int tf_rag_search_score(const tf_rag_list_t *bm25, tf_rag_hit_t *hit);
+    const tf_rag_list_t *fed, tf_rag_found_t *found);
+static int tf_rag_search_score(const tf_rag_list_t *list, int own,
+    tf_rag_hit_t *hit);
 
 
 void
@@ -52,6 +56,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     size_t           i;
     tf_rag_list_t    lists[TF_RAG_RETRIEVERS], fused, fed, bm25;
     tf_rag_tune_t    tune;
+    tf_mem_view_t    view;
     tf_rag_query_t   wide;
     tf_pg_status_t   rc;
 
@@ -59,8 +64,10 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     memset(lists, 0, sizeof(lists));
     memset(&fused, 0, sizeof(fused));
     memset(&fed, 0, sizeof(fed));
+    memset(&view, 0, sizeof(view));
 
     wide = *query;
+    wide.view = &view;
 
     if (wide.tune == NULL) {
         tf_rag_tune(pg->conf, &tune);
@@ -71,6 +78,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     tf_rag_step(query->steps, "words");
 
     if (rc != TF_PG_OK || found->chunks < 1) {
+        tf_mem_view_free(&view);
         return rc;
     }
 
@@ -96,7 +104,7 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
     }
 
     if (rc == TF_PG_OK) {
-        rc = tf_rag_search_scores(pg, &wide, &bm25, found);
+        rc = tf_rag_search_scores(pg, &wide, &bm25, &fed, found);
         tf_rag_step(query->steps, "scores");
     }
 
@@ -108,8 +116,10 @@ tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query, tf_rag_found_t *found)
 
     tf_rag_list_free(&fused);
     tf_rag_list_free(&fed);
+    tf_mem_view_free(&view);
     found->lists = NULL;
     found->nlists = 0;
+    found->words = NULL;
 
     return rc;
 }
@@ -148,6 +158,9 @@ tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
         if (i == 0 && rc == TF_PG_OK) {
             rc = tf_rag_feedback(pg, &wide, found, &lists[0], fed);
             tf_rag_step(query->steps, "feedback");
+
+            found->words = fed->n ? fed : &lists[0];
+            found->nwords = tf_rag_search_words(query, found->words->n);
         }
     }
 
@@ -155,11 +168,54 @@ tf_rag_search_lists(tf_pg_t *pg, const tf_rag_query_t *query,
 }
 
 
-/* What BM25 says of each hit, also of those that others found. */
+/*
+ * How many of the words' list can be among the k best at all: the k-th of them
+ * has at least its share, and what comes behind gets no more than its own and
+ * that of the first place in every other list.
+ */
+
+static size_t
+tf_rag_search_words(const tf_rag_query_t *query, size_t n)
+{
+    double                most, least;
+    size_t                rank;
+    const tf_rag_tune_t  *tune;
+
+    tune = query->tune;
+
+    if (n <= query->k) {
+        return n;
+    }
+
+    least = tune->weight_bm25 / (double) (TF_RAG_FUSE_K + query->k);
+    most = tune->weight_ngrams / (TF_RAG_FUSE_K + 1);
+
+    if (query->vector != NULL && query->vector->text.len) {
+        most += tune->weight_vectors / (TF_RAG_FUSE_K + 1);
+    }
+
+    for (rank = query->k; rank < n; rank++) {
+        if (tune->weight_bm25 / (double) (TF_RAG_FUSE_K + rank + 1) + most
+            < least)
+        {
+            break;
+        }
+    }
+
+    return rank;
+}
+
+
+/*
+ * What BM25 says of each hit, also of those that others found: an index in
+ * memory has said that of what feedback found, the store is asked for the
+ * rest.
+ */
 
 static tf_pg_status_t
 tf_rag_search_scores(tf_pg_t *pg, const tf_rag_query_t *query,
-    const tf_rag_list_t *bm25, tf_rag_found_t *found)
+    const tf_rag_list_t *bm25, const tf_rag_list_t *fed,
+    tf_rag_found_t *found)
 {
     size_t           i;
     tf_buf_t         rest = TF_BUF_INIT;
@@ -167,7 +223,9 @@ tf_rag_search_scores(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_pg_status_t   rc;
 
     for (i = 0; i < found->nhits; i++) {
-        if (!tf_rag_search_score(bm25, &found->hits[i])) {
+        if (!tf_rag_search_score(bm25, 0, &found->hits[i])
+            && !tf_rag_search_score(fed, 1, &found->hits[i]))
+        {
             tf_array_int(&rest, found->hits[i].chunk);
         }
     }
@@ -183,7 +241,7 @@ tf_rag_search_scores(tf_pg_t *pg, const tf_rag_query_t *query,
                      : tf_rag_bm25_of(pg, query, found, rest.data, &list);
 
     for (i = 0; i < found->nhits && rc == TF_PG_OK; i++) {
-        (void) tf_rag_search_score(&list, &found->hits[i]);
+        (void) tf_rag_search_score(&list, 0, &found->hits[i]);
     }
 
     tf_rag_list_free(&list);
@@ -194,16 +252,26 @@ tf_rag_search_scores(tf_pg_t *pg, const tf_rag_query_t *query,
 
 
 static int
-tf_rag_search_score(const tf_rag_list_t *bm25, tf_rag_hit_t *hit)
+tf_rag_search_score(const tf_rag_list_t *list, int own, tf_rag_hit_t *hit)
 {
-    size_t  i;
+    size_t                  i;
+    const tf_rag_ranked_t  *of;
 
-    for (i = 0; i < bm25->n; i++) {
-        if (bm25->of[i].chunk == hit->chunk) {
-            hit->score = bm25->of[i].score;
-            hit->terms |= bm25->of[i].terms;
-            return 1;
+    for (i = 0; i < list->n; i++) {
+        of = &list->of[i];
+
+        if (of->chunk != hit->chunk) {
+            continue;
         }
+
+        if (own && of->own < 0) {
+            return 0;
+        }
+
+        hit->score = own ? of->own : of->score;
+        hit->terms |= of->terms;
+
+        return 1;
     }
 
     return 0;

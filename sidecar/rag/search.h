@@ -97,6 +97,8 @@ typedef struct {
 
     const struct tf_rag_list_s  *lists;     /* of the retrievers before */
     size_t                       nlists;
+    const struct tf_rag_list_s  *words;     /* BM25's, with feedback; */
+    size_t                       nwords;    /* so many may be wanted */
 } tf_rag_found_t;
 
 
@@ -124,6 +126,7 @@ typedef struct {
     tf_rag_scope_t        scope;
     const tf_rag_tune_t  *tune;         /* NULL: the defaults */
     struct tf_rag_mem_s  *mem;          /* indexes in memory; NULL: none */
+    struct tf_mem_view_s *view;         /* mem.h; of the search itself */
     const struct tf_rag_vector_s  *vector;  /* vectors.h; NULL: none */
     struct tf_rag_steps_s *steps;       /* steps.h; NULL: not measured */
 } tf_rag_query_t;

@@ -35,7 +35,7 @@ tf_rag_search_load(tf_pg_t *pg, const tf_rag_list_t *list,
 
     params[0] = ids.data;
 
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
+    rc = tf_pg_prepared(pg, &res, TF_SEARCH_MS,
         "SELECT c.id, c.document, d.source, d.title, c.heading, c.body, "
             "l.language, c.start_byte, c.end_byte "
         "FROM unnest($1::bigint[]) WITH ORDINALITY AS s(chunk, ord) "

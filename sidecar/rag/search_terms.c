@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rag/array.h"
+#include "rag/mem.h"
 #include "rag/rank.h"
 #include "rag/terms.h"
 
@@ -11,6 +12,8 @@
 #define TF_SEARCH_MS  10000
 
 
+static tf_pg_status_t tf_rag_terms_all(tf_pg_t *pg,
+    const tf_rag_query_t *query, tf_rag_found_t *found);
 static tf_pg_status_t tf_rag_terms_read(tf_pg_t *pg, PGresult *res,
     tf_rag_found_t *found);
 static void tf_rag_terms_weigh(tf_rag_found_t *found);
@@ -30,23 +33,9 @@ tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
     const char      *params[4], *s;
     tf_pg_status_t   rc;
 
-    params[0] = query->scope.collections;
-
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
-                     "SELECT coalesce(sum(chunks), 0), "
-                     "coalesce(sum(total_len), 0) FROM trifecta.collection "
-                     "WHERE $1::int[] IS NULL OR id = ANY ($1::int[])",
-                     1, params);
-    if (rc != TF_PG_OK) {
+    rc = tf_rag_terms_all(pg, query, found);
+    if (rc != TF_PG_OK || found->chunks < 1) {
         return rc;
-    }
-
-    found->chunks = strtod(PQgetvalue(res, 0, 0), NULL);
-    found->length = strtod(PQgetvalue(res, 0, 1), NULL);
-    PQclear(res);
-
-    if (found->chunks < 1) {
-        return TF_PG_OK;
     }
 
     found->length /= found->chunks;
@@ -86,7 +75,7 @@ tf_rag_search_terms(tf_pg_t *pg, const tf_rag_query_t *query,
      * but that nobody knows it means nothing.
      */
 
-    rc = tf_pg_query(pg, &res, TF_SEARCH_MS,
+    rc = tf_pg_prepared(pg, &res, TF_SEARCH_MS,
         "WITH c AS (SELECT id, language FROM trifecta.collection "
             "WHERE $4::int[] IS NULL OR id = ANY ($4::int[])), "
         "v AS (SELECT language, to_tsvector(language::regconfig, $1) AS v "
@@ -131,6 +120,41 @@ done:
     tf_buf_free(&partlist);
 
     return rc;
+}
+
+
+/* How large the scope is; with it, what indexes in memory want to know. */
+
+static tf_pg_status_t
+tf_rag_terms_all(tf_pg_t *pg, const tf_rag_query_t *query,
+    tf_rag_found_t *found)
+{
+    PGresult        *res;
+    const char      *params[1];
+    tf_pg_status_t   rc;
+
+    if (query->mem != NULL) {
+        return tf_mem_look(query->mem, pg, query, query->view, &found->chunks,
+                           &found->length);
+    }
+
+    params[0] = query->scope.collections;
+
+    rc = tf_pg_prepared(pg, &res, TF_SEARCH_MS,
+                        "SELECT coalesce(sum(chunks), 0), "
+                        "coalesce(sum(total_len), 0) "
+                        "FROM trifecta.collection "
+                        "WHERE $1::int[] IS NULL OR id = ANY ($1::int[])",
+                        1, params);
+    if (rc != TF_PG_OK) {
+        return rc;
+    }
+
+    found->chunks = strtod(PQgetvalue(res, 0, 0), NULL);
+    found->length = strtod(PQgetvalue(res, 0, 1), NULL);
+    PQclear(res);
+
+    return TF_PG_OK;
 }
 
 

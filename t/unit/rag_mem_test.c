@@ -100,7 +100,7 @@ static void
 plain_rank(const plain_t *all, size_t n, const tf_mem_query_t *query,
     tf_mem_top_t *top)
 {
-    double        tf;
+    double        tf, score;
     size_t        i, k, j;
     uint8_t       document[TF_MEM_UUID];
     tf_mem_hit_t  hit;
@@ -129,15 +129,17 @@ plain_rank(const plain_t *all, size_t n, const tf_mem_query_t *query,
 
         hit.chunk = (int64_t) i + 1;
         hit.score = 0;
+        hit.own = 0;
         hit.terms = 0;
 
         for (k = 0; k < query->n; k++) {
             for (j = 0; j < all[i].n; j++) {
                 if (all[i].terms[j] == query->terms[k]) {
                     tf = all[i].tfs[j];
-                    hit.score += query->weights[k] * tf * 2.2
-                                 / (tf + 0.3 + 0.9 * all[i].len
-                                               / query->length);
+                    score = query->weights[k] * tf * 2.2
+                            / (tf + 0.3 + 0.9 * all[i].len / query->length);
+                    hit.score += score;
+                    hit.own += query->bits[k] & query->others ? 0 : score;
                     hit.terms |= query->bits[k];
                 }
             }
@@ -171,6 +173,7 @@ ask(const tf_mem_index_t *index, const plain_t *all, size_t n)
     query.weights = weights;
     query.bits = bits;
     query.n = 1 + any(8);
+    query.others = any(2) ? UINT64_C(1) << (any(8) * 9) : 0;
     query.length = 90.25;
 
     for (i = 0; i < query.n; i++) {
@@ -207,6 +210,7 @@ ask(const tf_mem_index_t *index, const plain_t *all, size_t n)
     for (i = 0; i < a.n; i++) {
         assert_int_equal(a.hits[i].chunk, b.hits[i].chunk);
         assert_true(a.hits[i].score == b.hits[i].score);
+        assert_true(a.hits[i].own == b.hits[i].own);
         assert_true(a.hits[i].terms == b.hits[i].terms);
     }
 

@@ -19,7 +19,7 @@ static tf_ngram_idf_t  flat;
 /* the store is of no interest here */
 
 tf_pg_status_t
-tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
+tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     int nparams, const char *const *params)
 {
     (void) pg;

@@ -62,8 +62,9 @@ order(const tf_rag_list_t *lists, size_t n, unsigned k, const long long *ids,
 static void
 what_several_find_comes_before_what_one_finds(void **state)
 {
-    tf_rag_ranked_t  a[] = { { 1, 9, 1 }, { 2, 8, 2 }, { 3, 7, 4 } };
-    tf_rag_ranked_t  b[] = { { 3, 0.2, 8 }, { 4, 0.1, 0 } };
+    tf_rag_ranked_t  a[] = { { 1, 9, -1, 1 }, { 2, 8, -1, 2 },
+                             { 3, 7, -1, 4 } };
+    tf_rag_ranked_t  b[] = { { 3, 0.2, -1, 8 }, { 4, 0.1, -1, 0 } };
     tf_rag_list_t    lists[] = { { "a", 1, a, 3 }, { "b", 1, b, 2 } }, out;
 
     (void) state;
@@ -82,8 +83,8 @@ what_several_find_comes_before_what_one_finds(void **state)
 static void
 a_list_counts_as_much_as_its_weight(void **state)
 {
-    tf_rag_ranked_t  a[] = { { 1, 1, 0 }, { 2, 1, 0 } };
-    tf_rag_ranked_t  b[] = { { 2, 1, 0 }, { 3, 1, 0 } };
+    tf_rag_ranked_t  a[] = { { 1, 1, -1, 0 }, { 2, 1, -1, 0 } };
+    tf_rag_ranked_t  b[] = { { 2, 1, -1, 0 }, { 3, 1, -1, 0 } };
     tf_rag_list_t    lists[] = { { "a", 1, a, 2 }, { "b", 0.5, b, 2 } };
 
     (void) state;
@@ -99,7 +100,7 @@ a_list_counts_as_much_as_its_weight(void **state)
 static void
 ranks_that_are_equal_have_one_order(void **state)
 {
-    tf_rag_ranked_t  a[] = { { 7, 1, 0 } }, b[] = { { 5, 1, 0 } };
+    tf_rag_ranked_t  a[] = { { 7, 1, -1, 0 } }, b[] = { { 5, 1, -1, 0 } };
     tf_rag_list_t    lists[] = { { "a", 1, a, 1 }, { "b", 1, b, 1 } };
 
     (void) state;

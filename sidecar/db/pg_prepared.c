@@ -1,0 +1,101 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "db/pg.h"
+
+
+/*
+ * Statements that a connection's server has parsed already.  Each is sent
+ * once to be prepared, and from then on by its name.
+ *
+ * A proxy that shares connections between clients may know nothing of the
+ * name, or something else.  Then the statement fails, and this handle sends
+ * its statements whole from then on.
+ */
+
+
+static tf_pg_status_t tf_pg_prepare(tf_pg_t *pg, const char *sql,
+    const char *name, int nparams, int64_t deadline);
+
+
+tf_pg_status_t
+tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
+    int nparams, const char *const *params)
+{
+    char             name[16];
+    int64_t          deadline;
+    unsigned         i;
+    PGresult        *first;
+    tf_pg_status_t   rc;
+
+    *res = NULL;
+
+    rc = tf_pg_connect(pg);
+    if (rc != TF_PG_OK) {
+        return rc;
+    }
+
+    for (i = 0; i < pg->nprepared && pg->prepared[i] != sql; i++) {
+        /* void */
+    }
+
+    if (pg->unprepared || i == TF_PG_PREPARED) {
+        return tf_pg_query(pg, res, timeout, sql, nparams, params);
+    }
+
+    pg->sqlstate[0] = '\0';
+    deadline = tf_clock_ms() + (timeout ? timeout : TF_PG_QUERY_MS);
+    (void) snprintf(name, sizeof(name), "tf_%u", i);
+
+    if (i == pg->nprepared) {
+        rc = tf_pg_prepare(pg, sql, name, nparams, deadline);
+    }
+
+    if (rc == TF_PG_OK) {
+        if (!PQsendQueryPrepared(pg->conn, name, nparams, params, NULL, NULL,
+                                 0))
+        {
+            return tf_pg_down(pg, "cannot send to PostgreSQL");
+        }
+
+        first = NULL;
+        rc = tf_pg_finish(pg, &first, deadline);
+        *res = first;
+    }
+
+    /* there is none of this name, or there was one, or its tables changed */
+
+    if (rc == TF_PG_ERROR
+        && (strcmp(pg->sqlstate, "26000") == 0
+            || strcmp(pg->sqlstate, "42P05") == 0
+            || strcmp(pg->sqlstate, "0A000") == 0))
+    {
+        pg->unprepared = 1;
+    }
+
+    return rc;
+}
+
+
+static tf_pg_status_t
+tf_pg_prepare(tf_pg_t *pg, const char *sql, const char *name, int nparams,
+    int64_t deadline)
+{
+    PGresult        *first;
+    tf_pg_status_t   rc;
+
+    if (!PQsendPrepare(pg->conn, name, sql, nparams, NULL)) {
+        return tf_pg_down(pg, "cannot send to PostgreSQL");
+    }
+
+    first = NULL;
+    rc = tf_pg_finish(pg, &first, deadline);
+    PQclear(first);
+
+    if (rc == TF_PG_OK) {
+        pg->prepared[pg->nprepared++] = sql;
+    }
+
+    return rc;
+}
