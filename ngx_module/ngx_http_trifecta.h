@@ -79,6 +79,9 @@ typedef struct {
     ngx_int_t                     max_waiters;      /* of a worker */
     ngx_msec_t                    wait_fallback;
     ngx_int_t                     batch_lines;      /* of a file */
+    off_t                         file_size;        /* of one, at most */
+    ngx_int_t                     files;            /* of an owner */
+    off_t                         files_bytes;      /* ... together */
     ngx_int_t                     replicas;         /* that must confirm */
     ngx_msec_t                    replicas_timeout;
 
@@ -142,7 +145,7 @@ typedef struct {
     void                         *body;         /* of body.c, while it reads */
     void                         *poll;         /* of poll.c, while it waits */
     void                         *stream;       /* of stream.c, the same */
-    void                         *content_of;   /* of batch_content.c */
+    void                         *content_of;   /* of files_ or batch_content.c */
     ngx_http_trifecta_caught_t   *caught;       /* of reply.h, or NULL */
 
     unsigned                      authenticated:1;  /* set by auth */

@@ -476,7 +476,9 @@ ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
     if (!content->begun) {
         content->begun = 1;
 
-        if (ngx_http_trifecta_reply_file(r, "application/jsonl") != NGX_OK) {
+        if (ngx_http_trifecta_reply_file(r, "application/jsonl", -1)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

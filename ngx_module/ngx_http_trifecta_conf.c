@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_files.h"
 
 #include <libpq-fe.h>
 
@@ -323,6 +324,39 @@ ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         *model = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* NUMBER [SIZE]: so many files of an owner, and so many bytes of them. */
+
+char *
+ngx_http_trifecta_conf_files(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    ngx_str_t  *value;
+
+    if (mcf->files != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    mcf->files = ngx_atoi(value[1].data, value[1].len);
+
+    if (mcf->files == NGX_ERROR) {
+        return "names no number of files";
+    }
+
+    if (cf->args->nelts > 2) {
+        mcf->files_bytes = ngx_parse_offset(&value[2]);
+
+        if (mcf->files_bytes == NGX_ERROR) {
+            return "names no size";
+        }
     }
 
     return NGX_CONF_OK;

@@ -151,6 +151,29 @@ ngx_http_trifecta_is_blank(uint32_t c)
 }
 
 
+ngx_uint_t
+ngx_http_trifecta_is_text(const u_char *p, size_t len)
+{
+    size_t         size;
+    uint32_t       c;
+    const u_char  *end;
+
+    end = p + len;
+
+    while (p < end) {
+        size = ngx_http_trifecta_utf8_char(p, end, &c);
+
+        if (size == 0 || c == 0) {
+            return 0;
+        }
+
+        p += size;
+    }
+
+    return 1;
+}
+
+
 size_t
 ngx_http_trifecta_utf8_length(const u_char *p, size_t len, ngx_uint_t *blank)
 {

@@ -35,6 +35,9 @@ typedef struct {
 json_t *ngx_http_trifecta_json_parse(const u_char *data, size_t len,
     const char **err);
 
+/* The bytes are UTF-8, and none of them is NUL. */
+ngx_uint_t ngx_http_trifecta_is_text(const u_char *p, size_t len);
+
 /* The number of characters of valid UTF-8; *blank: all of them are blank. */
 size_t ngx_http_trifecta_utf8_length(const u_char *p, size_t len,
     ngx_uint_t *blank);

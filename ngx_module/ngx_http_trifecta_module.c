@@ -3,6 +3,7 @@
 #include "ngx_http_trifecta_conf.h"
 #include "ngx_http_trifecta_confirm.h"
 #include "ngx_http_trifecta_fault.h"
+#include "ngx_http_trifecta_files.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_require.h"
@@ -320,6 +321,39 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       NULL },
 
     /*
+     * Syntax:   trifecta_file_size size;
+     * Default:  trifecta_file_size 100m;
+     * Context:  http
+     *
+     * How large a file of POST /v1/files may be.  It comes into a temporary
+     * file (client_body_temp_path) before it goes to PostgreSQL.
+     */
+
+    { ngx_string("trifecta_file_size"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_off_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, file_size),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_files number [size];
+     * Default:  trifecta_files 100 1g;
+     * Context:  http
+     *
+     * How many files an owner may have, and how many bytes together.  One
+     * more is answered 403 too_many_files.  The answers of batches, which are
+     * files too, do not count.
+     */
+
+    { ngx_string("trifecta_files"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_trifecta_conf_files,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    /*
      * Syntax:   trifecta_result_cache off | zone=name:size [ttl=time]
      *               [max=size];
      * Default:  trifecta_result_cache off;
@@ -505,6 +539,9 @@ ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
     mcf->max_jobs = NGX_CONF_UNSET;
     mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
     mcf->max_waiters = NGX_CONF_UNSET;
+    mcf->file_size = NGX_CONF_UNSET;
+    mcf->files = NGX_CONF_UNSET;
+    mcf->files_bytes = NGX_CONF_UNSET;
     mcf->wait_fallback = NGX_CONF_UNSET_MSEC;
     mcf->replicas = NGX_CONF_UNSET;
     mcf->batch_lines = NGX_CONF_UNSET;
@@ -524,6 +561,9 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(mcf->max_jobs, 10000);
     ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
     ngx_conf_init_value(mcf->max_waiters, 10000);
+    ngx_conf_init_value(mcf->file_size, 100 * 1024 * 1024);
+    ngx_conf_init_value(mcf->files, 100);
+    ngx_conf_init_value(mcf->files_bytes, 1024 * 1024 * 1024);
     ngx_conf_init_msec_value(mcf->wait_fallback, 10000);
     ngx_conf_init_value(mcf->replicas, 0);
     ngx_conf_init_value(mcf->batch_lines, 50000);

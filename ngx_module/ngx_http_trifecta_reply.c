@@ -258,14 +258,23 @@ ngx_http_trifecta_reply_stream(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_trifecta_reply_file(ngx_http_request_t *r, const char *type)
+ngx_http_trifecta_reply_file(ngx_http_request_t *r, const char *type,
+    off_t bytes)
 {
     ngx_http_trifecta_ctx_t  *ctx;
 
     ctx = ngx_http_trifecta_get_ctx(r);
 
+    /* what a client has made is never a page of this server */
+
     if (ctx == NULL
-        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_OK) != NGX_OK)
+        || ngx_http_trifecta_send_prepare(r, ctx, NGX_HTTP_OK) != NGX_OK
+        || ngx_http_trifecta_header_lit(r, "X-Content-Type-Options",
+                                        "nosniff")
+           != NGX_OK
+        || ngx_http_trifecta_header_lit(r, "Content-Disposition",
+                                        "attachment")
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -277,6 +286,8 @@ ngx_http_trifecta_reply_file(ngx_http_request_t *r, const char *type)
 
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
+
+    r->headers_out.content_length_n = bytes;
 
     return ngx_http_send_header(r);
 }
@@ -358,6 +369,12 @@ ngx_http_trifecta_error_headers(ngx_http_request_t *r, tf_error_t code)
     case TF_E_QUEUE_UNAVAILABLE:
     case TF_E_STORE_UNAVAILABLE:
         return ngx_http_trifecta_header_lit(r, "Retry-After", "1");
+
+    case TF_E_CONFLICT:
+
+        /* clients repeat a 409 at once, and a batch may take a day */
+
+        return ngx_http_trifecta_header_lit(r, "X-Should-Retry", "false");
 
     case TF_E_TENANT_QUEUE_FULL:
     case TF_E_QUEUE_FULL:

@@ -51,9 +51,12 @@ ngx_int_t ngx_http_trifecta_no_content(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_trifecta_reply_stream(ngx_http_request_t *r);
 
-/* The same of a file that is drawn while it is sent; type is static text. */
+/*
+ * The same of a file of so many bytes, which follow; -1: it is drawn while it
+ * is sent.  type is static text.
+ */
 ngx_int_t ngx_http_trifecta_reply_file(ngx_http_request_t *r,
-    const char *type);
+    const char *type, off_t bytes);
 
 #define NGX_HTTP_TRIFECTA_ETAG_LEN  (sizeof("\"\"") - 1 + 32)
 

@@ -59,6 +59,21 @@ static const ngx_http_trifecta_route_t  ngx_http_trifecta_routes[] = {
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
       "/v1/embeddings", ngx_http_trifecta_openai_create_embeddings },
 
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_POST, "POST",
+      "/v1/files", ngx_http_trifecta_file_create },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/files", ngx_http_trifecta_file_list },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/files/{id}", ngx_http_trifecta_file_get },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_DELETE, "DELETE",
+      "/v1/files/{id}", ngx_http_trifecta_file_delete },
+
+    { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
+      "/v1/files/{id}/content", ngx_http_trifecta_file_content },
+
     { NGX_HTTP_TRIFECTA_API, NGX_HTTP_GET, "GET",
       "/v1/models", ngx_http_trifecta_openai_models },
 

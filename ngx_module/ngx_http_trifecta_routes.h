@@ -58,7 +58,8 @@ ngx_int_t ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path);
 
 
-/* submit.c, result.c, events.c, cancel.c, queries.c, openai_*.c, admin.c */
+/* submit.c, result.c, events.c, cancel.c, queries.c, openai_*.c, files*.c,
+   admin.c */
 
 ngx_int_t ngx_http_trifecta_submit(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_forget(ngx_http_request_t *r, ngx_str_t *id);
@@ -89,6 +90,12 @@ ngx_int_t ngx_http_trifecta_batch_create(ngx_http_request_t *r,
 ngx_int_t ngx_http_trifecta_batch_list(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_batch_get(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_batch_cancel(ngx_http_request_t *r,
+    ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_file_create(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_file_list(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_file_get(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_file_delete(ngx_http_request_t *r, ngx_str_t *id);
+ngx_int_t ngx_http_trifecta_file_content(ngx_http_request_t *r,
     ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_livez(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_trifecta_readyz(ngx_http_request_t *r, ngx_str_t *id);

@@ -21,6 +21,7 @@ struct ngx_http_trifecta_worker_s {
     ngx_http_trifecta_shard_t         *shards;
     ngx_uint_t                         nshards;     /* 1 at least */
     ngx_uint_t                         nwaiters;    /* of all shards */
+    ngx_uint_t                         nwriters;    /* uploads that write */
     ngx_http_trifecta_install_t        install;     /* PostgreSQL's */
     ngx_queue_t                        checks;      /* of batches */
     ngx_uint_t                         nchecks;

@@ -129,6 +129,16 @@ my %provoke = (
             $t->redis('SPUBLISH', "$P:c:$_[0]", 'failed');
         });
     },
+    too_many_files => sub { with(
+        sub { $t->sql('admin', 'INSERT INTO trifecta.file (id, tenant, owner,'
+            . " name, purpose) SELECT gen_random_uuid(), 'default',"
+            . " 'test:alice', 'x', 'batch' FROM generate_series(1, 100)") },
+        sub { $t->post('/v1/files', join("\r\n", '--b', 'Content-Disposition:'
+            . ' form-data; name="purpose"', '', 'batch', '--b',
+            'Content-Disposition: form-data; name="file"; filename="x"', '',
+            'x', '--b--'), headers =>
+            { 'Content-Type' => 'multipart/form-data; boundary=b' }) },
+        sub { $t->sql('admin', 'DELETE FROM trifecta.file') }) },
     conflict => sub {
         my $id = $t->post('/v1/responses', { input => 'x',
             background => JSON::PP::true })->{json}{id};

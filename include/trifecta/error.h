@@ -32,6 +32,8 @@
       "forbidden",        "Not allowed")                                      \
     X(USER_MISMATCH,      403, "user_mismatch",      "permission_error",      \
       "user-mismatch",    "The user is not the token's")                      \
+    X(FILES_FULL,         403, "too_many_files",     "invalid_request_error", \
+      "too-many-files",   "There is no room for another file")                \
     X(NOT_FOUND,          404, "not_found",          "invalid_request_error", \
       "not-found",        "Not found")                                        \
     X(MODEL_NOT_FOUND,    404, "model_not_found",    "invalid_request_error", \
