@@ -19,7 +19,7 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Bench::Cases;
 use Trifecta::Bench::Cost;
 use Trifecta::Bench::Load qw(load);
-use Trifecta::Bench::Rounds qw(rounds judge markdown cost_of);
+use Trifecta::Bench::Rounds qw(rounds judge markdown cost_of attempt);
 use Trifecta::Bench::Stats qw(median spread paired figure);
 use Trifecta::Test;
 
@@ -73,6 +73,19 @@ like($text, qr/^\| a \| 20\.0 ±50% \| all of a \|$/m,
 like($text,
     qr/^\| n \| 10\.0 \(10\.0 to 10\.0\) \| at least 10\.1 \| missed \|$/m,
     'a target has its ratio, its range and what became of it');
+
+
+my @tries;
+$result = rounds('made', [
+    { name => 'bad', measure => sub { push @tries, $_[0]; die "no\n" } },
+    attempt('worse', sub { die "not there\n" }),
+    { name => 'good', measure => sub { +{ rate => 1 } } }], 2);
+is("@tries", 1, 'a row that died is not tried again');
+is($result->{rows}[1]{failed}, "not there\n",
+    'a row that could not be prepared says why');
+like(markdown($result, [['rate', 'a second']]),
+    qr/^\| bad \|  \| FAILED \|\n.*^\| good \| 1\.00/ms,
+    'the others are measured all the same');
 
 
 # Processor time

@@ -18,9 +18,10 @@
 
 /*
  * mock PORT DELAY PIECES GAP: a model server in the shape of OpenAI that costs
- * next to nothing.  Whatever it is POSTed it answers after DELAY milliseconds;
- * a request with "stream":true as PIECES chunks, GAP milliseconds apart.  Each
- * chunk is "zq" and a space.
+ * next to nothing.  A request with "stream":true it answers after DELAY
+ * milliseconds with PIECES chunks, GAP milliseconds apart; each is "zq" and a
+ * space.  Any other request it answers when such a stream would be over: a
+ * model needs its time whether somebody looks on or not.
  *
  * Connections are few enough (thousands) to look at all of them for the next
  * that is due: a heap would be faster and longer.
@@ -208,7 +209,7 @@ mock_read(mock_conn_t *c)
     c->stream = strstr(end, "\"stream\":true") != NULL
                 || strstr(end, "\"stream\": true") != NULL;
     c->piece = 0;
-    c->due = mock_now() + delay;
+    c->due = mock_now() + delay + (c->stream ? 0 : pieces * gap);
     memmove(c->buf, c->buf + head + len, c->n - head - len);
     c->n -= head + len;
 

@@ -11,6 +11,8 @@ use warnings;
 our @CASES = (
     { name => 'submit',  module => 'Submit',  quick => 1 },
     { name => 'result',  module => 'Result',  quick => 1 },
+    { name => 'jobs',    module => 'Jobs',    quick => 1 },
+    { name => 'chat',    module => 'Chat',    quick => 1 },
     { name => 'waiting', module => 'Waiting' },
     { name => 'ingest',  module => 'Ingest' },
     { name => 'search',  module => 'Search' },

@@ -32,6 +32,12 @@ sub facts {
         $facts{$package} = $v if $v;
     }
 
+    for my $package (qw(bullmq graphile-worker pg-boss @portkey-ai/gateway)) {
+        my ($v) = slurp("$root/build/bench/node/node_modules/$package"
+            . '/package.json') =~ /"version":\s*"([^"]+)"/;
+        $facts{$package} = $v if $v;
+    }
+
     my ($cpu) = slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)$/m;
     my $n = () = slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
     my ($memory) = slurp('/proc/meminfo') =~ /^MemTotal:\s+(\d+)/;

@@ -3,7 +3,8 @@ package Trifecta::Bench::Rounds;
 # Rows that are measured in turn, ABCABC, and what they come to.
 #
 # A row is { name => ..., leaves => 'what it leaves out', measure => sub },
-# and the sub returns { column => number } for one round.  A target is
+# and the sub returns { column => number } for one round.  A row that dies is
+# not measured again and has no figures, only what it died of.  A target is
 #
 #   { name => 'what is promised', over => row, under => row,
 #     column => 'cpu', most | least => ratio, quick => 1 }
@@ -20,7 +21,7 @@ use Time::HiRes qw(time);
 use Trifecta::Bench::Cost;
 use Trifecta::Bench::Stats qw(median spread paired figure);
 
-our @EXPORT_OK = qw(rounds judge markdown cost_of);
+our @EXPORT_OK = qw(rounds judge markdown cost_of attempt);
 
 
 # Runs every row once a round; $say->(text) hears of the progress.
@@ -32,8 +33,14 @@ sub rounds {
 
     for my $round (1 .. $rounds) {
         for my $row (@$rows) {
+            next if defined $row->{failed};
             $say->("$case, round $round: $row->{name}") if $say;
-            my $got = $row->{measure}->($round);
+            my $got = eval { $row->{measure}->($round) };
+            if (!$got) {
+                $row->{failed} = $@;
+                delete $values{$row->{name}};
+                next;
+            }
             $ours += delete $got->{-cpu} // 0;
             $values{$row->{name}}{$_}[$round - 1] = $got->{$_} for keys %$got;
         }
@@ -45,8 +52,20 @@ sub rounds {
         load => [map { $_->{load} } $before, $after],
         others => Trifecta::Bench::Cost::others($before, $after, $ours),
         rows => [map { { name => $_->{name}, leaves => $_->{leaves} // '',
-            values => $values{$_->{name}} } } @$rows],
+            failed => $_->{failed}, values => $values{$_->{name}} } } @$rows],
     };
+}
+
+
+# A row that could not even be prepared (its package is not installed, say) is
+# one that fails.
+
+sub attempt {
+    my ($name, $code) = @_;
+    my $row = eval { $code->() };
+    my $error = $@;
+
+    return $row // { name => $name, measure => sub { die $error } };
 }
 
 
@@ -121,7 +140,8 @@ sub markdown {
             my $spread = $v && $result->{rounds} > 1 ? spread(@$v) : undef;
             !$v ? '' : figure(median(@$v))
                 . (defined $spread ? sprintf ' ±%.0f%%', $spread : '');
-        } @used) . " | $row->{leaves} |\n";
+        } @used) . ' | ' . (defined $row->{failed} ? 'FAILED'
+                                                   : $row->{leaves}) . " |\n";
     }
 
     $text .= sprintf "\n%d rounds in %.0f s; load %s before and %s after;"

@@ -14,8 +14,9 @@ use warnings;
 use MIME::Base64 qw(encode_base64url);
 
 
-# stack(%options of Trifecta::Test); a model server's port makes the models of
-# bench/peers/models.conf
+# stack($root, %options of Trifecta::Test); mock => { name => [delay, pieces,
+# gap] } also starts model servers (see bench/load/mock.c), one for each model
+# of ours: the first by name is the default.
 
 sub stack {
     my ($root, %opt) = @_;
@@ -26,7 +27,7 @@ sub stack {
     require Trifecta::Test;
 
     my $sidecars = delete $opt{sidecars} // 1;
-    my $server = delete $opt{model_server};
+    my $mock = delete $opt{mock};
     my $most = 10_000_000;
 
     my $t = Trifecta::Test->new(start => 0, workers => 1, sidecars => $sidecars,
@@ -43,7 +44,7 @@ sub stack {
         drain_timeout => '30s', retention => '30d');
     $t->{opt}{sidecar} = { %shipped, %{ $opt{sidecar} || {} } };
 
-    _models($t, $server) if $server;
+    _models($t, $root, $mock) if $mock;
     _keys($t);
     _listen($t);
     $t->write_conf;
@@ -53,19 +54,28 @@ sub stack {
 }
 
 
-sub _models {
-    my ($t, $server) = @_;
+# The answer cache is off: each request reaches the model, as with peers.
 
-    # the answer cache is off: each request reaches the model, as with peers
-    $t->{opt}{sidecar}{models} = $t->write_file("$t->{dir}/conf/models.conf",
-        join '', map { <<"END" } qw(mock) );
-[$_]
+sub _models {
+    my ($t, $root, $mock) = @_;
+    my $conf = '';
+
+    for my $name (sort keys %$mock) {
+        my $port = $t->{mock}{$name} = $t->free_port;
+        push @{ $t->{mock_servers} }, peer($t, $name, $port,
+            "$root/build/bench/mock", $port, @{ $mock->{$name} });
+        $conf .= <<"END";
+[$name]
 provider  = openai
-base_url  = http://127.0.0.1:$server/v1
+base_url  = http://127.0.0.1:$port/v1
 retrieval = off
 cache     = 0
 END
-    $t->{opt}{models} = 'mock';
+    }
+
+    $t->{opt}{models} = join ' ', sort keys %$mock;
+    $t->{opt}{sidecar}{models} = "$t->{dir}/conf/models.conf";
+    $t->write_file("$t->{dir}/conf/models.conf", $conf);
 }
 
 

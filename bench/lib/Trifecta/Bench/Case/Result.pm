@@ -8,7 +8,7 @@ use warnings;
 
 use Trifecta::Bench::Cost;
 use Trifecta::Bench::Load qw(load);
-use Trifecta::Bench::Rounds qw(cost_of);
+use Trifecta::Bench::Rounds qw(attempt cost_of);
 use Trifecta::Bench::Stack;
 
 my $JOBS = 1000;
@@ -64,8 +64,16 @@ sub rows {
              $groups->(qw(nginx redis pg)), '', sub { cache($t, 'off') }));
 
     return @rows unless $env->{peers};
-    push @rows, pgbench($env, $groups->('pg'));
+    return @rows, attempt('pgbench, select only',
+                          sub { pgbench($env, $groups->('pg')) }),
+        attempt('FastAPI, best', sub { fastapi($env, $header,
+            $file->('paths.fastapi', '/query')) });
+}
 
+
+sub fastapi {
+    my ($env, $header, $paths) = @_;
+    my $t = $env->{t};
     my $port = $t->free_port;
     my $proc = Trifecta::Bench::Stack::peer($t, 'fastapi', $port, { env => {
         REDIS_PORT => $t->{redis_port}, JWT_ISS => $t->{issuers}{test}{iss},
@@ -74,13 +82,11 @@ sub rows {
         '/usr/bin/python3', "$env->{root}/bench/peers/fastapi_app.py", $port,
         'best');
     push @{ $env->{procs} }, $proc;
-    push @rows, http($env, 'FastAPI, best', $port, [$header],
-        $file->('paths.fastapi', '/query'),
+
+    return http($env, 'FastAPI, best', $port, [$header], $paths,
         Trifecta::Bench::Cost->new(app => [$proc->pid],
             Trifecta::Bench::Stack::groups($t, 'pg')),
         'tenants, row-level security, limits, citations');
-
-    return @rows;
 }
 
 

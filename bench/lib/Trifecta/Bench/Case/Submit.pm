@@ -8,7 +8,7 @@ use warnings;
 
 use Trifecta::Bench::Cost;
 use Trifecta::Bench::Load qw(load);
-use Trifecta::Bench::Rounds qw(cost_of);
+use Trifecta::Bench::Rounds qw(attempt cost_of);
 use Trifecta::Bench::Stack;
 
 sub what { 'a question is accepted and on disk' }
@@ -27,6 +27,10 @@ sub targets {
           under => 'return 202, TLS', column => 'cpu nginx', most => 2.5 },
         { name => 'the same with RS256', over => 'ours, TLS, RS256',
           under => 'return 202, TLS', column => 'cpu nginx', most => 2.5 },
+        # where it is now, with room for a busy machine
+        { name => 'CPU with HS256: not worse than it was', quick => 1,
+          over => 'ours, TLS, HS256', under => 'return 202, TLS',
+          column => 'cpu nginx', most => 6 },
         { name => 'submits a second, against FastAPI', quick => 1,
           over => 'ours, HTTP, HS256', under => 'FastAPI, best',
           column => 'rate', least => 3 },
@@ -59,21 +63,29 @@ sub rows {
     return @rows unless $env->{peers};
 
     for my $how ($env->{quick} ? 'best' : qw(best default)) {
-        my $redis = Trifecta::Bench::Stack::peer_redis($t);
-        my $port = $t->free_port;
-        my $proc = Trifecta::Bench::Stack::peer($t, "fastapi-$how", $port,
-            { env => { REDIS_PORT => $redis->{port}, JWT_ISS =>
-                $t->{issuers}{test}{iss}, JWT_SECRET => $t->{jwt_secret} } },
-            '/usr/bin/python3', "$env->{root}/bench/peers/fastapi_app.py", $port, $how);
-        push @{ $env->{procs} }, $proc;
-        push @rows, row($env, "FastAPI, $how", $port, '/query',
-            Trifecta::Bench::Cost->new(app => [$proc->pid],
-                                       redis => [$redis->{proc}->pid]),
-            [Trifecta::Bench::Stack::header_of($t, 'HS256')], undef,
-            'tenants, limits, bounds, idempotency, leases');
+        push @rows, attempt("FastAPI, $how", sub { fastapi($env, $t, $how) });
     }
 
     return @rows;
+}
+
+
+sub fastapi {
+    my ($env, $t, $how) = @_;
+    my $redis = Trifecta::Bench::Stack::peer_redis($t);
+    my $port = $t->free_port;
+    my $proc = Trifecta::Bench::Stack::peer($t, "fastapi-$how", $port,
+        { env => { REDIS_PORT => $redis->{port}, JWT_ISS =>
+            $t->{issuers}{test}{iss}, JWT_SECRET => $t->{jwt_secret} } },
+        '/usr/bin/python3', "$env->{root}/bench/peers/fastapi_app.py", $port,
+        $how);
+    push @{ $env->{procs} }, $proc;
+
+    return row($env, "FastAPI, $how", $port, '/query',
+        Trifecta::Bench::Cost->new(app => [$proc->pid],
+                                   redis => [$redis->{proc}->pid]),
+        [Trifecta::Bench::Stack::header_of($t, 'HS256')], undef,
+        'tenants, limits, bounds, idempotency, leases');
 }
 
 
