@@ -74,6 +74,8 @@ typedef struct {
     ngx_msec_t                    leeway;
 
     ngx_array_t                  *models;           /* of ngx_str_t */
+    ngx_array_t                  *vectors;          /* those; or NULL */
+    ngx_array_t                   model_groups;     /* models.h */
     ngx_int_t                     max_jobs;
     ngx_int_t                     max_jobs_per_tenant;
     ngx_int_t                     max_waiters;      /* of a worker */

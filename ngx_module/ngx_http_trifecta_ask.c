@@ -2,6 +2,7 @@
 #include "ngx_http_trifecta_conversation.h"
 #include "ngx_http_trifecta_filters.h"
 #include "ngx_http_trifecta_json.h"
+#include "ngx_http_trifecta_models.h"
 #include "ngx_http_trifecta_webhook.h"
 
 
@@ -137,8 +138,6 @@ ngx_http_trifecta_member_model(ngx_http_request_t *r, const char *name,
     json_t *value, ngx_http_trifecta_ask_t *ask)
 {
     ngx_int_t                       rc;
-    ngx_str_t                      *model;
-    ngx_uint_t                      i;
     ngx_http_trifecta_main_conf_t  *mcf;
 
     rc = ngx_http_trifecta_member_string(r, name, value, &ask->model);
@@ -148,22 +147,8 @@ ngx_http_trifecta_member_model(ngx_http_request_t *r, const char *name,
     }
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-    model = mcf->models->elts;
 
-    for (i = 0; i < mcf->models->nelts; i++) {
-        if (model[i].len == ask->model.len
-            && ngx_memcmp(model[i].data, ask->model.data, model[i].len) == 0)
-        {
-            return NGX_DECLINED;
-        }
-    }
-
-    if (ask->model.len > TF_MODEL_MAX) {
-        ask->model.len = 0;
-    }
-
-    return ngx_http_trifecta_error(r, TF_E_MODEL_NOT_FOUND, name,
-                                   "there is no model \"%V\"", &ask->model);
+    return ngx_http_trifecta_model_check(r, name, mcf->models, &ask->model);
 }
 
 
@@ -263,5 +248,6 @@ ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
         }
     }
 
-    return NGX_DECLINED;
+    return ask->model.len ? NGX_DECLINED
+                          : ngx_http_trifecta_model_default(r, &ask->model);
 }

@@ -281,55 +281,6 @@ ngx_http_trifecta_conf_id_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-char *
-ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_trifecta_main_conf_t *mcf = conf;
-
-    ngx_str_t   *value, *model;
-    ngx_uint_t   i, k;
-
-    if (mcf->models) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    mcf->models = ngx_array_create(cf->pool, cf->args->nelts,
-                                   sizeof(ngx_str_t));
-    if (mcf->models == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (value[i].len == 0 || value[i].len > TF_MODEL_MAX) {
-            return "has a name that is empty or longer than 128 bytes";
-        }
-
-        model = mcf->models->elts;
-
-        for (k = 0; k < mcf->models->nelts; k++) {
-            if (model[k].len == value[i].len
-                && ngx_memcmp(model[k].data, value[i].data, value[i].len)
-                   == 0)
-            {
-                return "has the same name twice";
-            }
-        }
-
-        model = ngx_array_push(mcf->models);
-        if (model == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *model = value[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 /* NUMBER [SIZE]: so many files of an owner, and so many bytes of them. */
 
 char *

@@ -21,8 +21,6 @@ char *ngx_http_trifecta_conf_password(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_trifecta_conf_id_key(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_trifecta_conf_models(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
 
 /* location.c: what a location is, and its configuration */

@@ -6,6 +6,7 @@
 #include "ngx_http_trifecta_files.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_models.h"
 #include "ngx_http_trifecta_require.h"
 #include "ngx_http_trifecta_webhook.h"
 #include "ngx_http_trifecta_worker.h"
@@ -187,6 +188,37 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
     { ngx_string("trifecta_models"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_trifecta_conf_models,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, models),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_embedding_models name ...;
+     * Default:  -
+     * Context:  http
+     *
+     * The models that make vectors; without it the sidecar alone knows them,
+     * and GET /v1/models has none.
+     */
+
+    { ngx_string("trifecta_embedding_models"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_trifecta_conf_models,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_trifecta_main_conf_t, vectors),
+      NULL },
+
+    /*
+     * Syntax:   trifecta_model_groups model group ...;
+     * Default:  -
+     * Context:  http
+     *
+     * Who may use a model of either list.
+     */
+
+    { ngx_string("trifecta_model_groups"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_trifecta_conf_model_groups,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -555,7 +587,6 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_trifecta_main_conf_t *mcf = conf;
 
-    ngx_str_t  *model;
 
     ngx_conf_init_msec_value(mcf->leeway, 30000);
     ngx_conf_init_value(mcf->max_jobs, 10000);
@@ -574,17 +605,8 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->models == NULL) {
-        mcf->models = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-        if (mcf->models == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        model = ngx_array_push(mcf->models);
-        ngx_str_set(model, "extractive");
-    }
-
-    if (ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK
+    if (ngx_http_trifecta_models_init(cf, mcf) != NGX_OK
+        || ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK
         || ngx_http_trifecta_fault_init(cf, mcf) != NGX_OK)
     {
         return NGX_CONF_ERROR;

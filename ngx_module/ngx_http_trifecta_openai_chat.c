@@ -44,6 +44,10 @@ ngx_http_trifecta_openai_failed(ngx_http_trifecta_openai_job_t *job)
         rc = ngx_http_trifecta_error(r, TF_E_MODEL_NOT_FOUND, "model", "%s",
                                      message ? message : code);
 
+    } else if (code && ngx_strcmp(code, "model_not_allowed") == 0) {
+        rc = ngx_http_trifecta_error(r, TF_E_MODEL_NOT_ALLOWED, "model", "%s",
+                                     message ? message : code);
+
     } else {
         rc = ngx_http_trifecta_error(r, TF_E_JOB_FAILED, NULL, "%s: %s",
                                      code ? code : "internal_error",

@@ -1,4 +1,5 @@
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_models.h"
 #include "ngx_http_trifecta_openai.h"
 #include "ngx_http_trifecta_reply.h"
 
@@ -96,8 +97,10 @@ static ngx_int_t
 ngx_http_trifecta_vectors_parse(ngx_http_request_t *r, ngx_str_t *body,
     ngx_http_trifecta_vectors_t *v)
 {
-    json_t      *value;
-    const char  *err, *word;
+    json_t                         *value;
+    ngx_int_t                       rc;
+    const char                     *err, *word;
+    ngx_http_trifecta_main_conf_t  *mcf;
 
     if (v->root == NULL) {
         v->root = ngx_http_trifecta_json_parse(body->data, body->len, &err);
@@ -124,6 +127,14 @@ ngx_http_trifecta_vectors_parse(ngx_http_request_t *r, ngx_str_t *body,
     if (v->model.len == 0 || v->model.len > TF_MODEL_MAX) {
         return ngx_http_trifecta_vectors_bad(r, "model", "must be the name of "
                                              "a model of kind embedding");
+    }
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
+
+    rc = ngx_http_trifecta_model_check(r, "model", mcf->vectors, &v->model);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     value = json_object_get(v->root, "encoding_format");

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_openai_members.h"
 #include "ngx_http_trifecta_filters.h"
+#include "ngx_http_trifecta_models.h"
 
 
 #define NGX_HTTP_TRIFECTA_OPENAI_BOTH  (NGX_HTTP_TRIFECTA_OPENAI_RESPONSE     \
@@ -372,6 +373,13 @@ ngx_http_trifecta_openai_parse(ngx_http_request_t *r, ngx_str_t *text,
         if (rc != NGX_DECLINED) {
             return rc;
         }
+    }
+
+    rc = o->ask.model.len
+         ? NGX_DECLINED : ngx_http_trifecta_model_default(r, &o->ask.model);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     rc = ngx_http_trifecta_openai_together(r, o);

@@ -285,8 +285,8 @@ bad(@$_) for
 
 (undef, $out) = $t->run({ env => { TRIFECTA_MODELS => $file } }, 'models',
                         '--nginx');
-is($out, "trifecta_models chat extractive test;\n",
-    'clients_can_only_ask_for_models_that_answer');
+like($out, qr/^trifecta_models chat extractive test;\ntrifecta_embedding_models (?!.*\bchat\b)/,
+    'models_that_make_vectors_have_a_directive_of_their_own');
 
 (undef, $out) = $t->run({ env => { TRIFECTA_MODELS => $file } }, 'models',
                         '--long');

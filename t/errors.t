@@ -41,7 +41,9 @@ my %cannot = (
         'it takes a job that is open half a minute after its deadline',
 );
 
-my $t = Trifecta::Test->new(sidecars => 0);
+my $t = Trifecta::Test->new(sidecars => 0,
+    models => 'extractive test closed',
+    trifecta => { trifecta_model_groups => 'closed nobody' });
 my $P = '{trifecta:0}';
 my $Q = '/api/v1/query';
 
@@ -114,6 +116,8 @@ my %provoke = (
     user_mismatch => sub { $t->post($Q, { query => 'x', user_id => 'bob' }) },
     not_found => sub { $t->get("$Q/nope") },
     model_not_found => sub { $t->post($Q, { query => 'x', model => 'no' }) },
+    model_not_allowed => sub {
+        $t->post($Q, { query => 'x', model => 'closed' }) },
     method_not_allowed => sub { $t->request('PUT', $Q, json => {}) },
     gone => sub {
         my $id = $t->ask('x');

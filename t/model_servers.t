@@ -138,7 +138,7 @@ $t->write_file($models, $conf);
 my (undef, $list) = $t->run({ env => { TRIFECTA_MODELS => $models } }, 'models',
                             '--nginx');
 $t->{opt}{sidecar}{models} = $models;
-($t->{opt}{models}) = $list =~ /^trifecta_models (.*);$/;
+($t->{opt}{models}) = $list =~ /^trifecta_models (.*);$/m;
 $t->write_conf;
 $t->start_all;
 

@@ -198,9 +198,9 @@ $t->{opt}{sidecar}{models} = $models;
 
 my (undef, $list) = $t->run({ env => { TRIFECTA_MODELS => $models } }, 'models',
                             '--nginx');
-like($list, qr/^trifecta_models plain utf8 .* ollama_error extractive test;$/,
+like($list, qr/^trifecta_models plain utf8 .* ollama_error extractive test;$/m,
     'models lists what is enabled, in order, and the built-in ones');
-my ($names) = $list =~ /^trifecta_models (.*);$/;
+my ($names) = $list =~ /^trifecta_models (.*);$/m;
 $t->{opt}{models} = $names;
 $t->write_conf;
 $t->start_all;

@@ -34,6 +34,8 @@
       "user-mismatch",    "The user is not the token's")                      \
     X(FILES_FULL,         403, "too_many_files",     "invalid_request_error", \
       "too-many-files",   "There is no room for another file")                \
+    X(MODEL_NOT_ALLOWED,  403, "model_not_allowed",  "permission_error",      \
+      "model-not-allowed", "Not allowed to use the model")                    \
     X(NOT_FOUND,          404, "not_found",          "invalid_request_error", \
       "not-found",        "Not found")                                        \
     X(MODEL_NOT_FOUND,    404, "model_not_found",    "invalid_request_error", \

@@ -10,7 +10,7 @@
 /* Prints the models of the configuration, the default first. */
 
 static const tf_cli_option_t  tf_models_options[] = {
-    { "nginx", 'n', NULL, "print the directive for nginx" },
+    { "nginx", 'n', NULL, "print the directives for nginx" },
     { "long", 'l', NULL, "say what each one does" },
     { "try", 't', "MODEL", "ask the server of a model of kind embedding or "
       "rerank" },
@@ -25,7 +25,7 @@ static const tf_cli_usage_t  tf_models_usage = {
     "\"models\" names; without one there is \"extractive\" alone, which quotes\n"
     "and needs no key. nginx refuses every other name, so it must be told the\n"
     "same list. Models that make vectors or order passages are listed by\n"
-    "--long only: clients cannot ask for them.\n"
+    "--long only.\n"
     "\n"
     "--try sends the TEXTs to the server of such a model, the first as the\n"
     "question, and prints how near each of the others is to it.\n",
@@ -61,6 +61,10 @@ tf_models_describe(const tf_llm_model_t *m)
         }
 
         (void) printf(", %zu key%s", m->nkeys, m->nkeys == 1 ? "" : "s");
+    }
+
+    if (m->users != NULL) {
+        (void) printf(", for the groups %s", m->groups);
     }
 
     if (m->next != NULL) {
@@ -164,6 +168,68 @@ tf_models_try(const tf_cli_t *cli, const tf_llm_models_t *models,
 }
 
 
+/* The names of a kind, as a directive of nginx. */
+
+static void
+tf_models_directive(const tf_llm_models_t *models, tf_llm_kind_t kind,
+    const char *directive)
+{
+    size_t  i, n;
+
+    for (i = 0, n = 0; i < models->n; i++) {
+        if (models->list[i].is == kind) {
+            (void) printf("%s %s", n++ ? "" : directive,
+                          models->list[i].name);
+        }
+    }
+
+    if (n) {
+        (void) printf(";\n");
+    }
+}
+
+
+/* Who may use a model, in quotes: a group can have any name. */
+
+static void
+tf_models_groups(const tf_llm_model_t *m)
+{
+    size_t       i;
+    const char  *p;
+
+    (void) printf("trifecta_model_groups %s", m->name);
+
+    for (i = 0; i < json_array_size(m->users); i++) {
+        (void) printf(" \"");
+
+        for (p = json_string_value(json_array_get(m->users, i)); *p; p++) {
+            (void) printf(*p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+        }
+
+        (void) printf("\"");
+    }
+
+    (void) printf(";\n");
+}
+
+
+static void
+tf_models_nginx(const tf_llm_models_t *models)
+{
+    size_t  i;
+
+    tf_models_directive(models, TF_LLM_CHAT, "trifecta_models");
+    tf_models_directive(models, TF_LLM_EMBEDDING,
+                        "trifecta_embedding_models");
+
+    for (i = 0; i < models->n; i++) {
+        if (models->list[i].users != NULL) {
+            tf_models_groups(&models->list[i]);
+        }
+    }
+}
+
+
 static void
 tf_models_list(const tf_llm_models_t *models, int nginx, int verbose)
 {
@@ -171,7 +237,8 @@ tf_models_list(const tf_llm_models_t *models, int nginx, int verbose)
     const tf_llm_model_t  *m;
 
     if (nginx) {
-        (void) printf("trifecta_models");
+        tf_models_nginx(models);
+        return;
     }
 
     for (i = 0; i < models->n; i++) {
@@ -181,12 +248,8 @@ tf_models_list(const tf_llm_models_t *models, int nginx, int verbose)
             tf_models_describe(m);
 
         } else if (m->is == TF_LLM_CHAT) {
-            (void) printf(nginx ? " %s" : "%s\n", m->name);
+            (void) printf("%s\n", m->name);
         }
-    }
-
-    if (nginx) {
-        (void) printf(";\n");
     }
 }
 

@@ -259,6 +259,10 @@ tf_jobs_embeddings(tf_jobs_t *jobs, tf_job_t *job)
                         job->model);
         tf_job_fail(job, TF_JOB_FAILED, "model_not_found", message);
 
+    } else if (!tf_llm_models_allowed(model, job->groups)) {
+        tf_job_fail(job, TF_JOB_FAILED, "model_not_allowed", "The model is "
+                    "for groups that the asker does not have.");
+
     } else if ((wrong = tf_embeddings_wrong(model, payload, n, message,
                                             sizeof(message)))
                != NULL)

@@ -40,6 +40,7 @@ tf_models_free_one(tf_llm_model_t *model)
     free(model->keys);
     free(model->name);
     json_decref(model->only);
+    json_decref(model->users);
     tf_llm_breaker_free(model->breaker);
     tf_llm_breaker_free(model->side);
     tf_llm_limits_free(model->limits);
@@ -271,6 +272,10 @@ tf_models_complete(tf_llm_models_t *models, char *err, size_t errlen)
             why = tf_llm_models_collections(model);
         }
 
+        if (why == NULL) {
+            why = tf_llm_models_groups(model);
+        }
+
         if (why != NULL) {
             (void) snprintf(err, errlen, "[%s]: %s", model->name, why);
             return -1;
@@ -387,6 +392,33 @@ tf_llm_models_of(const tf_llm_models_t *models, tf_llm_kind_t kind,
     }
 
     return NULL;
+}
+
+
+int
+tf_llm_models_allowed(const tf_llm_model_t *model, const char *groups)
+{
+    size_t   i, k;
+    json_t  *has, *list, *user;
+
+    if (model->users == NULL) {
+        return 1;
+    }
+
+    list = groups ? json_loads(groups, 0, NULL) : NULL;
+
+    json_array_foreach(list, i, has) {
+        json_array_foreach(model->users, k, user) {
+            if (json_equal(has, user)) {
+                json_decref(list);
+                return 1;
+            }
+        }
+    }
+
+    json_decref(list);
+
+    return 0;
 }
 
 

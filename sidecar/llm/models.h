@@ -58,6 +58,9 @@
       "off: it answers without documents")                                    \
     X(STR,  collections,         "",                                          \
       "names, with commas between: it answers from these only; empty: all")   \
+    X(STR,  groups,              "",                                          \
+      "names, with commas between: who has one of them may use it; empty: "   \
+      "everybody")                                                            \
     X(STR,  fallback,            "",                                          \
       "model that answers when this one cannot")                              \
     X(NUM,  context,             "8192",                                      \
@@ -128,6 +131,7 @@ struct tf_llm_model_s {
     char                    **keys;
     size_t                    nkeys;
     json_t                   *only;     /* names of collections; or NULL: all */
+    json_t                   *users;    /* groups; or NULL: everybody */
     tf_llm_breaker_t         *breaker;
     tf_llm_breaker_t         *side;     /* for calls that it can do without */
     tf_llm_limits_t          *limits;   /* NULL: none */
@@ -164,6 +168,12 @@ void tf_llm_models_free(tf_llm_models_t *models);
  */
 const tf_llm_model_t *tf_llm_models_find(const tf_llm_models_t *models,
     const char *name);
+
+/*
+ * Whether who has these groups, a JSON array of strings, may ask for it.  A
+ * fallback answers for the model that was asked for, and is not asked for.
+ */
+int tf_llm_models_allowed(const tf_llm_model_t *model, const char *groups);
 
 /* Whether a may see no collection that b may not see. */
 int tf_llm_models_within(const tf_llm_model_t *a, const tf_llm_model_t *b);

@@ -37,13 +37,45 @@ tf_llm_models_kind(tf_llm_model_t *model)
 }
 
 
+/*
+ * The names of a list with commas between, as an array; NULL: one is empty,
+ * too long, or no UTF-8.
+ */
+
+static json_t *
+tf_models_names(const char *text)
+{
+    size_t       n;
+    json_t      *list;
+    const char  *p;
+
+    list = json_array();
+
+    for (p = text; p != NULL; p = p[n] ? p + n + 1 : NULL) {
+        p += strspn(p, " \t");
+        n = strcspn(p, ",");
+
+        while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t')) {
+            n--;
+        }
+
+        if (n == 0 || n > TF_COLLECTION_NAME_MAX
+            || json_array_append_new(list, json_stringn(p, n)) != 0)
+        {
+            json_decref(list);
+            return NULL;
+        }
+
+        n += strspn(p + n, " \t");
+    }
+
+    return list;
+}
+
+
 const char *
 tf_llm_models_collections(tf_llm_model_t *model)
 {
-    size_t       n;
-    json_t      *name;
-    const char  *p;
-
     if (model->collections[0] == '\0') {
         return NULL;
     }
@@ -52,32 +84,36 @@ tf_llm_models_collections(tf_llm_model_t *model)
         return "collections are for models of kind chat with retrieval = on";
     }
 
-    model->only = json_array();
+    model->only = tf_models_names(model->collections);
 
-    for (p = model->collections; p != NULL; p = p[n] ? p + n + 1 : NULL) {
-        p += strspn(p, " \t");
-        n = strcspn(p, ",");
-
-        while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t')) {
-            n--;
-        }
-
-        if (n == 0 || n > TF_COLLECTION_NAME_MAX) {
-            return "collections must be names of 1 to 255 bytes, with commas "
-                   "between";
-        }
-
-        name = json_stringn(p, n);
-
-        if (name == NULL || json_array_append_new(model->only, name) != 0) {
-            return "collections must be UTF-8";
-        }
-
-        n += strspn(p + n, " \t");
+    if (model->only == NULL) {
+        return "collections must be names of 1 to 255 bytes in UTF-8, with "
+               "commas between";
     }
 
     return json_array_size(model->only) > TF_COLLECTIONS_MAX
            ? "collections must be 16 names at most" : NULL;
+}
+
+
+const char *
+tf_llm_models_groups(tf_llm_model_t *model)
+{
+    if (model->groups[0] == '\0') {
+        return NULL;
+    }
+
+    if (model->is == TF_LLM_RERANK) {
+        return "groups are for models that clients can ask for: not for kind "
+               "rerank";
+    }
+
+    model->users = tf_models_names(model->groups);
+
+    return model->users == NULL
+           ? "groups must be names of 1 to 255 bytes in UTF-8, with commas "
+             "between"
+           : NULL;
 }
 
 

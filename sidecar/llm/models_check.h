@@ -17,6 +17,9 @@ const char *tf_llm_models_kind(tf_llm_model_t *model);
 /* Sets what the names of the key "collections" are. */
 const char *tf_llm_models_collections(tf_llm_model_t *model);
 
+/* Sets who the key "groups" says may use it. */
+const char *tf_llm_models_groups(tf_llm_model_t *model);
+
 /* The keys with each other; the kind and the provider are known. */
 const char *tf_llm_models_check(const tf_llm_model_t *model);
 

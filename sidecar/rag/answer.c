@@ -38,6 +38,12 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
                                 "This worker does not have the model.", 0);
     }
 
+    if (!tf_llm_models_allowed(model, request->groups)) {
+        return tf_answer_failed(answer, "model_not_allowed", "The model is "
+                                "for groups that the asker does not have.",
+                                0);
+    }
+
     a = calloc(1, sizeof(tf_answering_t));
     if (a == NULL) {
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
