@@ -119,6 +119,10 @@ sub running {
 ok($t->wait_for(sub { running() == 2 }, 10 * $t->slow), 'two of them run');
 sleep 1.5;
 is(running(), 2, 'no_more_than_half_of_the_threads_ingest_over_all_shards');
+my $said = $t->metrics(0);
+is($said->{trifecta_worker_background_places}, 2,
+    'metrics_tell_the_places_of_the_background');
+is($said->{trifecta_worker_background_held}, 2, 'and that they are taken');
 
 for my $tenant (@tenants) {
     my $token = $t->token(tenant => $tenant);

@@ -297,5 +297,36 @@ my $now = documents('stopped');
 is_deeply [sort keys %$now], [sort keys %$same], 'all documents, no others';
 is scalar(grep { $_ != $whole } values %$now), 0, 'each of them whole';
 
+
+# Killed between two transactions that remove
+
+my $old = folder('old', map { (sprintf('o%03d.md', $_) => "The stork.\n") }
+                 1 .. 300);
+is((direct('--collection', 'parts', $old))[0], 0, '300 documents');
+my $new = folder('new', 'n.md' => "The crane.\n");
+my $left = sub { scalar keys %{ documents('parts') } };
+
+$admin->begin_work;
+$admin->do(q{SELECT FROM trifecta.document WHERE source = 'o300.md' FOR
+             UPDATE});
+$id = queued('--delete', '--collection', 'parts', $new);
+ok $t->wait_for(sub { $left->() == 45 }, 60 * $t->slow),
+    'a part of them is removed';
+$worker = $t->redis('HGET', "{trifecta:0}:j:$id", 'worker');
+($victim) = grep { $t->proc('sidecar', $_)->alive
+                   && $worker =~ /\b${\ $t->proc('sidecar', $_)->pid}\b/ } 0, 1;
+$t->kill('sidecar', $victim // 1);
+$t->start('sidecar', $victim // 1);
+$admin->rollback;
+$end = ended($id);
+is $end->{status}, 'succeeded', 'another attempt removes the rest';
+is $end->{usage}{removed}, 300,
+    'the_documents_that_all_attempts_have_removed_are_counted';
+like $end->{response}, qr/, 300 removed;/, 'and told';
+my %told = map { $_ => 1 } $end->{response} =~ /^removed (\S+)$/mg;
+is scalar keys %told, 200, 'as many by name as are named at all';
+like $end->{response}, qr/^and 100 more were removed$/m, 'and the rest counted';
+is_deeply sources('parts'), ['n.md'], 'one document is left';
+
 $t->finish;
 done_testing;

@@ -215,6 +215,21 @@ is($vectors->(), 3, 'and the rest is embedded');
 is(asked('rpm'), 4, 'each was asked once');
 
 
+# what the limits did is counted
+
+my $metrics = $t->metrics(0);
+my $limited = sub { $metrics->{qq(trifecta_model_limited_total{model="$_[0]",)
+    . qq(outcome="$_[1]"})} };
+cmp_ok($limited->('two', 'waited'), '>=', 1,
+    'requests_that_waited_for_a_place_are_counted');
+cmp_ok($limited->('one', 'refused'), '>=', 1, 'and those that were refused');
+is($limited->('one', 'waited'), 0, 'who may not wait did not');
+is($limited->('rpm_falls', 'refused'), 1, 'also if a fallback answered');
+is($limited->('free', 'waited'), undef, 'a model without limits has none');
+is_deeply([grep { /limited/ && /key-|http/ } keys %$metrics], [],
+    'names are all that is said');
+
+
 # files that are wrong
 
 sub refused {

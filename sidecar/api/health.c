@@ -304,7 +304,7 @@ tf_health_listen(const char *address)
 
 tf_health_t *
 tf_health_start(const tf_conf_t *conf, tf_queue_t *queue,
-    tf_rag_mem_t *mem, tf_webhooks_t *hooks)
+    tf_rag_mem_t *mem, tf_webhooks_t *hooks, tf_llm_models_t *models)
 {
     int           fd;
     tf_health_t  *health;
@@ -330,6 +330,7 @@ tf_health_start(const tf_conf_t *conf, tf_queue_t *queue,
 
     health->metrics->mem = mem;
     health->metrics->hooks = hooks;
+    health->metrics->models = models;
 
     health->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
                          NULL, tf_health_request, health,

@@ -4,6 +4,7 @@
 
 #include "base/conf.h"
 #include "jobs/webhook.h"
+#include "llm/models.h"
 #include "queue/queue.h"
 #include "rag/mem.h"
 
@@ -24,7 +25,7 @@ typedef struct tf_health_s  tf_health_t;
 
 /* NULL, with a line in the log, when the address cannot be had. */
 tf_health_t *tf_health_start(const tf_conf_t *conf, tf_queue_t *queue,
-    tf_rag_mem_t *mem, tf_webhooks_t *hooks);
+    tf_rag_mem_t *mem, tf_webhooks_t *hooks, tf_llm_models_t *models);
 void tf_health_stop(tf_health_t *health);
 
 

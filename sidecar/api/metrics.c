@@ -66,6 +66,12 @@ tf_metrics_of_worker(tf_queue_t *queue, tf_buf_t *out)
     tf_metrics_gauge(out, "held", "jobs held now", st.held);
     tf_metrics_gauge(out, "threads", "jobs that may run at a time",
                      st.threads);
+    tf_metrics_gauge(out, "background_held",
+                     "jobs held now that are work in the background",
+                     st.held_back);
+    tf_metrics_gauge(out, "background_places",
+                     "of these, jobs that may run at a time",
+                     st.places_back);
     tf_metrics_gauge(out, "postgresql_up", "whether PostgreSQL answers",
                      (unsigned long) st.store_up);
     tf_metrics_gauge(out, "redis_up", "whether every Redis answers",
@@ -90,6 +96,7 @@ tf_metrics_write(tf_metrics_t *metrics, tf_buf_t *out)
     tf_metrics_of_queue(metrics, out);
     tf_metrics_of_indexes(metrics->mem, out);
     tf_metrics_of_webhooks(metrics->hooks, out);
+    tf_metrics_of_models(metrics->models, out);
 
     tf_metrics_head(out, "trifecta_build_info", "gauge",
                     "version of the program");

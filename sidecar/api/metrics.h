@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "jobs/webhook.h"
+#include "llm/models.h"
 #include "queue/queue.h"
 #include "queue/redis.h"
 #include "queue/redis_url.h"
@@ -34,6 +35,7 @@ typedef struct {
     tf_queue_t          *queue;
     tf_rag_mem_t        *mem;               /* or NULL */
     tf_webhooks_t       *hooks;
+    tf_llm_models_t     *models;
     tf_redis_urls_t      urls;
     tf_metrics_shard_t   shards[TF_SHARDS_MAX];
 } tf_metrics_t;
@@ -51,6 +53,7 @@ void tf_metrics_head(tf_buf_t *out, const char *name, const char *type,
 void tf_metrics_of_queue(tf_metrics_t *metrics, tf_buf_t *out);
 void tf_metrics_of_indexes(tf_rag_mem_t *mem, tf_buf_t *out);
 void tf_metrics_of_webhooks(tf_webhooks_t *hooks, tf_buf_t *out);
+void tf_metrics_of_models(const tf_llm_models_t *models, tf_buf_t *out);
 void tf_metrics_of_keepers(tf_queue_t *queue, tf_buf_t *out);
 void tf_metrics_of_batches(tf_queue_t *queue, tf_buf_t *out);
 

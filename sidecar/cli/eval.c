@@ -346,7 +346,7 @@ tf_eval_run(tf_eval_t *e, int answers)
     }
 
     if (!e->keep && tf_rag_prune(&e->pg, &e->target, "{}", 1,
-                                 tf_eval_gone, NULL)
+                                 NULL, tf_eval_gone, NULL)
                     != TF_PG_OK)
     {
         rc = tf_cli_error(&e->cli, "the documents could not be removed: %s",

@@ -364,7 +364,7 @@ tf_ingest_vanished(tf_ingest_run_t *run, const tf_files_t *files,
     }
 
     rc = tf_rag_prune(&run->pg, &run->target, run->sources.data, run->remove,
-                      tf_ingest_gone, run);
+                      NULL, tf_ingest_gone, run);
 
     return rc == TF_PG_OK ? TF_CLI_OK
                           : tf_cli_error(&run->cli, "%s", run->pg.err);

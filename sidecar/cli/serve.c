@@ -102,7 +102,8 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     health = NULL;
 
     if (conf->listen[0]) {
-        health = tf_health_start(conf, s.queue, jobs.mem, jobs.hooks);
+        health = tf_health_start(conf, s.queue, jobs.mem, jobs.hooks,
+                                 jobs.models);
 
         if (health == NULL) {
             tf_queue_hurry(s.queue);

@@ -22,8 +22,9 @@
  * What became of a file is a step of the job, written in the transaction that
  * stores the document: an attempt after a crash goes on behind the last one,
  * and the counts at the end are those of all attempts.  A file of an archive
- * is a step, too.  A job that repeats a failed one has other steps and the
- * same files; it finds by the hash what is in the store already.
+ * is a step, too, and so are documents that were removed in one transaction.
+ * A job that repeats a failed one has other steps and the same files; it finds
+ * by the hash what is in the store already.
  *
  * ingest.c goes through the files, ingest_steps.c keeps what became of them
  * and writes the result, ingest_gone.c removes documents without a file.
@@ -32,6 +33,7 @@
 #define TF_INGEST_STEP_MAX  96
 #define TF_INGEST_FLUSH_MS  500         /* so often progress is seen */
 #define TF_INGEST_TOLD      200         /* skipped files that are named */
+#define TF_INGEST_REMOVED   "removed:"  /* a step, and the first document */
 
 typedef struct {
     tf_jobs_t          *jobs;
@@ -74,6 +76,10 @@ int tf_ingest_step_known(tf_ingest_job_t *ij, const char *step,
 tf_pg_status_t tf_ingest_step_stored(void *ctx, tf_pg_t *pg,
     const char *step, const char *source, tf_ingest_t outcome,
     const tf_ingest_count_t *count, const char *note);
+
+/* Writes a step and what came of it, JSON; in an open transaction. */
+tf_pg_status_t tf_ingest_step_write(tf_ingest_job_t *ij, tf_pg_t *pg,
+    const char *step, const char *output);
 
 /* A tf_rag_done_pt: counts it; what stored no document gets its step now. */
 void tf_ingest_step_done(void *ctx, const char *step, const char *source,

@@ -1,5 +1,6 @@
 #include "jobs/ingest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,77 @@ tf_ingest_present_load(tf_ingest_job_t *ij)
 }
 
 
+/*
+ * What a transaction removes is a step of the job, so that the attempt that
+ * tells it knows what those before it have removed.
+ */
+
+static tf_pg_status_t
+tf_ingest_going(void *ctx, tf_pg_t *pg, const PGresult *rows)
+{
+    int               i, n;
+    char              step[TF_INGEST_STEP_MAX], *text;
+    json_t           *names, *output;
+    tf_pg_status_t    rc;
+    tf_ingest_job_t  *ij = ctx;
+
+    n = PQntuples(rows);
+    names = json_array();
+
+    for (i = 0; i < n && i < TF_INGEST_TOLD; i++) {
+        (void) json_array_append_new(names,
+                                     json_string(PQgetvalue(rows, i, 1)));
+    }
+
+    output = json_pack("{s:i, s:o}", "removed", n, "sources", names);
+    text = output == NULL ? NULL : json_dumps(output, JSON_COMPACT);
+    json_decref(output);
+
+    if (text == NULL) {
+        return tf_rag_no_memory(pg);
+    }
+
+    (void) snprintf(step, sizeof(step), TF_INGEST_REMOVED "%s",
+                    PQgetvalue(rows, 0, 0));
+
+    rc = tf_ingest_step_write(ij, pg, step, text);
+    free(text);
+
+    return rc;
+}
+
+
+/* What attempts before have removed. */
+
+static void
+tf_ingest_gone_before(tf_ingest_job_t *ij)
+{
+    size_t       i, told;
+    json_t      *output, *names, *name;
+    const char  *step;
+
+    json_object_foreach(ij->steps, step, output) {
+        if (strncmp(step, TF_INGEST_REMOVED, sizeof(TF_INGEST_REMOVED) - 1)
+            != 0)
+        {
+            continue;
+        }
+
+        told = ij->removed;
+        ij->removed += (size_t) json_integer_value(json_object_get(output,
+                                                                   "removed"));
+        names = json_object_get(output, "sources");
+
+        json_array_foreach(names, i, name) {
+            if (told + i < TF_INGEST_TOLD && json_is_string(name)) {
+                tf_buf_printf(&ij->told, "removed %s\n",
+                              json_string_value(name));
+            }
+        }
+    }
+}
+
+
 static void
 tf_ingest_gone_one(void *ctx, const char *source)
 {
@@ -78,6 +150,8 @@ tf_ingest_gone_one(void *ctx, const char *source)
 tf_pg_status_t
 tf_ingest_gone(tf_ingest_job_t *ij)
 {
+    tf_ingest_gone_before(ij);
+
     if (ij->partial) {
         tf_buf_puts(&ij->told, "nothing is removed, because not everything in "
                     "the folder can be read\n");
@@ -91,5 +165,5 @@ tf_ingest_gone(tf_ingest_job_t *ij)
     }
 
     return tf_rag_prune(ij->pg, &ij->target, ij->present.data, 1,
-                        tf_ingest_gone_one, ij);
+                        tf_ingest_going, tf_ingest_gone_one, ij);
 }

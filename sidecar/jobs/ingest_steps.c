@@ -112,7 +112,6 @@ tf_ingest_step_stored(void *ctx, tf_pg_t *pg, const char *step,
 {
     char             *text;
     json_t           *output;
-    const char       *params[5];
     tf_pg_status_t    rc;
     tf_ingest_job_t  *ij = ctx;
 
@@ -128,21 +127,31 @@ tf_ingest_step_stored(void *ctx, tf_pg_t *pg, const char *step,
     text = output == NULL ? NULL : json_dumps(output, JSON_COMPACT);
     json_decref(output);
 
+    rc = tf_ingest_step_write(ij, pg, step, text);
+    free(text);
+
+    return rc;
+}
+
+
+tf_pg_status_t
+tf_ingest_step_write(tf_ingest_job_t *ij, tf_pg_t *pg, const char *step,
+    const char *output)
+{
+    const char  *params[5];
+
     params[0] = ij->job->id;
     params[1] = step;
     params[2] = ij->of.tenant;
     params[3] = ij->of.owner;
-    params[4] = text;
+    params[4] = output;
 
     /* an attempt that lost its lease may be here as well: one is enough */
 
-    rc = tf_pg_query(pg, NULL, TF_STEPS_MS,
-                     "INSERT INTO trifecta.job_step (job, step, tenant, "
-                     "owner, output) VALUES ($1, $2, $3, $4, $5) "
-                     "ON CONFLICT DO NOTHING", 5, params);
-    free(text);
-
-    return rc;
+    return tf_pg_query(pg, NULL, TF_STEPS_MS,
+                       "INSERT INTO trifecta.job_step (job, step, tenant, "
+                       "owner, output) VALUES ($1, $2, $3, $4, $5) "
+                       "ON CONFLICT DO NOTHING", 5, params);
 }
 
 

@@ -27,6 +27,8 @@ struct tf_llm_limits_s {
 
     uint64_t            busy;
     unsigned            waiting;
+    unsigned long       waited;     /* since the start */
+    unsigned long       refused;
     int64_t             took;       /* ms of a request, of late */
     int64_t             next;       /* when the next one is sent back to come */
     tf_limits_second_t  of[TF_LIMITS_SECONDS];
@@ -271,12 +273,14 @@ tf_llm_limits_enter(tf_llm_limits_t *l, uint64_t tokens, int64_t wait,
             || (!waits && l->waiting == TF_LLM_LIMITS_WAITERS))
         {
             rc = tf_limits_back(l, tokens, rc, now);
+            l->refused++;
             break;
         }
 
         if (!waits) {
             waits = 1;
             l->waiting++;
+            l->waited++;
         }
 
         (void) tf_cond_wait_until(&l->left, &l->mutex,
@@ -289,6 +293,17 @@ tf_llm_limits_enter(tf_llm_limits_t *l, uint64_t tokens, int64_t wait,
     (void) pthread_mutex_unlock(&l->mutex);
 
     return rc;
+}
+
+
+void
+tf_llm_limits_count(tf_llm_limits_t *l, unsigned long *waited,
+    unsigned long *refused)
+{
+    (void) pthread_mutex_lock(&l->mutex);
+    *waited = l->waited;
+    *refused = l->refused;
+    (void) pthread_mutex_unlock(&l->mutex);
 }
 
 

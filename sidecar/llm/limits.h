@@ -60,6 +60,13 @@ int64_t tf_llm_limits_ask(tf_llm_limits_t *limits, uint64_t tokens,
 /* The same call makes another request: with another key. */
 void tf_llm_limits_again(tf_llm_limits_t *limits, int64_t now);
 
+/*
+ * Since the start: those that had to wait for a place, whatever came of it,
+ * and those that were sent away.
+ */
+void tf_llm_limits_count(tf_llm_limits_t *limits, unsigned long *waited,
+    unsigned long *refused);
+
 /* used: tokens that it took; -1: nobody knows, the guess stays. */
 void tf_llm_limits_leave(tf_llm_limits_t *limits, const tf_llm_place_t *place,
     int64_t used, int64_t now);

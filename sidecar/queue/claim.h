@@ -31,6 +31,9 @@ typedef struct {
 } tf_claimer_t;
 
 
+/* How much work in the background may run at a time. */
+unsigned tf_claim_back(const tf_queue_t *q);
+
 /*
  * Reserves this claimer's share of the free places, after waiting for one
  * until the time: how many, or -1: leave.  c->back of them may be filled with

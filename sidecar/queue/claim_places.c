@@ -46,6 +46,14 @@ tf_claim_free(tf_queue_t *q)
 }
 
 
+unsigned
+tf_claim_back(const tf_queue_t *q)
+{
+    return q->conf->background ? (unsigned) q->conf->background
+                               : ((unsigned) q->conf->threads + 1) / 2;
+}
+
+
 /* Under the lock: of these, those that may do work in the background. */
 
 static unsigned
@@ -54,8 +62,7 @@ tf_claim_free_back(tf_queue_t *q)
     unsigned         max, taken;
     const tf_job_t  *job;
 
-    max = q->conf->background ? (unsigned) q->conf->background
-                              : ((unsigned) q->conf->threads + 1) / 2;
+    max = tf_claim_back(q);
     taken = q->reserved_back;
 
     for (job = q->held; job != NULL; job = job->held_next) {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "queue/claim.h"
 #include "queue/pool.h"
 
 
@@ -357,7 +358,8 @@ tf_queue_free(tf_queue_t *q)
 void
 tf_queue_status(tf_queue_t *q, tf_queue_status_t *status)
 {
-    unsigned  i;
+    unsigned         i;
+    const tf_job_t  *job;
 
     memset(status, 0, sizeof(tf_queue_status_t));
 
@@ -365,6 +367,12 @@ tf_queue_status(tf_queue_t *q, tf_queue_status_t *status)
 
     status->held = q->nheld;
     status->threads = (unsigned) q->conf->threads;
+    status->places_back = tf_claim_back(q);
+
+    for (job = q->held; job != NULL; job = job->held_next) {
+        status->held_back += job->prio == TF_PRIORITY_BACKGROUND;
+    }
+
     status->nshards = q->nshards;
     status->store_up = !q->store_down;
     status->draining = q->draining;

@@ -121,6 +121,8 @@ typedef struct {
 typedef struct {
     unsigned  held;             /* jobs in the pool now */
     unsigned  threads;
+    unsigned  held_back;        /* of them, work in the background */
+    unsigned  places_back;      /* and how much of it there may be */
     unsigned  nshards;
     unsigned  nup;              /* shards whose Redis answers */
     int       store_up;

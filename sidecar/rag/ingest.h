@@ -138,8 +138,16 @@ tf_ingest_t tf_rag_ingest(tf_pg_t *pg, const tf_rag_target_t *target,
  */
 typedef void (*tf_rag_gone_pt)(void *ctx, const char *source);
 
+/*
+ * Documents go, in the transaction that is open: rows of id and source.  If
+ * it fails, so does the transaction, which may be tried again.
+ */
+typedef tf_pg_status_t (*tf_rag_going_pt)(void *ctx, tf_pg_t *pg,
+    const PGresult *rows);
+
 tf_pg_status_t tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target,
-    const char *sources, int remove, tf_rag_gone_pt gone, void *ctx);
+    const char *sources, int remove, tf_rag_going_pt going,
+    tf_rag_gone_pt gone, void *ctx);
 
 /*
  * Whether a transaction that failed is worth another try; waits a little

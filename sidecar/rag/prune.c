@@ -8,7 +8,8 @@
 
 
 static tf_pg_status_t tf_rag_prune_some(tf_pg_t *pg,
-    const tf_rag_target_t *target, const char *ids);
+    const tf_rag_target_t *target, const char *ids, tf_rag_going_pt going,
+    void *ctx, PGresult **rows);
 
 
 /*
@@ -19,13 +20,13 @@ static tf_pg_status_t tf_rag_prune_some(tf_pg_t *pg,
 
 tf_pg_status_t
 tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
-    int remove, tf_rag_gone_pt gone, void *ctx)
+    int remove, tf_rag_going_pt going, tf_rag_gone_pt gone, void *ctx)
 {
     int              i, k, last, tries;
     char             collection[16];
     size_t           n, chunks;
     tf_buf_t         ids = TF_BUF_INIT;
-    PGresult        *res;
+    PGresult        *res, *rows;
     const char      *params[4];
     tf_pg_status_t   rc;
 
@@ -81,18 +82,27 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
             break;
         }
 
+        if (!remove) {
+            for (k = i; k < last; k++) {
+                gone(ctx, PQgetvalue(res, k, 1));
+            }
+
+            continue;
+        }
+
         tries = 0;
 
-        while (remove) {
-            rc = tf_rag_prune_some(pg, target, ids.data);
-            if (!tf_rag_again(pg, rc, &tries)) {
-                break;
-            }
+        do {
+            rc = tf_rag_prune_some(pg, target, ids.data, going, ctx, &rows);
+        } while (tf_rag_again(pg, rc, &tries));
+
+        /* others may have been faster with some of them */
+
+        for (k = 0; rc == TF_PG_OK && k < PQntuples(rows); k++) {
+            gone(ctx, PQgetvalue(rows, k, 1));
         }
 
-        for (k = i; k < last && rc == TF_PG_OK; k++) {
-            gone(ctx, PQgetvalue(res, k, 1));
-        }
+        PQclear(rows);
     }
 
     tf_buf_free(&ids);
@@ -103,13 +113,15 @@ tf_rag_prune(tf_pg_t *pg, const tf_rag_target_t *target, const char *sources,
 
 
 static tf_pg_status_t
-tf_rag_prune_some(tf_pg_t *pg, const tf_rag_target_t *target, const char *ids)
+tf_rag_prune_some(tf_pg_t *pg, const tf_rag_target_t *target,
+    const char *ids, tf_rag_going_pt going, void *ctx, PGresult **rows)
 {
     const char      *params[1];
     tf_pg_status_t   rc;
     tf_rag_index_t   index;
 
     memset(&index, 0, sizeof(tf_rag_index_t));
+    *rows = NULL;
 
     rc = tf_pg_begin_as(pg, target->tenant, target->owner, "[]");
     if (rc != TF_PG_OK) {
@@ -137,21 +149,34 @@ tf_rag_prune_some(tf_pg_t *pg, const tf_rag_target_t *target, const char *ids)
     }
 
     if (rc == TF_PG_OK) {
-        rc = tf_pg_query(pg, NULL, TF_RAG_STORE_MS,
-                         "DELETE FROM trifecta.document "
-                         "WHERE id = ANY ($1::uuid[])", 1, params);
+        rc = tf_pg_query(pg, rows, TF_RAG_STORE_MS,
+                         "WITH d AS (DELETE FROM trifecta.document "
+                         "WHERE id = ANY ($1::uuid[]) RETURNING id, source) "
+                         "SELECT id, source FROM d "
+                         "ORDER BY source COLLATE \"C\"", 1, params);
     }
 
     if (rc == TF_PG_OK) {
         rc = tf_rag_index_count(pg, &index, target->collection_id);
     }
 
-    tf_rag_index_free(&index);
-
-    if (rc != TF_PG_OK) {
-        tf_pg_rollback(pg);
-        return rc;
+    if (rc == TF_PG_OK && going != NULL && PQntuples(*rows) > 0) {
+        rc = going(ctx, pg, *rows);
     }
 
-    return tf_pg_commit(pg);
+    tf_rag_index_free(&index);
+
+    if (rc == TF_PG_OK) {
+        rc = tf_pg_commit(pg);
+
+    } else {
+        tf_pg_rollback(pg);
+    }
+
+    if (rc != TF_PG_OK) {
+        PQclear(*rows);
+        *rows = NULL;
+    }
+
+    return rc;
 }
