@@ -200,7 +200,7 @@ $metric{"trifecta_worker_$_"} = 1 for $sidecar =~ /_gauge\(\w+, "(\w+)"/g;
 
 ($counters) = $sidecar =~ /define TF_QUEUE_HISTOGRAMS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_worker_$_"} = 1 for $counters =~ /X\(\w+, \w+, "(\w+)"/g;
-$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:(?:queue|build|shard|durability|library|rebuilds|reconcile|reconciled|index|webhook|batch|batches)_\w+|adopted|batches))",/g;
+$metric{$_} = 1 for $sidecar =~ /"(trifecta_(?:(?:queue|build|shard|durability|library|rebuilds|reconcile|reconciled|index|webhook|batch|batches|model)_\w+|adopted|batches))",/g;
 
 ($counters) = $sidecar =~ /define TF_MEM_COUNTERS\(X\)(.*?)\n\n/s;
 $metric{"trifecta_index_${_}_total"} = 1 for $counters =~ /X\((\w+),/g;
