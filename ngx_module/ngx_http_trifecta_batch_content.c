@@ -10,16 +10,16 @@
  *
  *   page of lines ──> drawn ──> sent ──> the next page
  *
- * A page has at most 64 lines, and ends after the one that makes it 1 MiB of
- * answers; while a client has not taken one, no other is read.  Nothing ever
- * changes a line that has ended, so each reading gives the same bytes, unless
- * an answer was deleted meanwhile.
+ * A page has at most 64 lines, and ends after the one that makes it 256 KB of
+ * answers: to draw more of them would keep a worker from all others.  While a
+ * client has not taken one page, no other is read.  Nothing ever changes a
+ * line that has ended, so each reading gives the same bytes, unless an answer
+ * was deleted meanwhile.
  *
  * A store that is away is asked again for a while.  When that is of no use
  * the connection is cut, so that nobody takes what came for all of it.
  */
 
-#define NGX_HTTP_TRIFECTA_BATCH_PAGE      64
 #define NGX_HTTP_TRIFECTA_BATCH_TRIES     8
 
 /* behind those of a reading */
@@ -77,7 +77,7 @@ static const ngx_http_trifecta_pg_statement_t
       " ORDER BY l.seq LIMIT 64) AS p) AS l"
       " LEFT JOIN trifecta.job AS j ON j.id = l.job"
       " LEFT JOIN trifecta.job_result AS r ON r.job = l.job"
-      " WHERE l.before < 1048576 ORDER BY l.seq", 5 },
+      " WHERE l.before < 262144 ORDER BY l.seq", 5 },
 
     { NULL, 0 }
 };
@@ -175,7 +175,7 @@ ngx_http_trifecta_batch_draw_gone(ngx_http_trifecta_json_t *j)
 {
     json_t  *message;
 
-    message = json_string("the answer was deleted");
+    message = json_string("the answer was deleted, or is not kept any more");
 
     ngx_http_trifecta_json_lit(j, ",\"response\":null");
     ngx_http_trifecta_batch_draw_error(j, "job_deleted", message, NULL);
@@ -499,6 +499,33 @@ ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
 }
 
 
+/* There were jobs, and none of them is there. */
+
+static ngx_uint_t
+ngx_http_trifecta_batch_pruned(PGresult *res)
+{
+    int         i;
+    ngx_uint_t  had;
+
+    had = 0;
+
+    for (i = 0; i < PQntuples(res); i++) {
+
+        if (PQgetisnull(res, i, NGX_HTTP_TRIFECTA_BATCH_COL_JOB)) {
+            continue;
+        }
+
+        if (!PQgetisnull(res, i, 0)) {
+            return 0;
+        }
+
+        had = 1;
+    }
+
+    return had;
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_batch_drawn(ngx_http_trifecta_batch_content_t *content,
     PGresult *res)
@@ -508,6 +535,12 @@ ngx_http_trifecta_batch_drawn(ngx_http_trifecta_batch_content_t *content,
 
     n = PQntuples(res);
 
+    if (!content->begun && ngx_http_trifecta_batch_pruned(res)) {
+        return ngx_http_trifecta_gone(content->op.request,
+                                      "the answers of this batch are not kept "
+                                      "any more");
+    }
+
     content->pool = ngx_create_pool(4096, ngx_cycle->log);
     if (content->pool == NULL) {
         return content->begun ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -516,16 +549,6 @@ ngx_http_trifecta_batch_drawn(ngx_http_trifecta_batch_content_t *content,
     ngx_http_trifecta_json_init(&j, content->pool, 65536);
 
     for (i = 0; i < n; i++) {
-
-        if (!content->begun && !PQgetisnull(res, i,
-                                           NGX_HTTP_TRIFECTA_BATCH_COL_JOB)
-            && PQgetisnull(res, i, 0))
-        {
-            return ngx_http_trifecta_gone(content->op.request,
-                                          "the answers of this batch are not "
-                                          "kept any more");
-        }
-
         if (ngx_http_trifecta_batch_draw(content, res, i, &j) != NGX_OK) {
             return content->begun ? NGX_ERROR
                                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
