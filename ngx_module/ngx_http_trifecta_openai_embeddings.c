@@ -102,6 +102,8 @@ ngx_http_trifecta_vectors_parse(ngx_http_request_t *r, ngx_str_t *body,
     const char                     *err, *word;
     ngx_http_trifecta_main_conf_t  *mcf;
 
+    err = NULL;
+
     if (v->root == NULL) {
         v->root = ngx_http_trifecta_json_parse(body->data, body->len, &err);
     }
