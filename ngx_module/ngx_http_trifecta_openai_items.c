@@ -1,5 +1,7 @@
 #include "ngx_http_trifecta_openai.h"
 
+#include <trifecta/code.h>
+
 
 /*
  * The output of a response: the search in the documents as a file_search_call,
@@ -162,9 +164,11 @@ ngx_http_trifecta_openai_annotations(json_t *citations, const u_char *text,
 {
     size_t         n, marked;
     json_t        *citation;
+    unsigned       block;
     ngx_uint_t     count;
     const u_char  *p, *end, *seen;
 
+    block = 0;
     count = 0;
     n = 0;
     seen = text;
@@ -174,7 +178,13 @@ ngx_http_trifecta_openai_annotations(json_t *citations, const u_char *text,
          p < end && count < NGX_HTTP_TRIFECTA_OPENAI_ANNOTATIONS_MAX;
          p++)
     {
-        if (*p != '[') {
+        if (*p == '`') {
+            p += tf_code_at((const char *) p, end - p,
+                            p == text || p[-1] == '\n', 1, &block) - 1;
+            continue;
+        }
+
+        if (*p != '[' || block) {
             continue;
         }
 

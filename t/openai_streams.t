@@ -152,6 +152,28 @@ my @search = qw(output_item.added file_search_call.in_progress
 }
 
 
+# What is annotated of a text: as if a model had written it
+
+{
+    my $annotations = sub {
+        my ($body) = @_;
+        my $id = $t->post($R, { model => 'extractive', background => \1,
+            input => 'What is the moon of Trifectania made of?' })->{json}{id};
+        my $job = $id =~ s/^resp_(.{8})(.{4})(.{4})(.{4})/$1-$2-$3-$4-/r;
+        $t->wait_for(sub { @{ $t->sql('admin', 'SELECT 1 FROM '
+            . 'trifecta.job_result WHERE job = ?', $job) } }, 20 * $slow);
+        $t->sql('admin', 'UPDATE trifecta.job_result SET body = ?, '
+            . 'deltas = NULL WHERE job = ?', $body, $job);
+        return $t->get("$R/$id")->{json}{output}[1]{content}[0]{annotations};
+    };
+    is_deeply [map { $_->{index} } @{ $annotations->(
+        "a [1] `b[1]` c\n```\nd[1]\n``` e [1] ``f` [1]`` `g [1]\nh") }],
+        [2, 30, 48], 'no_mark_in_code_is_annotated';
+    is scalar @{ $annotations->('[1] ' x 600) }, 512,
+        'at_most_512_marks_are_annotated';
+}
+
+
 # A model that takes back what it said
 
 {

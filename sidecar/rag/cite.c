@@ -3,11 +3,12 @@
 #include <ctype.h>
 #include <string.h>
 
+#include <trifecta/code.h>
+
 #include "rag/units.h"
 
 
 #define TF_CITE_DIGITS  2       /* of the number in a mark */
-#define TF_CITE_TICKS   64      /* of a fence */
 
 /* Whoever decides says so when it cannot tell yet. */
 #define TF_CITE_MORE  ((size_t) -1)
@@ -324,59 +325,6 @@ tf_cite_on_mark(tf_cite_t *c, const size_t *numbers, size_t n, size_t len)
 }
 
 
-/*
- * Code is copied as it stands: "a[1]" in it is no mark.  At ticks: the length
- * of what is to be copied, or TF_CITE_MORE.  A fence is open until its ticks
- * come again, or to the end.
- */
-
-static size_t
-tf_cite_code(tf_cite_t *c, const char *s, size_t left)
-{
-    int     line_start;
-    size_t  i, len, ticks;
-
-    for (ticks = 0; ticks < left && ticks < TF_CITE_TICKS && s[ticks] == '`';
-         ticks++)
-    {
-        /* void */
-    }
-
-    if (c->fence > 0) {
-        if (ticks >= c->fence) {
-            ticks = c->fence;
-            c->fence = 0;
-            return ticks;
-        }
-
-        return ticks == left && !c->ends ? TF_CITE_MORE : ticks;
-    }
-
-    if (ticks == left && ticks < TF_CITE_TICKS && !c->ends) {
-        return TF_CITE_MORE;
-    }
-
-    line_start = c->pos == 0 || c->in.data[c->pos - 1] == '\n';
-
-    if (ticks >= 3 && line_start) {
-        c->fence = (unsigned) ticks;
-        return ticks;
-    }
-
-    len = left < TF_CITE_CODE ? left : TF_CITE_CODE;
-
-    for (i = ticks; i < len && s[i] != '\n'; i++) {
-        if (i + ticks <= len && memcmp(s + i, s, ticks) == 0) {
-            return i + ticks;
-        }
-    }
-
-    /* it is none, if it is not closed where it should be */
-
-    return i < len || len == TF_CITE_CODE || c->ends ? ticks : TF_CITE_MORE;
-}
-
-
 /* What waits next is written, or not: how long it is, or TF_CITE_MORE. */
 
 static size_t
@@ -391,10 +339,11 @@ tf_cite_step(tf_cite_t *c)
     len = 1;
 
     if (s[0] == '`') {
-        len = tf_cite_code(c, s, left);
+        len = tf_code_at(s, left, c->pos == 0 || s[-1] == '\n', c->ends,
+                         &c->fence);
 
-        if (len == TF_CITE_MORE) {
-            return len;
+        if (len == TF_CODE_MORE) {
+            return TF_CITE_MORE;
         }
 
     } else if (s[0] == '[' && c->fence == 0) {

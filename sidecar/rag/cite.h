@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include <trifecta/code.h>
+
 #include "llm/provider.h"
 
 
@@ -35,7 +37,7 @@
 #define TF_CITE_CLAIM    1024   /* bytes before a mark that are looked at */
 #define TF_CITE_MARKS    256    /* marks of an answer; those beyond go */
 #define TF_CITE_MARK     128    /* bytes of one */
-#define TF_CITE_CODE     256    /* bytes of code in a line */
+#define TF_CITE_CODE     TF_CODE_LINE
 #define TF_CITE_NAMED    99     /* the highest number a mark can name */
 
 typedef struct {
