@@ -3,7 +3,8 @@
    sidecar/llm/extractive.c sidecar/llm/prompt.c sidecar/llm/options.c
    sidecar/llm/wire.c sidecar/llm/numbers.c sidecar/llm/openai.c
    sidecar/llm/ollama.c sidecar/llm/after.c sidecar/net/sse.c
-   sidecar/net/stream.c sidecar/net/header.c sidecar/base/buf.c
+   sidecar/net/stream.c sidecar/net/stream_call.c
+   sidecar/net/stream_pool.c sidecar/net/header.c sidecar/base/buf.c
    sidecar/base/log.c sidecar/base/thread.c sidecar/base/fault.c */
 
 /*
