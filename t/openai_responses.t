@@ -207,8 +207,12 @@ sub newest { $t->redis('ZRANGE', "$P:live", -1, -1)->[0] }
     is $t->get("$R/$o->{id}/input_items?after=msg_" . substr($o->{id}, 5)
                . "_in_$_")->{code}, 'invalid_value', "no item $_"
         for 1025, '9223372036854775807';
-    is $t->get("$R/resp_" . uc substr $o->{id}, 5)->{json}{id}, $o->{id},
-        'an id in upper case is given back as it was made';
+    my $upper = 'resp_' . uc substr $o->{id}, 5;
+    is $t->get("$R/$upper")->{json}{id}, $o->{id},
+        'an id in upper case is the same';
+    is create({ input => 'say=more', previous_response_id => $upper })
+        ->{json}{previous_response_id}, $o->{id},
+        'and_is_given_back_as_it_was_made';
 
     my $next = create({ input => 'say=more', previous_response_id => $o->{id},
                         metadata => { k => 'v' } })->{json};
@@ -331,6 +335,16 @@ for my $case (
     is "$res->{code} " . ($res->{json}{error}{param} // '-'),
         "$code $param", 'refused by name: '
         . substr(JSON::PP->new->canonical->encode($body), 0, 60);
+}
+
+{
+    my $res = create({ input => 'x', tools => [{ type => 'file_search',
+        "x\ninjected: line\e[31m\x7f" => 1 }] });
+    is $res->{code}, 'invalid_value', 'a name with control characters';
+    my $log = $t->log_of('error');
+    like $log, qr/injected: line/, 'is logged';
+    unlike $log, qr/^injected|\e\[31m|\x7f/m,
+        'without_the_control_characters_of_a_client';
 }
 
 {

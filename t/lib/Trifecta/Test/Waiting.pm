@@ -14,7 +14,7 @@ so, and a proxy in front of Redis that misbehaves
     my $res = $w->take($one, 5);        # the answer, within 5 s
 
     Trifecta::Test::Waiting::proxy($dir, $port, $redis_port);
-    # then files in $dir: hold, slow, deaf, cut
+    # then files in $dir: hold, slow, deaf, drop, cut
 
 =cut
 
@@ -189,6 +189,7 @@ sub end {
 #   slow   what Redis answers to other connections than the subscriber's stays
 #          here
 #   deaf   messages are dropped on the way to nginx
+#   drop   what nginx sends is dropped on the way to Redis
 #   cut    connections are closed, and no new one is accepted
 # Returns the pid; the process ends when its parent does.
 
@@ -249,6 +250,8 @@ sub proxy {
                 $close->($sock);
                 next;
             }
+
+            next if ${*$sock}{client} && -e "$dir/drop";
 
             if (${*$sock}{client}) {
                 ${*$sock}{listens} = 1 if $bytes =~ /SSUBSCRIBE/;
