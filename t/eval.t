@@ -63,7 +63,7 @@ is(left(), 0, 'the next run without it removes them');
 
 $report = evaluate('answers', "$set/squad.json", '--json');
 is($rc, 0, 'answers are measured') or diag $err;
-at_least($report, answer_in_first_quote => 0.75, answer_in_answer => 0.97,
+at_least($report, answer_in_first_quote => 0.82, answer_in_answer => 0.97,
          abstention_auc => 0.97);
 cmp_ok($report->{abstained}, '<=', 0.05, 'few are not answered');
 is(left(), 0, 'and nothing is left');
@@ -145,7 +145,7 @@ is(($t->run('eval', 'retrieval', $bad, '--limit', 'x'))[0], 2, 'a bad limit');
 SKIP: {
     my $data = $t->data;
 
-    skip "no corpora in $data (TRIFECTA_TEST_DATA)", 12
+    skip "no corpora in $data (TRIFECTA_TEST_DATA)", 13
         unless -e "$data/scifact/corpus.jsonl"
             && -e "$data/xquad/xquad.en.json"
             && -e "$data/xquad/beir-en/corpus.jsonl";
@@ -160,16 +160,18 @@ SKIP: {
              mrr_at_10 => 0.957);
 
     $report = evaluate('answers', "$data/xquad/xquad.en.json", '--json');
-    at_least($report, answer_in_first_quote => 0.735,
-             answer_in_answer => 0.86, abstention_auc => 0.963);
-    cmp_ok($report->{abstained}, '<=', 0.08, 'few are not answered');
+    at_least($report, answer_in_first_quote => 0.762,
+             answer_in_answer => 0.892, abstention_auc => 0.972);
+    cmp_ok($report->{abstained}, '<=', 0.055, 'few are not answered');
+    cmp_ok($report->{answered_anyway}, '<=', 0.12,
+        'nor_many_answered_that_cannot_be');
 
     # which sentences are best, whether they are good enough or not
 
     $report = evaluate('answers', "$data/xquad/xquad.en.json", '--json',
                        '--set', 'answer_threshold=0');
-    at_least($report, answer_in_first_quote => 0.765,
-             answer_in_answer => 0.917);
+    at_least($report, answer_in_first_quote => 0.78,
+             answer_in_answer => 0.928);
 }
 
 $t->finish;

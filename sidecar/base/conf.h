@@ -106,7 +106,7 @@
     X(NUM,  index_check,            "1000",                                   \
       "of so many searches in them one is compared; 0: none")                 \
     X(REAL, answer_threshold,       "0.5",                                    \
-      "share of the question's weight that a passage must cover (0..1)")      \
+      "how sure it must be that a passage answers (0..1)")      \
     X(REAL, weight_bm25,            "1",                                      \
       "of the words of a passage when passages are ranked")                   \
     X(REAL, weight_ngrams,          "0.2",                                    \

@@ -18,8 +18,8 @@
  *
  * How well questions that cannot be answered are told from others is measured
  * on what retrieval would be without the article that a question is about (or
- * on those that the set itself calls impossible): the score is the coverage of
- * the best passage.
+ * on those that the set itself calls impossible): the score is how sure the
+ * best passage is.
  */
 
 #define TF_SQUAD_PASSAGES  24
@@ -28,7 +28,7 @@ typedef struct {
     tf_eval_t          *e;
     size_t              room;
     size_t              nasked;
-    double             *answerable;     /* coverage of each question */
+    double             *answerable;     /* how sure, each question */
     double             *not_answerable;
     size_t              nanswerable;
     size_t              nnot;
@@ -38,6 +38,7 @@ typedef struct {
     size_t              any;
     size_t              abstained;      /* of those that can be answered */
     size_t              can;
+    size_t              answered;       /* of those that cannot */
 } tf_squad_t;
 
 
@@ -106,15 +107,15 @@ tf_squad_holds(const char *text, size_t len, const json_t *answers)
 }
 
 
-/* The best coverage with and without the question's own article. */
+/* How sure it is with and without the question's own article. */
 
 static int
-tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
+tf_squad_sure(tf_squad_t *s, const char *question, size_t article,
     double *with, double *without)
 {
     char             own[32];
     size_t           i;
-    double           c;
+    double           sure;
     tf_eval_t       *e;
     tf_rag_query_t   query;
     tf_pg_status_t   rc;
@@ -144,6 +145,10 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     }
 
     if (rc == TF_PG_OK) {
+        rc = tf_rag_quotes(&e->pg, question, &found);
+    }
+
+    if (rc == TF_PG_OK) {
         rc = tf_pg_commit(&e->pg);
     }
 
@@ -157,16 +162,16 @@ tf_squad_coverage(tf_squad_t *s, const char *question, size_t article,
     }
 
     for (i = 0; i < found.nhits; i++) {
-        c = tf_rag_coverage(&found, found.hits[i].terms);
+        sure = found.hits[i].sure;
 
-        if (c > *with) {
-            *with = c;
+        if (sure > *with) {
+            *with = sure;
         }
 
-        if (c > *without
+        if (sure > *without
             && strncmp(found.hits[i].source, own, strlen(own)) != 0)
         {
-            *without = c;
+            *without = sure;
         }
     }
 
@@ -297,7 +302,7 @@ tf_squad_question(tf_squad_t *s, const json_t *qa, size_t article)
     impossible = json_is_true(json_object_get(qa, "is_impossible"));
 
     if (tf_squad_grow(s) != 0
-        || tf_squad_coverage(s, question, article, &with, &without) != 0)
+        || tf_squad_sure(s, question, article, &with, &without) != 0)
     {
         return -1;
     }
@@ -306,12 +311,17 @@ tf_squad_question(tf_squad_t *s, const json_t *qa, size_t article)
     tf_eval_progress(s->e, "questions", s->nasked, 0);
 
     if (impossible) {
-        s->not_answerable[s->nnot++] = with;
+        without = with;
+    }
+
+    s->not_answerable[s->nnot++] = without;
+    s->answered += without >= s->e->conf.answer_threshold;
+
+    if (impossible) {
         return 0;
     }
 
     s->answerable[s->nanswerable++] = with;
-    s->not_answerable[s->nnot++] = without;
 
     return tf_squad_answer(s, question, json_object_get(qa, "answers"));
 }
@@ -357,6 +367,7 @@ tf_squad_report(tf_squad_t *s)
     tf_eval_say(e, "answer_in_first_quote", (double) s->first / n);
     tf_eval_say(e, "answer_in_answer", (double) s->any / n);
     tf_eval_say(e, "abstained", (double) s->abstained / n);
+    tf_eval_say(e, "answered_anyway", (double) s->answered / (double) s->nnot);
     tf_eval_say(e, "abstention_auc",
                 tf_eval_auc(s->answerable, s->nanswerable, s->not_answerable,
                             s->nnot));

@@ -6,8 +6,8 @@
 /*
  * The answer without a model: the best sentences as they stand, each with its
  * citation.  What is quoted after the best one must be nearly as good and say
- * something else.  When the passages do not cover the
- * question, the answer says so and names the nearest documents: a guess would
+ * something else.  When it is not sure that the passages
+ * answer, the answer says so and names the nearest documents: a guess would
  * look exactly like an answer.
  */
 
@@ -34,7 +34,7 @@ tf_llm_extractive(const tf_llm_model_t *model, const tf_llm_request_t *request,
     (void) model;
 
     if (request->nquotes == 0 || request->unknown != NULL
-        || request->coverage < request->threshold)
+        || request->sure < request->threshold)
     {
         tf_llm_abstain(request, reply);
         return TF_LLM_OK;

@@ -86,7 +86,7 @@ typedef struct {
     const tf_llm_quote_t    *quotes;
     size_t                   nquotes;
 
-    double                   coverage;
+    double                   sure;      /* that the passages answer, 0 to 1 */
     double                   threshold; /* below: it is not in there */
     const char              *unknown;   /* a name in the question that no
                                          * passage has, or NULL */

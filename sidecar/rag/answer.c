@@ -282,7 +282,6 @@ static tf_answer_status_t
 tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     tf_answering_t *a, tf_answer_t *answer)
 {
-    double             coverage;
     size_t             i;
     uint64_t           seen;
     tf_rag_hit_t      *hit;
@@ -329,9 +328,8 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
 
         seen |= hit->terms;
 
-        coverage = tf_rag_coverage(&a->found, hit->terms);
-        if (coverage > a->request.coverage) {
-            a->request.coverage = coverage;
+        if (hit->sure > a->request.sure) {
+            a->request.sure = hit->sure;
         }
     }
 
@@ -344,9 +342,7 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     for (i = 0; i < a->found.nunits; i++) {
         unit = &a->found.units[i];
 
-        if (tf_rag_coverage(&a->found, a->found.hits[unit->hit].terms)
-            < a->request.threshold)
-        {
+        if (a->found.hits[unit->hit].sure < a->request.threshold) {
             continue;
         }
 

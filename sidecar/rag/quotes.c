@@ -1,43 +1,20 @@
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "rag/array.h"
 #include "rag/search.h"
 #include "rag/terms.h"
 #include "rag/units.h"
+#include "rag/worth.h"
 
 
 /*
- * Which units of the found chunks answer the question.
- *
- * A unit's score is the info of the question's terms that it has itself, and
- * a share of the info that only its surroundings have (the rest of the chunk,
- * headings, title): "Default: 60s" is about what the heading names.  Long
- * units have more of everything, so length costs a little, and what ranks
- * higher as a whole is preferred.
- *
- * Two things tell more than shared words.  The question names the section
- * ("... of proxy_read_timeout?" and a heading that is just that): then it is
- * about this section.  The question names a field ("the default value ..." and
- * a line "Default: ..."): then that line is the answer's place.
+ * Which units the found chunks have, and which of the question's terms are in
+ * each; worth.h says what they are worth then.
  */
 
-#define TF_QUOTE_AROUND    0.35     /* share of the surroundings' info */
-#define TF_QUOTE_RANK      0.25     /* share of the chunk's own rank */
-#define TF_QUOTE_SUBJECT   0.5      /* share of the heading's info */
-#define TF_QUOTE_FIELD     0.3      /* the question names the field */
-#define TF_QUOTE_FIELD_MAX 32       /* bytes of a field's name */
-#define TF_QUOTE_LONG      240      /* bytes: what a sentence has */
-#define TF_QUOTE_SHORT     12
-
 #define TF_QUOTES_MS       10000
-
-#define tf_is_inside(c)                                                       \
-    (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z')                 \
-     || ((c) >= '0' && (c) <= '9') || (c) == '_' || ((c) & 0x80))
 
 typedef struct {
     tf_rag_found_t  *found;
@@ -55,17 +32,12 @@ static void tf_quotes_term(const char *term, size_t i, tf_buf_t *terms,
 static void tf_quotes_text(const tf_rag_found_t *found, const char *text,
     size_t len, tf_buf_t *rests, uint64_t *terms);
 static const char *tf_quotes_leaf(const tf_rag_hit_t *hit);
-static int tf_quotes_phrase(const char *question, const char *phrase,
-    size_t len);
-static void tf_quotes_score(const tf_rag_found_t *found,
-    const char *question, double best, tf_rag_unit_t *unit);
 static int tf_quotes_order(const void *a, const void *b);
 
 
 tf_pg_status_t
 tf_rag_quotes(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
 {
-    double           best;
     size_t           i, n;
     tf_quotes_t      quotes;
     tf_pg_status_t   rc;
@@ -94,21 +66,9 @@ tf_rag_quotes(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
         return rc;
     }
 
-    /* terms that were too common to search by count here */
-
-    for (i = 0; i < found->nunits; i++) {
-        found->hits[found->units[i].hit].terms |= found->units[i].terms;
-    }
-
-    for (i = 0, best = 0; i < found->nhits; i++) {
-        if (found->hits[i].score > best) {
-            best = found->hits[i].score;
-        }
-    }
+    tf_rag_worth(found, question);
 
     for (i = 0, n = 0; i < found->nunits; i++) {
-        tf_quotes_score(found, question, best, &found->units[i]);
-
         if (found->units[i].score > 0) {
             found->units[n++] = found->units[i];
         }
@@ -186,7 +146,7 @@ tf_quotes_terms(tf_pg_t *pg, const char *question, tf_rag_found_t *found)
         leaf = tf_quotes_leaf(hit);
         n = strlen(leaf);
 
-        if (!tf_quotes_phrase(question, leaf, n)) {
+        if (!tf_rag_names(question, leaf, n)) {
             n = 0;
         }
 
@@ -310,79 +270,6 @@ tf_quotes_leaf(const tf_rag_hit_t *hit)
     }
 
     return leaf;
-}
-
-
-/* Whether the question has these words next to each other. */
-
-static int
-tf_quotes_phrase(const char *question, const char *phrase, size_t len)
-{
-    const char  *p, *last;
-
-    if (len == 0 || len > strlen(question)) {
-        return 0;
-    }
-
-    last = question + strlen(question) - len;
-
-    for (p = question; p <= last; p++) {
-        if (strncasecmp(p, phrase, len) == 0
-            && (p == question || !tf_is_inside(p[-1]))
-            && !tf_is_inside(p[len]))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static void
-tf_quotes_score(const tf_rag_found_t *found, const char *question,
-    double best, tf_rag_unit_t *unit)
-{
-    double         own, around, len;
-    size_t         n;
-    const char    *text, *colon;
-    tf_rag_hit_t  *hit;
-
-    hit = &found->hits[unit->hit];
-    text = hit->body + unit->start;
-    n = unit->end - unit->start;
-    len = (double) n;
-
-    own = tf_rag_coverage(found, unit->terms);
-    around = tf_rag_coverage(found, hit->terms & ~unit->terms);
-
-    if (own <= 0) {
-        unit->score = 0;
-        return;
-    }
-
-    unit->score = own + TF_QUOTE_AROUND * around
-                  + TF_QUOTE_SUBJECT * tf_rag_coverage(found, hit->subject);
-
-    if (best > 0) {
-        unit->score += TF_QUOTE_RANK * hit->score / best;
-    }
-
-    colon = memchr(text, ':', n < TF_QUOTE_FIELD_MAX ? n : TF_QUOTE_FIELD_MAX);
-
-    if (colon != NULL
-        && tf_quotes_phrase(question, text, (size_t) (colon - text)))
-    {
-        unit->score += TF_QUOTE_FIELD;
-    }
-
-    if (len > TF_QUOTE_LONG) {
-        unit->score /= 1 + 0.15 * log2(len / TF_QUOTE_LONG);
-    }
-
-    if (len < TF_QUOTE_SHORT) {
-        unit->score /= 2;
-    }
 }
 
 

@@ -278,27 +278,6 @@ tf_rag_search_score(const tf_rag_list_t *list, int own, tf_rag_hit_t *hit)
 }
 
 
-double
-tf_rag_coverage(const tf_rag_found_t *found, uint64_t terms)
-{
-    size_t  i;
-    double  all, have;
-
-    all = 0;
-    have = 0;
-
-    for (i = 0; i < found->nterms; i++) {
-        all += found->terms[i].info;
-
-        if (terms & (UINT64_C(1) << i)) {
-            have += found->terms[i].info * found->terms[i].share;
-        }
-    }
-
-    return all > 0 ? have / all : 0;
-}
-
-
 void
 tf_rag_found_free(tf_rag_found_t *found)
 {

@@ -75,6 +75,9 @@ typedef struct {
     uint64_t    terms;      /* bit i: it has the question's term i */
     uint64_t    subject;    /* those of its last heading, if the question
                              * holds that heading word for word */
+    double      about;      /* worth.h: how much it is about its terms, */
+    double      said;       /* the best coverage of one of its units, */
+    double      sure;       /* and how sure it is that it answers */
 } tf_rag_hit_t;
 
 typedef struct {
@@ -140,7 +143,7 @@ tf_pg_status_t tf_rag_search(tf_pg_t *pg, const tf_rag_query_t *query,
     tf_rag_found_t *found);
 
 
-/* What of them can be quoted, best first. */
+/* What of them can be quoted, best first, and how sure each hit is. */
 tf_pg_status_t tf_rag_quotes(tf_pg_t *pg, const char *question,
     tf_rag_found_t *found);
 

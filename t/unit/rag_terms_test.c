@@ -163,7 +163,7 @@ test_extractive(void **state)
     request.npassages = 3;
     request.quotes = quotes;
     request.nquotes = 5;
-    request.coverage = 0.6;
+    request.sure = 0.6;
     request.threshold = 0.5;
     request.attempt = 1;
     request.cancel = &cancel;
@@ -176,14 +176,14 @@ test_extractive(void **state)
     tf_buf_reset(&reply.body);
     reply.ncitations = 0;
 
-    request.coverage = 0.4;
+    request.sure = 0.4;
     assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 0);
     assert_non_null(strstr(reply.body.data, "did not find"));
     assert_non_null(strstr(reply.body.data, "Title A; Title B."));
     tf_buf_reset(&reply.body);
 
-    request.coverage = 1;
+    request.sure = 1;
     request.unknown = "no_such";
     assert_int_equal(tf_llm_extractive(NULL, &request, &reply), TF_LLM_OK);
     assert_int_equal(reply.ncitations, 0);
