@@ -350,6 +350,8 @@ ngx_http_trifecta_openai_parse(ngx_http_request_t *r, ngx_str_t *text,
     const char                               *err;
     const ngx_http_trifecta_openai_member_t  *m;
 
+    err = NULL;
+
     if (o->root == NULL) {
         o->root = ngx_http_trifecta_json_parse(text->data, text->len, &err);
     }
