@@ -29,7 +29,10 @@ our @EXPORT_OK = qw(rounds judge markdown cost_of attempt);
 sub rounds {
     my ($case, $rows, $rounds, $say) = @_;
     my %values;
-    my ($before, $ours, $start) = (Trifecta::Bench::Cost::machine(), 0, time);
+    # all that we have started, and the load generator
+    my $all = Trifecta::Bench::Cost->new(all => [$$]);
+    my ($before, $start) = (Trifecta::Bench::Cost::machine(), time);
+    my $ours = -$all->cpu->{all};
 
     for my $round (1 .. $rounds) {
         for my $row (@$rows) {
@@ -41,12 +44,13 @@ sub rounds {
                 delete $values{$row->{name}};
                 next;
             }
-            $ours += delete $got->{-cpu} // 0;
             $values{$row->{name}}{$_}[$round - 1] = $got->{$_} for keys %$got;
         }
     }
 
     my $after = Trifecta::Bench::Cost::machine();
+    $ours += $all->cpu->{all};
+
     return {
         case => $case, rounds => $rounds, seconds => time - $start,
         load => [map { $_->{load} } $before, $after],
@@ -74,21 +78,15 @@ sub attempt {
 
 sub cost_of {
     my ($cost, $code) = @_;
-    my @times = times;
     my $before = $cost->cpu;
     my ($n, %got) = $code->();
     my $after = $cost->cpu;
-    my @then = times;
 
     for my $name (keys %$after) {
         my $us = $after->{$name} - $before->{$name};
         $got{"cpu $name"} = $us / ($n || 1);
         $got{cpu} += $got{"cpu $name"};
-        $got{-cpu} += $us;
     }
-
-    # the load generator is no stranger either
-    $got{-cpu} += 1e6 * ($then[2] + $then[3] - $times[2] - $times[3]);
 
     return \%got;
 }

@@ -39,7 +39,8 @@ sub what { 'jobs that do nothing, from submit to durable result' }
 sub columns {
     return [['rate', 'jobs a second'], ['cpu nginx', 'µs nginx'],
             ['cpu sidecar', 'µs sidecar'], ['cpu app', 'µs of the worker'],
-            ['cpu redis', 'µs Redis'], ['cpu pg', 'µs PostgreSQL']];
+            ['cpu redis', 'µs Redis'], ['cpu pg', 'µs PostgreSQL'],
+            ['cpu', 'µs in all']];
 }
 
 
@@ -50,8 +51,9 @@ sub targets {
               over => $ours, under => $PEERS[0][0], column => 'rate',
               least => 5 },
             # where it is now, with room for a busy machine
-            { name => 'the same: not worse than it was', over => $ours,
-              under => $PEERS[0][0], column => 'rate', least => 0.3,
+            { name => 'processor time of all for a job, against BullMQ with'
+                . ' PostgreSQL: not worse than it was', over => $ours,
+              under => $PEERS[0][0], column => 'cpu', most => 4.5,
               quick => 1 },
             map { { name => "jobs a second, against $_->[0]", over => $ours,
                     under => $_->[0], column => 'rate', least => 1.2 } }
@@ -63,7 +65,7 @@ sub targets {
 sub rows {
     my ($env) = @_;
     my $t = $env->{t} = Trifecta::Bench::Stack::stack($env->{root},
-                                                      mock => { noop => [0, 4, 0] });
+        mock => { noop => [0, 4, 0] });
     my @rows = map { ours($env, $t, $_) } $env->{quick} ? $AT_ONCE
                                                         : (1, $AT_ONCE, 256);
     return @rows unless $env->{peers};
@@ -150,7 +152,8 @@ sub peer {
         my $error = $@;
         eval { $worker->kill };
         die "$name: $error" . $t->read_file($log) unless $got;
-        delete $got->{'cpu pg'} if $kind =~ /^(bullmq|celery|rq)$/;
+        $got->{cpu} -= delete $got->{'cpu pg'}
+            if $kind =~ /^(bullmq|celery|rq)$/;
         return $got;
     } };
 }

@@ -31,11 +31,15 @@ sub targets {
           column => 'rate', least => 0.6 },
         { name => 'results a second from the cache, against return 200',
           over => 'ours, from the cache', under => 'return 200',
-          column => 'rate', least => 0.7, quick => 1 },
+          column => 'rate', least => 0.7 },
         # nobody asked for this one: it shows when the cache is none any more
         { name => 'results a second, the cache against PostgreSQL', quick => 1,
           over => 'ours, from the cache', under => 'ours, from PostgreSQL',
           column => 'rate', least => 2 },
+        # where it is now, with room for a busy machine
+        { name => 'CPU of nginx from the cache, against return 200: not worse'
+            . ' than it was', quick => 1, over => 'ours, from the cache',
+          under => 'return 200', column => 'cpu nginx', most => 5 },
     );
 }
 

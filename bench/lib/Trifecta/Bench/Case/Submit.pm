@@ -16,6 +16,7 @@ sub what { 'a question is accepted and on disk' }
 sub columns {
     return [['rate', 'a second'], ['cpu nginx', 'µs nginx'],
             ['cpu app', 'µs of the app'], ['cpu redis', 'µs Redis'],
+            ['cpu', 'µs in all'],
             ['p50', 'p50 µs'], ['p99', 'p99 µs'], ['p999', 'p99.9 µs']];
 }
 
@@ -31,7 +32,11 @@ sub targets {
         { name => 'CPU with HS256: not worse than it was', quick => 1,
           over => 'ours, TLS, HS256', under => 'return 202, TLS',
           column => 'cpu nginx', most => 6 },
-        { name => 'submits a second, against FastAPI', quick => 1,
+        # rates are for machines with nothing else to do, time for all
+        { name => 'processor time of all for a submit, against FastAPI',
+          quick => 1, over => 'ours, HTTP, HS256', under => 'FastAPI, best',
+          column => 'cpu', most => 0.6 },
+        { name => 'submits a second, against FastAPI',
           over => 'ours, HTTP, HS256', under => 'FastAPI, best',
           column => 'rate', least => 3 },
     );
