@@ -219,7 +219,7 @@ build/bench/load: bench/load/load.c bench/load/http.c bench/load/options.c \
         bench/load/request.c
 build/bench/mock: bench/load/mock.c
 
-build/bench/load build/bench/mock: bench/load/load.h build/release/obj/flags
+build/bench/load build/bench/mock: bench/load/load.h
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g $(WARN) -std=gnu11 -D_GNU_SOURCE -o $@ \
