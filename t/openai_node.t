@@ -92,12 +92,14 @@ sub node {
     ok $? == 0 && $n, "$file: to its end" or diag "status $?\n", @other;
 }
 
-# An example of the manual, as it stands there, by the program for it.
+# An example of the manual, as it stands there, by the program for it: the
+# first in the language that begins so.
 
 sub example {
     my ($language, $file, @command) = @_;
     my $manual = $t->read_file("$root/docs/openai.md");
-    my ($text) = $manual =~ /^```$language\n(.*?)^```$/ms;
+    my ($text) = $manual =~ /^```$language(.*?)^```$/ms;
+    $text =~ s/^\n// if defined $text;
 
     $t->write_file($file, $text // 'none');
 
@@ -132,19 +134,22 @@ $t->write_file("$t->{dir}/docs/signal.md", "# Signals\n\nOn SIGTERM a sidecar"
 is +($t->run('ingest', "$t->{dir}/docs"))[0], 0, 'a document';
 
 example('js', "$root/build/node/example.$$.mjs", 'node');
+example("js\n// a batch", "$root/build/node/example.$$.mjs", 'node');
 unlink "$root/build/node/example.$$.mjs";
 example('sh', "$t->{dir}/run/example.sh", 'sh');
 
 SKIP: {
-    skip 'there is no Python client', 2
+    skip 'there is no Python client', 4
         if system('python3 -c "import openai" 2>/dev/null');
     example('python', "$t->{dir}/run/example.py", 'python3');
+    example("python\n# a batch", "$t->{dir}/run/example.py", 'python3');
 }
 
 node('responses');
 node('errors');
 node('streams');
 node('tools');
+node('batches');
 
 conf(server => 'trifecta_limit name=one key=user rate=60r/m burst=1;');
 node('retries', 'limited');
