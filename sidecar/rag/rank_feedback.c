@@ -104,7 +104,11 @@ tf_rag_weak(const tf_rag_found_t *found, const tf_rag_list_t *bm25,
 }
 
 
-/* The terms that only one passage has, or very many, tell nothing. */
+/*
+ * The terms that only one passage has, or very many, tell nothing.  There are
+ * hundreds, each found by its key: to scan all postings takes longer, whatever
+ * the server's statistics say.
+ */
 
 static tf_pg_status_t
 tf_feedback_ask(tf_pg_t *pg, const tf_rag_query_t *query,
@@ -146,9 +150,10 @@ tf_feedback_ask(tf_pg_t *pg, const tf_rag_query_t *query,
                 "JOIN trifecta.chunk c ON c.id = s.chunk "
                 "JOIN trifecta.collection l ON l.id = c.collection "
                 "CROSS JOIN unnest(c.terms) AS u(term) "
-                "JOIN trifecta.posting p "
-                    "ON p.term = u.term AND p.chunk = s.chunk "
-                "JOIN trifecta.term t ON t.id = u.term "
+                "CROSS JOIN LATERAL (SELECT tf, len FROM trifecta.posting "
+                    "WHERE term = u.term AND chunk = s.chunk OFFSET 0) AS p "
+                "CROSS JOIN LATERAL (SELECT id, term, df FROM trifecta.term "
+                    "WHERE id = u.term OFFSET 0) AS t "
                 "WHERE t.df > 1 AND (l.chunks < $5::int "
                     "OR t.df <= $6::float8 * l.chunks) "
                 "GROUP BY t.term ORDER BY weight DESC, t.term LIMIT $4::int) "
