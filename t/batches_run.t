@@ -58,6 +58,11 @@ sub jobs_of {
     is_deeply $t->sql('admin', 'SELECT bytes, purpose, expires FROM '
                       . 'trifecta.file WHERE id = ?', $b->{output}),
         [[$b->{output_bytes}, 'batch_output', undef]], 'its file says so';
+
+    no warnings 'portable';
+    my $ms = hex substr $b->{output} =~ s/-//gr, 0, 12;
+    ok abs($ms / 1000 - time) < 600 && $b->{output} =~ /^[^-]+-[^-]+-7/,
+        'the_id_of_a_file_tells_its_time';
     is admin("SELECT (usage ->> 'total_tokens')::int FROM trifecta.batch "
              . 'WHERE id = ?', $id),
         admin("SELECT sum((j.usage ->> 'total_tokens')::int) FROM trifecta.job "

@@ -32,12 +32,21 @@ static const char  tf_batches_final_sql[] =
         "AND state = 'in_progress' AND done + failed = total RETURNING 1) "
     "SELECT count(*) FROM f";
 
+/* Ids are ordered by time, all of them: lists of files go by it. */
+
+#define TF_BATCHES_MS                                                         \
+    "lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0')"
+#define TF_BATCHES_ID                                                         \
+    "overlay(overlay(gen_random_uuid()::text PLACING '7' FROM 15) "           \
+        "PLACING substr(" TF_BATCHES_MS ", 1, 8) || '-' || "                  \
+        "substr(" TF_BATCHES_MS ", 9, 4) FROM 1 FOR 13)::uuid"
+
 /* A file of the output, or of the errors, is there when a line is in it. */
 
 #define TF_BATCHES_FILE(word, count, bytes)                                   \
     "(INSERT INTO trifecta.file (id, tenant, owner, name, purpose, bytes, "   \
         "expires, whole, batch, kind) "                                       \
-        "SELECT gen_random_uuid(), tenant, owner, "                           \
+        "SELECT " TF_BATCHES_ID ", tenant, owner, "                           \
         "'batch_' || replace(id::text, '-', '') || '_" word ".jsonl', "       \
         "'batch_output', " bytes ", now() + output_expires_after "            \
         "* interval '1 s', true, id, '" word "' FROM e WHERE " count " > 0 "  \
