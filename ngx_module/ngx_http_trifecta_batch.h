@@ -16,7 +16,8 @@
  *   batch_line.c     one line: its form, and what its endpoint says to the
  *                    body
  *   batch_object.c   a batch as its owner sees it: GET, the list, cancel
- *   batch_content.c  the files of the answers
+ *   batch_content.c  the files of the answers, as they are sent
+ *   batch_draw.c     a line of them
  *
  *   POST ──> row "validating" ──> 200
  *                 │
@@ -127,6 +128,27 @@ void ngx_http_trifecta_batch_checks_end(ngx_http_trifecta_worker_t *worker);
 
 void ngx_http_trifecta_batch_object(PGresult *res, int row, int from,
     ngx_http_trifecta_json_t *j);
+
+
+/*
+ * batch_draw.c: a line of a file of answers, of the row of a page; NGX_ERROR:
+ * it cannot be drawn.  batch is the id as text, with a NUL behind it.
+ */
+
+/* the columns of a line, behind those of a full reading of its job */
+#define NGX_HTTP_TRIFECTA_BATCH_COL_SEQ   NGX_HTTP_TRIFECTA_ROW_MORE
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ID    (NGX_HTTP_TRIFECTA_ROW_MORE + 1)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ERROR (NGX_HTTP_TRIFECTA_ROW_MORE + 2)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_CODE  (NGX_HTTP_TRIFECTA_ROW_MORE + 3)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_JOB   (NGX_HTTP_TRIFECTA_ROW_MORE + 4)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_ASKED (NGX_HTTP_TRIFECTA_ROW_MORE + 5)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_N     (NGX_HTTP_TRIFECTA_ROW_MORE + 6)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_WHERE (NGX_HTTP_TRIFECTA_ROW_MORE + 7)
+#define NGX_HTTP_TRIFECTA_BATCH_COL_OK    (NGX_HTTP_TRIFECTA_ROW_MORE + 8)
+#define NGX_HTTP_TRIFECTA_BATCH_COLS      (NGX_HTTP_TRIFECTA_ROW_MORE + 9)
+
+ngx_int_t ngx_http_trifecta_batch_draw(ngx_http_trifecta_standin_t *standin,
+    ngx_str_t *batch, PGresult *res, int row, ngx_http_trifecta_json_t *j);
 
 
 /*

@@ -263,14 +263,6 @@ ngx_http_trifecta_batch_ask_piece(ngx_http_trifecta_batch_check_t *check)
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_batch_hex(u_char c)
-{
-    return c >= '0' && c <= '9' ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
-}
-
-
 static void
 ngx_http_trifecta_batch_read(void *data, PGresult *res)
 {
@@ -323,8 +315,7 @@ ngx_http_trifecta_batch_read(void *data, PGresult *res)
     p = (u_char *) PQgetvalue(res, 0, 0);
 
     for (i = 0; i < n; i++) {
-        check->seen[i] = (u_char) (ngx_http_trifecta_batch_hex(p[2 * i]) << 4
-                              | ngx_http_trifecta_batch_hex(p[2 * i + 1]));
+        check->seen[i] = (u_char) ngx_hextoi(p + 2 * i, 2);
     }
 
     ngx_http_trifecta_batch_next(check);
