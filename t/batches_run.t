@@ -215,6 +215,20 @@ for my $case (['expired', 'batch_expired', { in => '3 seconds' }, sub {}],
 }
 
 
+# one sweep at a time, whoever makes it
+
+{
+    my $other = $t->pg_connect('queue');
+    $other->do("SELECT pg_advisory_lock(hashtext('trifecta.batches'))");
+    my $id = batch($t, lines(3));
+    sleep 3;
+    is admin('SELECT count(job) FROM trifecta.batch_line WHERE batch = ?',
+             $id), 0, 'while_another_one_sweeps_nobody_else_does';
+    $other->disconnect;
+    is ended($t, $id), 'completed', 'and then it is taken up';
+}
+
+
 # two sidecars, of which one is killed again and again
 
 {

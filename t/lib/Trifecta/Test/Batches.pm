@@ -9,8 +9,8 @@ package Trifecta::Test::Batches;
 #   state($t, $id), row($t, $id)    its state; all of it as a hash
 #   ended($t, $id, $seconds)        waits until it has: its state
 #   whole($t, $id)                  what is wrong with an ended batch, a text;
-#       "": each line is once in the output or in the errors, the counts are
-#       theirs, the order has no gap, the files are there
+#       "": each line is once in the output or in the errors, was a job once at
+#       most, the counts are theirs, the order has no gap, the files are there
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ sub batch {
     my %row = (id => $id, tenant => 'default', owner => 'test:ann',
                endpoint => '/v1/responses', input => new_id($t),
                state => 'in_progress', total => scalar @$lines,
-               request_id => 'req_' . '0' x 32, %column);
+               request_id => 'req_' . $id =~ s/-//gr, %column);
     my @names = sort keys %row;
     my $n = 0;
     my @rows = map { { n => ++$n, custom_id => "line $n",
@@ -107,6 +107,11 @@ sub whole {
         . "AND (j.state IN ('queued', 'running') "
         . "OR l.ok <> (j.state = 'succeeded'))", $id)->[0][0];
     push @wrong, "$open lines are not what their job is" if $open;
+
+    my ($made, $of) = @{ $t->sql('admin', 'SELECT (SELECT count(*) FROM '
+        . 'trifecta.job WHERE request_id = ?), (SELECT count(job) FROM '
+        . 'trifecta.batch_line WHERE batch = ?)', $b->{request_id}, $id)->[0] };
+    push @wrong, "$made jobs of $of lines" if $made != $of;
 
     my $files = $t->sql('admin', 'SELECT count(*) FILTER (WHERE id = ? AND '
         . "kind = 'output' AND whole), count(*) FILTER (WHERE id = ? AND "
