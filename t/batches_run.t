@@ -137,18 +137,16 @@ sub jobs_of {
 
 # a batch whose time is over, and one that is cancelled
 
-for my $case (['expired', 'batch_expired', { in => '3 seconds' }, sub {}],
-              ['cancelled', 'batch_cancelled', {}, sub {
-    $t->sql('admin', "UPDATE trifecta.batch SET state = 'cancelling', "
-        . 'cancelling = now() WHERE id = ?', $_[0]) }])
+for my $case (['expired', 'batch_expired', 'expires = now()'],
+              ['cancelled', 'batch_cancelled',
+               "state = 'cancelling', cancelling = now()"])
 {
-    my ($state, $code, $columns, $do) = @$case;
+    my ($state, $code, $set) = @$case;
     my $id = batch($t, ['say=first', map({ 'sleep=60000 say=x' } 1 .. 20),
-                        { code => 'invalid_value', message => 'No.' }],
-                   %$columns);
+                        { code => 'invalid_value', message => 'No.' }]);
 
     $t->wait_for(sub { row($t, $id)->{done} == 1 }, 10 * $t->slow);
-    $do->($id);
+    $t->sql('admin', "UPDATE trifecta.batch SET $set WHERE id = ?", $id);
     is ended($t, $id), $state, "a batch is $state";
     is whole($t, $id), '', "a_batch_that_is_${state}_is_whole";
     is_deeply $t->sql('admin', "SELECT error ->> 'code', count(*), "

@@ -32,7 +32,6 @@ sub new_id {
 sub batch {
     my ($t, $lines, %column) = @_;
     my $id = new_id($t);
-    my $late = delete $column{in};      # a duration of SQL
     my %row = (id => $id, tenant => 'default', owner => 'test:ann',
                endpoint => '/v1/responses', input => new_id($t),
                state => 'in_progress', total => scalar @$lines,
@@ -48,9 +47,9 @@ sub batch {
     $dbh->begin_work;
     $dbh->do('INSERT INTO trifecta.batch (' . join(', ', @names)
              . ', begun, expires) VALUES (' . join(', ', ('?') x @names) . ', '
-             . 'CASE WHEN ?::int = 1 THEN now() END, now() + ?::interval)',
-             undef, @row{@names}, $row{state} eq 'in_progress' ? 1 : 0,
-             $late // '24 hours');
+             . 'CASE WHEN ?::int = 1 THEN now() END, '
+             . 'now() + interval $$1 day$$)',
+             undef, @row{@names}, $row{state} eq 'in_progress' ? 1 : 0);
     $dbh->do('INSERT INTO trifecta.batch_line (batch, n, tenant, owner, '
              . 'custom_id, request, model, error, status) '
              . "SELECT ?, n, ?, ?, custom_id, request, 'test', error, status "
