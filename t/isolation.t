@@ -51,6 +51,21 @@ my %row = (
     'POST /v1/responses/{id}/cancel' => { %of_a_job, owner => '200' },
     'DELETE /v1/responses/{id}' => { %of_a_job, owner => '200' },
 
+    'POST /v1/files' => { %of_oneself,
+        map { $_ => '415 unsupported_media_type' } @stranger, 'owner' },
+    'GET /v1/files/{id}' => { %of_a_job, owner => '200' },
+    'GET /v1/files/{id}/content' => { %of_a_job, owner => '200' },
+    'DELETE /v1/files/{id}' => { %of_a_job, owner => '200' },
+
+    'POST /v1/batches' => { %of_oneself,
+        map { $_ => '400 missing_field' } @stranger, 'owner' },
+    'GET /v1/batches/{id}' => { %of_a_job, owner => '200' },
+    'POST /v1/batches/{id}/cancel' => { %of_a_job, owner => '200' },
+
+    map({ ("GET /v1/$_" => { %of_oneself,
+            map { $_ => '200' } @stranger, 'owner' })
+        } qw(files batches)),
+
     # these wait for their end, so here they are asked for nothing
 
     map({ ("POST /v1/$_" => { %of_oneself,
@@ -141,11 +156,15 @@ sub call {
 sub says { my $r = $_[0]; $r->{code} ? "$r->{status} $r->{code}"
                                      : $r->{status} }
 
-# The path of a route for this job, by the name that it has there.
+sub prefix { $_[0] =~ m{^/v1/(file|batch)} ? $1 . ($1 eq 'file' ? '-' : '_')
+                                           : 'resp_' }
+
+# The path of a route for this job, file or batch, by the name that it has
+# there.
 
 sub at {
     my ($path, $id) = @_;
-    $id = 'resp_' . $id =~ tr/-//dr if $path =~ m{^/v1/};
+    $id = prefix($path) . $id =~ tr/-//dr if $path =~ m{^/v1/};
     return $path =~ s/\{id\}/$id/r =~ s/\{\*\}/extractive/r;
 }
 
@@ -172,10 +191,40 @@ sub new_job {
     return $id;
 }
 
+# Whatever it is that has an id there.
+
+sub new_one {
+    my ($path, $state) = @_;
+    return new_job($state) if $path !~ m{^/v1/(?:files|batches)};
+
+    my $id = new_job('queued');     # ids are signed for their owner
+
+    if ($path =~ /files/) {
+        $t->sql('admin', 'INSERT INTO trifecta.file (id, tenant, owner, name,'
+            . " purpose, bytes, whole) VALUES (?, 'default', 'test:alice', ?,"
+            . " 'batch', ?, true)", $id, $canary, length $canary);
+        $t->sql('admin', 'INSERT INTO trifecta.file_part (file, part, tenant,'
+            . " owner, body) VALUES (?, 0, 'default', 'test:alice',"
+            . " convert_to(?, 'UTF8'))", $id, $canary);
+
+    } else {
+        $t->sql('admin', 'INSERT INTO trifecta.batch (id, tenant, owner,'
+            . ' endpoint, input, metadata, state, total, begun, ended,'
+            . " expires) VALUES (?, 'default', 'test:alice', '/v1/responses',"
+            . " gen_random_uuid(), ?, ?, 1, now(), CASE WHEN ? THEN now() END,"
+            . " now() + '1 day')", $id,
+            JSON::PP->new->encode({ note => $canary }),
+            $state eq 'queued' ? ('in_progress', 0) : ('completed', 1));
+    }
+
+    return $id;
+}
+
 sub everything {
     my ($id) = @_;
     return [$t->redis('HGETALL', "$P:j:$id"), $t->snapshot_of_queue,
-            $t->sql('admin', 'SELECT * FROM trifecta.job WHERE id = ?', $id)];
+            map { $t->sql('admin', "SELECT * FROM trifecta.$_ WHERE id = ?",
+                          $id) } qw(job file batch)];
 }
 
 
@@ -183,17 +232,19 @@ sub everything {
 
 my $never = '01900000-0000-7000-8000-000000000000';
 my %of_never = map { $_ => call('owner', 'GET', at($_, $never))->{json} }
-    '/api/v1/query/{id}', '/v1/responses/{id}';
+    '/api/v1/query/{id}', '/v1/responses/{id}', '/v1/files/{id}',
+    '/v1/batches/{id}';
 
 for my $name (sort grep { ref $row{$_} } keys %row) {
     my ($method, $path) = split ' ', $name;
 
-    # the events of an open job go on
+    # the events of an open job go on; what has ended is not cancelled
 
-    for my $state ($path =~ /events/ ? 'succeeded'
-                   : $path =~ /\{id\}/ ? ('queued', 'succeeded') : 'queued')
+    for my $state ($path =~ /events|files/ ? 'succeeded'
+                   : $path =~ m{batches/.*cancel} ? 'queued'
+                   : $path =~ /\{id\}|batches/ ? ('queued', 'succeeded') : 'queued')
     {
-        my $id = new_job($state);
+        my $id = new_one($path, $state);
         my $at = at($path, $id);
         my $what = $path =~ /\{id\}/ ? "$name of a $state job" : $name;
 
@@ -210,14 +261,16 @@ for my $name (sort grep { ref $row{$_} } keys %row) {
 
             if ($want eq '404 not_found') {
                 my %a = (%{ $res->{json} }, request_id => 0, instance => 0);
-                my %b = (%{ $of_never{ $path =~ m{^/v1/}
-                    ? '/v1/responses/{id}' : '/api/v1/query/{id}' } },
+                my ($of) = $path =~ m{^(.*?/\{id\})};
+                my %b = (%{ $of_never{$of} },
                          request_id => 0, instance => 0);
                 is_deeply \%a, \%b, '  the same as for an id that never was';
             }
 
-            if ($path eq '/api/v1/queries' && $want eq '200') {
-                is index($res->{content}, $id), -1, '  no foreign id';
+            if ($path !~ /\{id\}/ && $want eq '200') {
+                is index($res->{content}, $id =~ tr/-//dr), -1,
+                    '  no foreign id';
+                is index($res->{content}, $id), -1, '  in either form';
             }
         }
 
@@ -226,7 +279,8 @@ for my $name (sort grep { ref $row{$_} } keys %row) {
             or diag $res->{content};
         cmp_ok index($res->{content}, $canary), '>=', 0, '  sees it'
             if $method eq 'GET' && ($state eq 'succeeded'
-                                    || $path eq '/api/v1/queries');
+                                    || $path eq '/api/v1/queries')
+               && $path !~ m{^/v1/models};
     }
 }
 
