@@ -278,7 +278,9 @@ sub batched {
     # these are promised by nobody else
     $t->{promised} //= 0;
     $t->idle_holds("$point: nothing is left of it");
-    $t->sql('admin', "DELETE FROM trifecta.$_") for qw(job_result job);
+    $t->sql('admin', 'DELETE FROM trifecta.job_result WHERE job IN (SELECT id'
+        . " FROM trifecta.job WHERE kind LIKE 'batch%')");
+    $t->sql('admin', "DELETE FROM trifecta.job WHERE kind LIKE 'batch%'");
 }
 
 
