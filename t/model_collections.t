@@ -175,7 +175,7 @@ refused("[a]\n${chat}collections = x,,y\n", qr/names of 1 to 255 bytes/,
 refused("[a]\n${chat}collections = ,\n", qr/names of 1 to 255/, 'only a comma');
 refused("[a]\n${chat}collections = " . join(',', 1 .. 17) . "\n",
     qr/16 names at most/, 'too many');
-refused("[a]\n${chat}collections = \xff\n", qr/must be UTF-8/, 'no UTF-8');
+refused("[a]\n${chat}collections = \xff\n", qr/bytes in UTF-8/, 'no UTF-8');
 refused("[a]\n${chat}retrieval = off\ncollections = x\n",
     qr/collections are for models of kind chat with retrieval/,
     'a model without documents');
