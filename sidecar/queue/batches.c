@@ -127,9 +127,25 @@ int
 tf_batches_query(tf_batches_t *b, PGresult **res, const char *sql,
     int nparams, const char *const *params)
 {
-    if (tf_pg_query(&b->pg, res, TF_BATCHES_PG_MS, sql, nparams, params)
-        != TF_PG_OK)
-    {
+    tf_pg_status_t  rc;
+
+    if (b->pg.conn == NULL && b->held) {
+        /* the connection went, and the lock with it: another one sweeps */
+        return -1;
+    }
+
+    rc = TF_PG_OK;
+
+    if (b->pg.conn == NULL) {
+        rc = tf_pg_query(&b->pg, NULL, TF_BATCHES_PG_MS, TF_BATCHES_IDLE, 0,
+                         NULL);
+    }
+
+    if (rc == TF_PG_OK) {
+        rc = tf_pg_query(&b->pg, res, TF_BATCHES_PG_MS, sql, nparams, params);
+    }
+
+    if (rc != TF_PG_OK) {
         tf_batches_say(b, "PostgreSQL: %s", b->pg.err);
 
         /* the lock, and what a transaction had begun, goes with it */
@@ -150,12 +166,6 @@ tf_batches_look(tf_batches_t *b)
     int          i, found;
     PGresult    *res;
     const char  *state;
-
-    if (b->pg.conn == NULL
-        && tf_batches_query(b, NULL, TF_BATCHES_IDLE, 0, NULL) != 0)
-    {
-        return -1;
-    }
 
     if (tf_batches_query(b, &res, tf_batches_look_sql, 0, NULL) != 0) {
         return -1;
@@ -209,6 +219,7 @@ tf_batches_lock(tf_batches_t *b)
 
     got = PQgetvalue(res, 0, 0)[0] == 't';
     PQclear(res);
+    b->held = got;
 
     return got;
 }
@@ -221,6 +232,8 @@ tf_batches_unlock(tf_batches_t *b)
         (void) tf_batches_query(b, NULL, "SELECT pg_advisory_unlock("
                                 TF_BATCHES_LOCK ")", 0, NULL);
     }
+
+    b->held = 0;
 }
 
 

@@ -14,7 +14,8 @@
 /*
  * Batches of requests (migrations/V19) are run by a sweep, once a second while
  * there is an open one, by one sidecar at a time: whoever has the session lock
- * of PostgreSQL.
+ * of PostgreSQL.  A sweep whose connection fails is over, as it would go on
+ * without the lock; and should two meet all the same, each takes other lines.
  *
  *   mark     whose time is over, and whose lines never came all
  *   collect  lines whose jobs have ended: their place in the output, the
@@ -74,6 +75,7 @@ typedef struct {
     tf_redis_t             *redis;      /* of each shard */
     char                    after[TF_ID_TEXT_LEN + 1];  /* last of a page */
     tf_buf_t                page;       /* "{id,id}" */
+    int                     held;       /* the lock was taken by pg */
     int64_t                 prune_at;
     int64_t                 said;       /* when why was logged */
     tf_items_t              items;

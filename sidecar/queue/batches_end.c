@@ -102,7 +102,9 @@ tf_batches_put(tf_batches_t *b, unsigned shard)
     unsigned      i;
     tf_compare_t  compare;
 
-    if (!tf_batches_kept(b, shard)) {
+    /* what a connection of its own would do were done without the lock */
+
+    if (b->pg.conn == NULL || !tf_batches_kept(b, shard)) {
         return -1;
     }
 

@@ -17,6 +17,11 @@
  *
  * A job's row is found by its id in a look-up of its own (LIMIT 1 keeps it
  * one): statistics of a busy hour must not make it a scan of all jobs.
+ *
+ * One sweeps at a time, but no statement counts on it: each locks the lines it
+ * takes, leaves those that another one has or has changed, and counts what it
+ * has changed itself.  Lines end under the lock of their batch, so that their
+ * places have no gap.
  */
 
 #define TF_LINES_TEXT_(x)  #x
@@ -65,20 +70,24 @@ static const char  tf_lines_collect_sql[] =
         "WHERE j.state IS NULL OR j.state NOT IN ('queued', 'running') "
             "OR j.deadline < now() - interval '2 hours' "
         "LIMIT " TF_LINES_MAX "), "
-    "s AS MATERIALIZED (SELECT e.*, before + row_number() OVER (PARTITION BY "
+    "x AS MATERIALIZED (SELECT e.* FROM e JOIN trifecta.batch_line AS l "
+        "ON l.batch = e.batch AND l.n = e.n WHERE NOT l.ended "
+        "FOR UPDATE OF l SKIP LOCKED), "
+    "s AS MATERIALIZED (SELECT x.*, before + row_number() OVER (PARTITION BY "
         "batch ORDER BY finished, n) AS seq, (SELECT octet_length(r.body) "
-        "FROM trifecta.job_result AS r WHERE r.job = e.job LIMIT 1) AS bytes "
-        "FROM e), "
+        "FROM trifecta.job_result AS r WHERE r.job = x.job LIMIT 1) AS bytes "
+        "FROM x), "
     "u AS (UPDATE trifecta.batch_line AS l SET ended = true, seq = s.seq, "
         "ok = s.ok, error = s.error, request = NULL FROM s "
-        "WHERE l.batch = s.batch AND l.n = s.n), "
+        "WHERE l.batch = s.batch AND l.n = s.n AND NOT l.ended "
+        "RETURNING s.*), "
 
     /* each number of the usage, summed up by its name */
 
     "g AS (SELECT batch, jsonb_object_agg(key, v) AS usage FROM ("
         "SELECT batch, key, sum(value::numeric) AS v FROM ("
-            "SELECT s.batch, x.* FROM s, LATERAL jsonb_each(CASE "
-            "jsonb_typeof(s.usage) WHEN 'object' THEN s.usage ELSE '{}' END) "
+            "SELECT u.batch, x.* FROM u, LATERAL jsonb_each(CASE "
+            "jsonb_typeof(u.usage) WHEN 'object' THEN u.usage ELSE '{}' END) "
             "AS x UNION ALL "
             "SELECT b.id, x.* FROM b, LATERAL jsonb_each(coalesce(b.usage, "
             "'{}')) AS x) AS y "
@@ -88,7 +97,7 @@ static const char  tf_lines_collect_sql[] =
         "count(*) FILTER (WHERE NOT ok) AS failed, "
         "coalesce(sum(bytes) FILTER (WHERE ok), 0) AS output_bytes, "
         "coalesce(sum(octet_length(error::text)) FILTER (WHERE NOT ok), 0) "
-        "AS error_bytes FROM s GROUP BY batch), "
+        "AS error_bytes FROM u GROUP BY batch), "
     "c AS (UPDATE trifecta.batch AS b SET done = b.done + k.done, "
         "failed = b.failed + k.failed, "
         "output_bytes = b.output_bytes + k.output_bytes, "
@@ -139,22 +148,25 @@ static const char  tf_lines_end_sql[] =
     "WITH b AS (SELECT id, state, expiring, done + failed AS n "
         "FROM trifecta.batch WHERE id = ANY ($1::uuid[]) "
         "AND state IN ('in_progress', 'cancelling') ORDER BY id FOR UPDATE), "
-    "s AS MATERIALIZED (SELECT l.batch, l.n, coalesce(l.error, " TF_LINES_WHY
-        ") AS error, b.n + row_number() OVER (PARTITION BY l.batch "
-        "ORDER BY l.n) AS seq "
+    "x AS MATERIALIZED (SELECT l.batch, l.n, coalesce(l.error, " TF_LINES_WHY
+        ") AS error, b.n AS before "
         "FROM unnest($1::uuid[], $2::integer[]) AS x(batch, n) "
         "JOIN b ON b.id = x.batch "
         "JOIN trifecta.batch_line AS l ON l.batch = x.batch AND l.n = x.n "
         "WHERE NOT l.ended AND l.job IS NULL AND (l.error IS NOT NULL "
-        "OR b.state = 'cancelling' OR b.expiring)), "
+        "OR b.state = 'cancelling' OR b.expiring) "
+        "FOR UPDATE OF l SKIP LOCKED), "
+    "s AS MATERIALIZED (SELECT x.*, before + row_number() OVER (PARTITION BY "
+        "batch ORDER BY n) AS seq FROM x), "
     "u AS (UPDATE trifecta.batch_line AS l SET ended = true, ok = false, "
         "seq = s.seq, error = s.error, request = NULL FROM s "
-        "WHERE l.batch = s.batch AND l.n = s.n), "
+        "WHERE l.batch = s.batch AND l.n = s.n AND NOT l.ended "
+        "AND l.job IS NULL RETURNING s.*), "
     "k AS (SELECT batch, count(*) AS failed, sum(octet_length(error::text)) "
-        "AS bytes FROM s GROUP BY batch), "
+        "AS bytes FROM u GROUP BY batch), "
     "c AS (UPDATE trifecta.batch AS b SET failed = b.failed + k.failed, "
         "error_bytes = b.error_bytes + k.bytes FROM k WHERE b.id = k.batch) "
-    "SELECT count(*) FROM s";
+    "SELECT count(*) FROM u";
 
 /* The limits of the kinds come from TF_JOB_KINDS. */
 
@@ -166,7 +178,11 @@ static const char  tf_lines_jobs_sql[] =
         "AS x(batch, n, job) JOIN trifecta.batch AS b ON b.id = x.batch "
         "JOIN trifecta.batch_line AS l ON l.batch = x.batch AND l.n = x.n "
         "WHERE NOT l.ended AND l.job IS NULL AND l.error IS NULL "
-        "AND b.state = 'in_progress' AND NOT b.expiring), "
+        "AND b.state = 'in_progress' AND NOT b.expiring "
+        "FOR UPDATE OF l SKIP LOCKED), "
+    "u AS (UPDATE trifecta.batch_line AS l SET job = s.job, request = NULL "
+        "FROM s WHERE l.batch = s.batch AND l.n = s.n AND l.job IS NULL "
+        "AND NOT l.ended RETURNING s.*), "
     "j AS (INSERT INTO trifecta.job (id, tenant, owner, groups, scopes, kind, "
         "model, prio, state, request, request_id, trace, fingerprint, "
         "conversation, accepted, deadline) "
@@ -175,9 +191,8 @@ static const char  tf_lines_jobs_sql[] =
         "$4::smallint, 'queued', request, request_id, trace, '', "
         "request ->> 'conversation_id', clock_timestamp(), clock_timestamp() "
         "+ CASE WHEN vectors THEN $6::bigint ELSE $5::bigint END "
-        "* interval '1 ms' FROM s) "
-    "UPDATE trifecta.batch_line AS l SET job = s.job, request = NULL FROM s "
-    "WHERE l.batch = s.batch AND l.n = s.n RETURNING l.job";
+        "* interval '1 ms' FROM u) "
+    "SELECT job FROM u";
 
 
 int
