@@ -2,12 +2,12 @@
 #include "ngx_http_trifecta_ask.h"
 #include "ngx_http_trifecta_body.h"
 #include "ngx_http_trifecta_reply.h"
-#include "ngx_http_trifecta_store.h"
 
 
 /*
  * POST /v1/batches: one statement looks for the file and makes the row, if
- * all is well; then the answer goes out, and the check of the file begins.
+ * all is well.  The check of the file owns it: then the answer goes out, and
+ * the check goes on.
  */
 
 #define NGX_HTTP_TRIFECTA_BATCH_BODY_MAX  65536
@@ -19,10 +19,9 @@
 
 
 typedef struct {
-    ngx_http_trifecta_op_t                     op;
-    const ngx_http_trifecta_batch_endpoint_t  *endpoint;
-    ngx_str_t                                  id;
-    ngx_str_t                                  file;    /* a uuid */
+    ngx_http_request_t                        *request;
+    ngx_http_trifecta_batch_check_t           *check;   /* makes the row */
+    ngx_http_trifecta_batch_plan_t             plan;
     json_t                                    *metadata;
     json_int_t                                 keep;    /* 0: for ever */
     unsigned                                   no_file:1;
@@ -134,8 +133,8 @@ ngx_http_trifecta_batch_is_file(ngx_http_request_t *r, const char *name,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    batch->file.data = p;
-    batch->file.len = TF_ID_TEXT_LEN;
+    batch->plan.file.data = p;
+    batch->plan.file.len = TF_ID_TEXT_LEN;
 
     for (i = 0; i < NGX_HTTP_TRIFECTA_BATCH_HEX; i++) {
         c = (u_char) text[i];
@@ -165,11 +164,11 @@ ngx_http_trifecta_batch_is_endpoint(ngx_http_request_t *r, const char *name,
     text = json_string_value(value);
 
     if (text) {
-        batch->endpoint = ngx_http_trifecta_batch_endpoint((u_char *) text,
+        batch->plan.endpoint = ngx_http_trifecta_batch_endpoint((u_char *) text,
                                                  json_string_length(value));
     }
 
-    if (batch->endpoint) {
+    if (batch->plan.endpoint) {
         return NGX_DECLINED;
     }
 
@@ -245,7 +244,7 @@ ngx_http_trifecta_batch_reply(ngx_http_trifecta_batch_t *batch, PGresult *res)
     ngx_http_request_t        *r;
     ngx_http_trifecta_json_t   j;
 
-    r = batch->op.request;
+    r = batch->request;
 
     if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_BATCH_NCOLUMNS + 2)
     {
@@ -276,17 +275,6 @@ ngx_http_trifecta_batch_reply(ngx_http_trifecta_batch_t *batch, PGresult *res)
     ngx_http_trifecta_json_init(&j, r->pool, 1024);
     ngx_http_trifecta_batch_object(res, 0, 2, &j);
 
-    /* without a check the batch ends as failed, as after a worker's death */
-
-    if (ngx_http_trifecta_batch_check(r, batch->endpoint, &batch->id,
-                                      &batch->file,
-                                      (off_t) ngx_http_trifecta_row_int(res,
-                                                                        1))
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     return ngx_http_trifecta_reply(r, NGX_HTTP_OK, "application/json", &j);
 }
 
@@ -298,10 +286,22 @@ ngx_http_trifecta_batch_made(void *data, PGresult *res)
 
     ngx_http_request_t  *r;
 
-    r = batch->op.request;
-    batch->op.query = NULL;
+    r = batch->request;
+    batch->check = NULL;
 
     ngx_http_trifecta_finalize(r, ngx_http_trifecta_batch_reply(batch, res));
+}
+
+
+static void
+ngx_http_trifecta_batch_cleanup(void *data)
+{
+    ngx_http_trifecta_batch_t *batch = data;
+
+    if (batch->check) {
+        ngx_http_trifecta_batch_leave(batch->check);
+        batch->check = NULL;
+    }
 }
 
 
@@ -311,12 +311,12 @@ ngx_http_trifecta_batch_document(ngx_http_trifecta_batch_t *batch,
 {
     ngx_http_trifecta_ctx_t  *ctx;
 
-    ctx = ngx_http_trifecta_get_ctx(batch->op.request);
+    ctx = ngx_http_trifecta_get_ctx(batch->request);
 
     ngx_http_trifecta_json_lit(j, "{\"file\":");
-    ngx_http_trifecta_json_str(j, &batch->file);
+    ngx_http_trifecta_json_str(j, &batch->plan.file);
     ngx_http_trifecta_json_lit(j, ",\"endpoint\":");
-    ngx_http_trifecta_json_str(j, &batch->endpoint->path);
+    ngx_http_trifecta_json_str(j, &batch->plan.endpoint->path);
     ngx_http_trifecta_json_lit(j, ",\"request_id\":");
     ngx_http_trifecta_json_str(j, &ctx->request_id);
     ngx_http_trifecta_json_lit(j, ",\"trace\":");
@@ -357,26 +357,18 @@ static ngx_int_t
 ngx_http_trifecta_batch_make(ngx_http_request_t *r,
     ngx_http_trifecta_batch_t *batch)
 {
-    ngx_str_t                       params[2];
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_json_t        j;
-    ngx_http_trifecta_store_t       store;
-    ngx_http_trifecta_main_conf_t  *mcf;
+    ngx_int_t                   rc;
+    ngx_str_t                   params[2];
+    ngx_http_trifecta_ctx_t    *ctx;
+    ngx_http_trifecta_json_t    j;
 
     ctx = ngx_http_trifecta_get_ctx(r);
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
-    if (ngx_http_trifecta_batch_full(mcf)) {
-        return ngx_http_trifecta_error(r, TF_E_QUEUE_FULL, NULL,
-                                       "too many files of batches are being "
-                                       "checked: try again in a while");
-    }
+    batch->plan.id.len = TF_ID_TEXT_LEN;
+    batch->plan.id.data = ngx_pnalloc(r->pool, TF_ID_TEXT_LEN);
 
-    batch->id.len = TF_ID_TEXT_LEN;
-    batch->id.data = ngx_pnalloc(r->pool, TF_ID_TEXT_LEN);
-
-    if (batch->id.data == NULL
-        || ngx_http_trifecta_standin_id(r, batch->id.data) != NGX_OK
+    if (batch->plan.id.data == NULL
+        || ngx_http_trifecta_standin_id(r, batch->plan.id.data) != NGX_OK
         || ngx_http_trifecta_trace(r, ctx) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -389,21 +381,29 @@ ngx_http_trifecta_batch_make(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    params[0] = batch->id;
+    params[0] = batch->plan.id;
     params[1].data = j.start;
     params[1].len = j.last - j.start;
 
-    ngx_memzero(&store, sizeof(ngx_http_trifecta_store_t));
+    batch->plan.row.statements = ngx_http_trifecta_batch_make_query;
+    batch->plan.row.params = params;
+    batch->plan.row.nparams = 2;
 
-    store.statements = ngx_http_trifecta_batch_make_query;
-    store.params = params;
-    store.nparams = 2;
+    rc = ngx_http_trifecta_batch_begin(r, &batch->plan,
+                                       ngx_http_trifecta_batch_made, batch,
+                                       &batch->check);
+    if (rc == NGX_BUSY) {
+        return ngx_http_trifecta_error(r, TF_E_QUEUE_FULL, NULL,
+                                       "too many files of batches are being "
+                                       "checked: try again in a while");
+    }
 
-    if (ngx_http_trifecta_store_op(&batch->op, &store,
-                                   ngx_http_trifecta_batch_made)
-        != NGX_OK)
-    {
+    if (rc == NGX_DECLINED) {
         return ngx_http_trifecta_batch_reply(batch, NULL);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_http_trifecta_wait(r) == NGX_OK
@@ -451,12 +451,18 @@ ngx_http_trifecta_batch_body(ngx_http_request_t *r, ngx_str_t *text)
     json_t                     *root;
     ngx_int_t                   rc;
     const char                 *err;
+    ngx_http_cleanup_t         *cln;
     ngx_http_trifecta_batch_t  *batch;
 
-    batch = ngx_http_trifecta_op_create(r, sizeof(ngx_http_trifecta_batch_t));
-    if (batch == NULL) {
+    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_trifecta_batch_t));
+    if (cln == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    batch = cln->data;
+    ngx_memzero(batch, sizeof(ngx_http_trifecta_batch_t));
+    batch->request = r;
+    cln->handler = ngx_http_trifecta_batch_cleanup;
 
     root = ngx_http_trifecta_json_parse(text->data, text->len, &err);
 

@@ -4,13 +4,15 @@
 
 #include "ngx_http_trifecta_openai.h"
 #include "ngx_http_trifecta_standin.h"
+#include "ngx_http_trifecta_store.h"
 
 
 /*
  * Batches: a file of requests, one a line, that become jobs one after the
  * other, and whose answers are two files.
  *
- *   batch.c          POST /v1/batches: the row, and the check begins
+ *   batch.c          POST /v1/batches: what the body says, and the answer
+ *   batch_begin.c    a check takes its place, and makes the row
  *   batch_check.c    the file is read piece by piece, and its lines are
  *                    written as rows
  *   batch_line.c     one line: its form, and what its endpoint says to the
@@ -19,15 +21,16 @@
  *   batch_content.c  the files of the answers, as they are sent
  *   batch_draw.c     a line of them
  *
- *   POST ──> row "validating" ──> 200
+ *   POST ──> a place among the checks ──> row "validating" ──> 200
  *                 │
  *                 └─> read 256 KB ──> lines ──> rows ──┐
  *                      ↑                               │
  *                      └───────────────────────────────┘
  *                 at the end: "in_progress", or "failed" with the errors
  *
- * The check belongs to the worker and not to the request, which is over.  It
- * takes a few ms of the worker at a time, has one query at PostgreSQL and
+ * The check belongs to the worker and not to the request, which may be over
+ * before the row is there.  All checks of a worker together take a few ms of
+ * a pass of its event loop; each has one query at PostgreSQL and
  * little more than a line in memory.  A worker that leaves goes on with it;
  * one that dies leaves the batch as it is, and a sidecar ends it.  Every
  * query can be repeated without harm, so a store that is away for a while
@@ -100,13 +103,29 @@ ngx_int_t ngx_http_trifecta_batch_wrong(
 
 
 /*
- * batch_check.c: begins the check of a batch whose row is there, or says with
- * NGX_ERROR that there is no memory.  "full": this worker has enough to do.
+ * batch_begin.c: takes a place among the checks of this worker, and makes the
+ * row, whose columns come behind two of the file: whether it is good, and its
+ * bytes.  The check goes on by itself from there; made() gets what the store
+ * says, as ever with NULL for nothing, unless the client has left.
+ *
+ * NGX_OK: made() is called, once; NGX_BUSY: there is no place; NGX_DECLINED:
+ * no store; NGX_ERROR: no memory.
  */
-ngx_int_t ngx_http_trifecta_batch_check(ngx_http_request_t *r,
-    const ngx_http_trifecta_batch_endpoint_t *endpoint, ngx_str_t *batch,
-    ngx_str_t *file, off_t bytes);
-ngx_uint_t ngx_http_trifecta_batch_full(ngx_http_trifecta_main_conf_t *mcf);
+
+typedef struct ngx_http_trifecta_batch_check_s
+    ngx_http_trifecta_batch_check_t;
+
+typedef struct {
+    const ngx_http_trifecta_batch_endpoint_t  *endpoint;
+    ngx_str_t                                  id;
+    ngx_str_t                                  file;    /* a uuid */
+    ngx_http_trifecta_store_t                  row;
+} ngx_http_trifecta_batch_plan_t;
+
+ngx_int_t ngx_http_trifecta_batch_begin(ngx_http_request_t *r,
+    ngx_http_trifecta_batch_plan_t *plan, ngx_http_trifecta_pg_handler_pt made,
+    void *client, ngx_http_trifecta_batch_check_t **begun);
+void ngx_http_trifecta_batch_leave(ngx_http_trifecta_batch_check_t *check);
 
 /* The process ends; nothing that PostgreSQL owes is told any more. */
 void ngx_http_trifecta_batch_checks_end(ngx_http_trifecta_worker_t *worker);

@@ -1,11 +1,10 @@
-#include "ngx_http_trifecta_batch.h"
+#include "ngx_http_trifecta_batch_check.h"
 #include "ngx_http_trifecta_metrics.h"
-#include "ngx_http_trifecta_store.h"
-#include "ngx_http_trifecta_worker.h"
 
 
 /*
- * The check of a batch's file: see the header.  One step follows the other,
+ * The check of a batch's file, once there is its row.  One step follows the
+ * other,
  *
  *   turn ──> lines, a few ms of them ──> turn
  *        ──> rows are written         ──> turn
@@ -15,49 +14,15 @@
  * each from a timer that keeps a worker that wants to leave.  A query that
  * fails is asked again with a growing pause, for a minute; after that the
  * batch is left alone, and a sidecar ends it.
+ *
+ * The time of a turn is that of all checks: of those whose timers are over in
+ * the same pass of the event loop one works, and the others come before it in
+ * the next one.
  */
 
-#define NGX_HTTP_TRIFECTA_BATCH_PIECE    262144     /* read at once */
 #define NGX_HTTP_TRIFECTA_BATCH_ROWS     131072     /* bytes written at once */
 #define NGX_HTTP_TRIFECTA_BATCH_TURN     4000       /* us of the worker */
 #define NGX_HTTP_TRIFECTA_BATCH_PATIENCE 60000      /* ms without a store */
-
-/* a line may end just behind what is too long for one */
-#define NGX_HTTP_TRIFECTA_BATCH_BUFFER                                        \
-    (NGX_HTTP_TRIFECTA_BATCH_LINE_MAX + 2 + NGX_HTTP_TRIFECTA_BATCH_PIECE)
-
-
-/* A debug build of nginx takes the data of a timer for a connection. */
-
-typedef struct {
-    ngx_http_trifecta_main_conf_t           *mcf;
-    ngx_pool_t                              *pool;
-    void                                    *unused;
-    int                                      fd;    /* -1 */
-
-    ngx_queue_t                              queue;     /* of the worker */
-    ngx_event_t                              turn;
-    ngx_str_t                                batch;
-    ngx_str_t                                file;
-    off_t                                    bytes;
-    off_t                                    at;    /* read so far */
-    ngx_uint_t                               part;
-    ngx_uint_t                               from;  /* in it */
-
-    u_char                                  *buffer;
-    u_char                                  *pos;   /* the next line */
-    u_char                                  *last;
-    u_char                                  *seen;  /* no end up to there */
-
-    ngx_http_trifecta_batch_lines_t          lines;
-    const ngx_http_trifecta_pg_statement_t  *again; /* not answered yet */
-    ngx_http_trifecta_json_t                 json;
-    ngx_uint_t                               fails;
-    ngx_msec_t                               failed_at;
-
-    unsigned                                 skip:1;    /* to the next line */
-    unsigned                                 stop:1;    /* has read enough */
-} ngx_http_trifecta_batch_check_t;
 
 
 static void ngx_http_trifecta_batch_read(void *data, PGresult *res);
@@ -124,14 +89,7 @@ static const ngx_http_trifecta_pg_statement_t
 };
 
 
-ngx_uint_t
-ngx_http_trifecta_batch_full(ngx_http_trifecta_main_conf_t *mcf)
-{
-    return mcf->worker->nchecks >= NGX_HTTP_TRIFECTA_BATCH_CHECKS;
-}
-
-
-static void
+void
 ngx_http_trifecta_batch_end(ngx_http_trifecta_batch_check_t *check,
     const char *why)
 {
@@ -236,13 +194,15 @@ ngx_http_trifecta_batch_retry(ngx_http_trifecta_batch_check_t *check)
 }
 
 
-static void
+void
 ngx_http_trifecta_batch_next(ngx_http_trifecta_batch_check_t *check)
 {
     check->again = NULL;
     check->fails = 0;
 
-    ngx_add_timer(&check->turn, 1);
+    /* who waits for a turn, a ms at a time, comes first */
+
+    ngx_add_timer(&check->turn, check->mcf->worker->nchecks > 1 ? 2 : 1);
 }
 
 
@@ -466,21 +426,30 @@ ngx_http_trifecta_batch_split(ngx_http_trifecta_batch_check_t *check)
 }
 
 
-static void
+void
 ngx_http_trifecta_batch_turn(ngx_event_t *ev)
 {
     ngx_int_t                          rc;
     uint64_t                           started;
+    ngx_http_trifecta_worker_t        *worker;
     ngx_http_trifecta_batch_check_t   *check;
     ngx_http_trifecta_batch_lines_t   *lines;
 
     check = ev->data;
     lines = &check->lines;
+    worker = check->mcf->worker;
 
     if (check->again) {
         ngx_http_trifecta_batch_ask(check, check->again);
         return;
     }
+
+    if (worker->checked_at == ngx_current_msec) {
+        ngx_add_timer(&check->turn, 1);
+        return;
+    }
+
+    worker->checked_at = ngx_current_msec;
 
     started = ngx_http_trifecta_usec();
     rc = NGX_OK;
@@ -523,74 +492,4 @@ ngx_http_trifecta_batch_turn(ngx_event_t *ev)
     } else {
         ngx_http_trifecta_batch_close(check);
     }
-}
-
-
-ngx_int_t
-ngx_http_trifecta_batch_check(ngx_http_request_t *r,
-    const ngx_http_trifecta_batch_endpoint_t *endpoint, ngx_str_t *batch,
-    ngx_str_t *file, off_t bytes)
-{
-    ngx_pool_t                       *pool;
-    ngx_http_trifecta_main_conf_t    *mcf;
-    ngx_http_trifecta_batch_check_t  *check;
-
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    pool = ngx_create_pool(4096, ngx_cycle->log);
-    if (pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    check = ngx_pcalloc(pool, sizeof(ngx_http_trifecta_batch_check_t));
-    if (check == NULL) {
-        goto failed;
-    }
-
-    check->mcf = mcf;
-    check->pool = pool;
-    check->fd = -1;
-    check->bytes = bytes;
-    check->batch.len = batch->len;
-    check->batch.data = ngx_pstrdup(pool, batch);
-    check->file.len = file->len;
-    check->file.data = ngx_pstrdup(pool, file);
-    check->buffer = ngx_palloc(pool, NGX_HTTP_TRIFECTA_BATCH_BUFFER);
-    check->pos = check->buffer;
-    check->last = check->buffer;
-    check->seen = check->buffer;
-
-    ngx_http_trifecta_json_init(&check->json, pool, 4096);
-
-    if (check->batch.data == NULL || check->file.data == NULL
-        || check->buffer == NULL
-        || ngx_http_trifecta_batch_lines_init(&check->lines, pool) != NGX_OK)
-    {
-        goto failed;
-    }
-
-    check->lines.endpoint = endpoint;
-    check->lines.max = (ngx_uint_t) mcf->batch_lines;
-    check->lines.standin = ngx_http_trifecta_standin_create(pool, r,
-                                          (const char *) endpoint->path.data);
-    if (check->lines.standin == NULL) {
-        goto failed;
-    }
-
-    check->turn.handler = ngx_http_trifecta_batch_turn;
-    check->turn.data = check;
-    check->turn.log = ngx_cycle->log;
-
-    ngx_queue_insert_tail(&mcf->worker->checks, &check->queue);
-    mcf->worker->nchecks++;
-
-    ngx_http_trifecta_batch_next(check);
-
-    return NGX_OK;
-
-failed:
-
-    ngx_destroy_pool(pool);
-
-    return NGX_ERROR;
 }

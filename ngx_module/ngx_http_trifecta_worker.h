@@ -25,6 +25,7 @@ struct ngx_http_trifecta_worker_s {
     ngx_http_trifecta_install_t        install;     /* PostgreSQL's */
     ngx_queue_t                        checks;      /* of batches */
     ngx_uint_t                         nchecks;
+    ngx_msec_t                         checked_at;  /* one has worked */
 };
 
 
