@@ -1,9 +1,13 @@
 #include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_pg_query.h"
+#include "ngx_http_trifecta_store.h"
 
 
 /* What a connection asks for itself: which schema and installation it is. */
+
+#define NGX_HTTP_TRIFECTA_PG_TEXT(ms)   NGX_HTTP_TRIFECTA_PG_QUOTE(ms)
+#define NGX_HTTP_TRIFECTA_PG_QUOTE(ms)  #ms
 
 
 static const ngx_http_trifecta_pg_statement_t
@@ -15,12 +19,21 @@ static const ngx_http_trifecta_pg_statement_t
 };
 
 
-/* The role reads by default: only the connection that may write writes. */
+/*
+ * The role reads by default: only the connection that may write writes.  One
+ * statement of it that waits for a lock, or takes too long, fails alone, and
+ * before the deadline at which the connection would be given up, and with it
+ * all the others.
+ */
 
 static const ngx_http_trifecta_pg_statement_t
     ngx_http_trifecta_pg_store_query[] =
 {
     { "SET default_transaction_read_only = off", 0 },
+    { "SET lock_timeout = "
+      NGX_HTTP_TRIFECTA_PG_TEXT(NGX_HTTP_TRIFECTA_STORE_LOCK), 0 },
+    { "SET statement_timeout = "
+      NGX_HTTP_TRIFECTA_PG_TEXT(NGX_HTTP_TRIFECTA_STORE_STATEMENT), 0 },
     { "SELECT max(version::int) FROM trifecta.flyway_schema_history"
       " WHERE success", 0 },
     { NULL, 0 }

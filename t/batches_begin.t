@@ -132,5 +132,27 @@ ok $t->wait_for(sub { !states('cyd')->{validating} }, 60 * $slow),
     or diag explain states('cyd');
 is statuses(posts(8, 'cyd', $B, $body))->{200}, 8, 'and keeps no place';
 
+
+# Somebody holds the row of a batch
+
+my $held = $t->post($B, batch(input('dan')), token => $t->token(sub => 'dan'))
+           ->{json}{id};
+ok $t->wait_for(sub { (states('dan')->{in_progress} || 0) == 1 },
+    60 * $slow), 'a batch to cancel';
+
+my $dbh = $t->dbh('admin');
+$dbh->begin_work;
+$dbh->do('SELECT 1 FROM trifecta.batch WHERE owner = ? FOR UPDATE', undef,
+    'test:dan');
+@socks = posts(1, 'dan', "$B/$held/cancel");
+my @others = map { $t->get($B, token => $t->token(sub => $_))->{status} }
+             qw(ada bob);
+is_deeply statuses(@socks), { 503 => 1, retry => 1 },
+    'who waits for a row too long is told to come back';
+is_deeply \@others, [200, 200], 'and nobody else fails with it';
+$dbh->commit;
+is $t->post("$B/$held/cancel", '', token => $t->token(sub => 'dan'))
+   ->{json}{status}, 'cancelling', 'once it is free it goes on';
+
 $t->finish;
 done_testing;
