@@ -6,7 +6,8 @@
 
 /*
  * "trifecta_limit" in a location that does not make jobs, one that proxies
- * for example, and for POST /v1/batches, which makes none itself: after its token was verified a request waits in the PREACCESS
+ * for example, and for POST /v1/batches and /v1/files, which make none
+ * themselves: after its token was verified a request waits in the PREACCESS
  * phase until Redis has counted it, and then goes on through the phases.
  *
  * When Redis cannot be asked, "trifecta_limit_failure" says whether the
@@ -107,11 +108,27 @@ static ngx_uint_t
 ngx_http_trifecta_limit_here(ngx_http_request_t *r,
     ngx_http_trifecta_loc_conf_t *lcf)
 {
-    return lcf->mode == NGX_HTTP_TRIFECTA_NONE
-           || (lcf->mode == NGX_HTTP_TRIFECTA_API
-               && r->method == NGX_HTTP_POST
-               && r->uri.len == sizeof("/v1/batches") - 1
-               && ngx_strncmp(r->uri.data, "/v1/batches", r->uri.len) == 0);
+    ngx_uint_t  i;
+
+    static const ngx_str_t  paths[] = {
+        ngx_string("/v1/batches"),
+        ngx_string("/v1/files"),
+        ngx_null_string
+    };
+
+    if (lcf->mode != NGX_HTTP_TRIFECTA_API || r->method != NGX_HTTP_POST) {
+        return lcf->mode == NGX_HTTP_TRIFECTA_NONE;
+    }
+
+    for (i = 0; paths[i].len; i++) {
+        if (r->uri.len == paths[i].len
+            && ngx_memcmp(r->uri.data, paths[i].data, r->uri.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

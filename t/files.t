@@ -639,5 +639,23 @@ is upload('back.jsonl', 'x', token => $me{bob})->{status}, 200, 'and uploads';
     $t->thaw('pg');
 }
 
+
+# Uploads are counted
+
+$t->{opt}{trifecta}{trifecta_limit} = 'name=few key=user rate=1r/d';
+$t->write_conf;
+$t->reload;
+sleep 0.5;          # the old workers accept a little longer
+
+{
+    my $token = $t->token(sub => 'frank');
+    my @got = map { upload("$_.jsonl", 'x', token => $token) } 1 .. 2;
+    is_deeply [map { $_->{status} } @got], [200, 429],
+        'an_upload_is_a_request_that_trifecta_limit_counts';
+    is $got[1]{code}, 'rate_limit_exceeded', 'code';
+    is $t->get('/v1/files', token => $token)->{status}, 200,
+        'and to look at files is none';
+}
+
 $t->finish;
 done_testing;
