@@ -63,10 +63,18 @@ static const ngx_http_trifecta_batch_member_t
 };
 
 
+/*
+ * Batches of one owner are made one after the other, or two workers could take
+ * the same last place.
+ */
+
 static const ngx_http_trifecta_pg_statement_t
     ngx_http_trifecta_batch_make_query[] =
 {
     NGX_HTTP_TRIFECTA_STORE_AS,
+
+    { "SELECT pg_advisory_xact_lock(hashtextextended("
+      "'trifecta.batch/' || $1 || '/' || $2, 0))", 2 },
 
     { "WITH f AS (SELECT f.id, f.kind = 'upload' AND f.purpose = 'batch' AS"
       " good, f.bytes, (SELECT count(*) FROM trifecta.batch AS o"

@@ -154,5 +154,28 @@ $dbh->commit;
 is $t->post("$B/$held/cancel", '', token => $t->token(sub => 'dan'))
    ->{json}{status}, 'cancelling', 'once it is free it goes on';
 
+
+# The last place of an owner, in two workers at once.  Rows take a while.
+
+$t->{opt}{workers} = 4;
+$t->write_conf;
+$t->reload;
+$t->sql('admin', 'CREATE FUNCTION trifecta.slowly() RETURNS trigger LANGUAGE'
+    . " plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END'");
+$t->sql('admin', 'CREATE TRIGGER slowly BEFORE INSERT ON trifecta.batch'
+    . ' FOR EACH ROW EXECUTE FUNCTION trifecta.slowly()');
+$t->sql('admin', 'ALTER TABLE trifecta.batch DISABLE TRIGGER slowly');
+$body = batch(input('eve'));
+$t->sql('admin', 'INSERT INTO trifecta.batch (id, tenant, owner, endpoint,'
+    . " input, expires) SELECT gen_random_uuid(), 'default', 'test:eve',"
+    . " '/v1/responses', gen_random_uuid(), now() + '1 day'"
+    . ' FROM generate_series(1, 99)');
+$t->sql('admin', 'ALTER TABLE trifecta.batch ENABLE TRIGGER slowly');
+sleep 0.5;          # the old workers accept a little longer
+
+is_deeply statuses(posts(8, 'eve', $B, $body)), { 200 => 1, 429 => 7, retry => 7 },
+    'the last place is taken once, whatever workers are asked';
+$t->sql('admin', 'DROP FUNCTION trifecta.slowly CASCADE');
+
 $t->finish;
 done_testing;
