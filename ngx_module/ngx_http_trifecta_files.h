@@ -14,6 +14,7 @@
  *   files.c          GET of one and of all, DELETE, and how a file is drawn
  *   files_form.c     what the form of an upload says
  *   files_upload.c   POST: the form's file becomes rows
+ *   files_turn.c     how many of those write at the same time
  *   files_content.c  GET of the content
  *
  * An upload: nginx takes the body into a temporary file without a name, which
@@ -26,7 +27,8 @@
  * if that can not be, by a sidecar after an hour.
  *
  * So an upload has one piece in memory, and a worker has a bounded number of
- * uploads that write at the same time; the others wait for them.
+ * uploads that write at the same time; a bounded number of others waits for
+ * them, first come first served and without the piece.
  *
  * Content goes to the client part by part; the next one is asked for when the
  * client has taken the last one.  The answers of a batch have no parts: their
@@ -38,7 +40,7 @@
 #define NGX_HTTP_TRIFECTA_FILE_NAME_MAX  255        /* bytes */
 #define NGX_HTTP_TRIFECTA_FILE_WRITERS   16         /* of a worker at once */
 #define NGX_HTTP_TRIFECTA_FILE_WAIT      30000      /* ms, for one of them */
-#define NGX_HTTP_TRIFECTA_FILE_AGAIN     50         /* ms, to look again */
+#define NGX_HTTP_TRIFECTA_FILE_WAITERS   64         /* of a worker */
 
 #define NGX_HTTP_TRIFECTA_FILE_TTL_MIN   3600       /* s */
 #define NGX_HTTP_TRIFECTA_FILE_TTL_MAX   2592000
@@ -121,6 +123,27 @@ typedef struct {
 /* After the last byte: what it asks for. */
 ngx_int_t ngx_http_trifecta_file_form_end(ngx_http_trifecta_file_form_t *form,
     ngx_http_trifecta_file_wanted_t *wanted);
+
+
+/*
+ * files_turn.c: who may write.  The event runs when an upload has a place, or
+ * has waited too long for one; then it asks again.
+ */
+
+typedef struct {
+    ngx_http_trifecta_worker_t  *worker;
+    ngx_event_t                 *event;
+    ngx_queue_t                  queue;
+    unsigned                     waits:1;
+    unsigned                     writes:1;
+} ngx_http_trifecta_file_turn_t;
+
+/* NGX_OK: it writes; NGX_AGAIN: it waits; NGX_BUSY: it does not. */
+ngx_int_t ngx_http_trifecta_file_turn(ngx_http_trifecta_file_turn_t *turn);
+void ngx_http_trifecta_file_turn_end(ngx_http_trifecta_file_turn_t *turn);
+
+/* What it is answered then. */
+ngx_int_t ngx_http_trifecta_file_many(ngx_http_request_t *r);
 
 
 /* Directive trifecta_files. */

@@ -9,16 +9,14 @@ typedef struct {
     ngx_event_t                       event;
     ngx_http_trifecta_file_form_t    *form;
     ngx_http_trifecta_file_wanted_t   wanted;
-    ngx_http_trifecta_worker_t       *worker;
-    ngx_msec_t                        since;    /* it waits to write */
-    u_char                           *piece;
+    ngx_http_trifecta_file_turn_t     turn;
+    u_char                           *piece;    /* NULL while it waits */
     off_t                             size;     /* of the body */
     off_t                             offset;   /* in it, then in the file */
     ngx_uint_t                        part;
     u_char                            id[TF_ID_TEXT_LEN];
     PGresult                         *row;      /* of the file */
     unsigned                          read:1;   /* the form is */
-    unsigned                          writes:1; /* and is counted */
     unsigned                          begun:1;  /* there may be a row */
     unsigned                          whole:1;
 } ngx_http_trifecta_upload_t;
@@ -128,10 +126,7 @@ ngx_http_trifecta_upload_cleanup(void *data)
     PQclear(up->row);
     up->row = NULL;
 
-    if (up->writes) {
-        up->writes = 0;
-        up->worker->nwriters--;
-    }
+    ngx_http_trifecta_file_turn_end(&up->turn);
 
     if (!up->begun || up->whole) {
         return;
@@ -355,7 +350,16 @@ ngx_http_trifecta_upload_began(void *data, PGresult *res)
 }
 
 
-/* The row, once there is a place among those that write. */
+static ngx_int_t
+ngx_http_trifecta_upload_piece(ngx_http_trifecta_upload_t *up)
+{
+    up->piece = ngx_palloc(up->op.request->pool, NGX_HTTP_TRIFECTA_FILE_PIECE);
+
+    return up->piece ? NGX_OK : NGX_ERROR;
+}
+
+
+/* There is a place among those that write: the row. */
 
 static ngx_int_t
 ngx_http_trifecta_upload_begin(ngx_http_trifecta_upload_t *up)
@@ -370,26 +374,12 @@ ngx_http_trifecta_upload_begin(ngx_http_trifecta_upload_t *up)
     mcf = ngx_http_get_module_main_conf(up->op.request,
                                         ngx_http_trifecta_module);
 
-    if (up->worker->nwriters >= NGX_HTTP_TRIFECTA_FILE_WRITERS) {
-
-        if (ngx_current_msec - up->since >= NGX_HTTP_TRIFECTA_FILE_WAIT) {
-            return ngx_http_trifecta_error(up->op.request,
-                                           TF_E_STORE_UNAVAILABLE, NULL,
-                                           "too many files are uploaded at "
-                                           "the same time: try again");
-        }
-
-        ngx_add_timer(&up->event, NGX_HTTP_TRIFECTA_FILE_AGAIN);
-
-        return NGX_DONE;
-    }
-
-    if (ngx_http_trifecta_file_new_id(up->op.request, up->id) != NGX_OK) {
+    if ((up->piece == NULL && ngx_http_trifecta_upload_piece(up) != NGX_OK)
+        || ngx_http_trifecta_file_new_id(up->op.request, up->id) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    up->writes = 1;
-    up->worker->nwriters++;
     up->begun = 1;
 
     params[1] = up->wanted.name;
@@ -412,6 +402,32 @@ ngx_http_trifecta_upload_begin(ngx_http_trifecta_upload_t *up)
                                         ngx_http_trifecta_upload_begin_query,
                                         params, 7, 0,
                                         ngx_http_trifecta_upload_began);
+}
+
+
+/* The form was read: it writes, or waits without the piece. */
+
+static ngx_int_t
+ngx_http_trifecta_upload_turn(ngx_http_trifecta_upload_t *up)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_trifecta_file_turn(&up->turn);
+
+    if (rc == NGX_OK) {
+        return ngx_http_trifecta_upload_begin(up);
+    }
+
+    if (rc == NGX_BUSY) {
+        return ngx_http_trifecta_file_many(up->op.request);
+    }
+
+    if (up->piece) {
+        (void) ngx_pfree(up->op.request->pool, up->piece);
+        up->piece = NULL;
+    }
+
+    return NGX_DONE;
 }
 
 
@@ -451,9 +467,8 @@ ngx_http_trifecta_upload_scan(ngx_http_trifecta_upload_t *up)
     }
 
     up->read = 1;
-    up->since = ngx_current_msec;
 
-    return ngx_http_trifecta_upload_begin(up);
+    return ngx_http_trifecta_upload_turn(up);
 }
 
 
@@ -465,7 +480,7 @@ ngx_http_trifecta_upload_handler(ngx_event_t *ev)
 
     up = ev->data;
 
-    rc = up->read ? ngx_http_trifecta_upload_begin(up)
+    rc = up->read ? ngx_http_trifecta_upload_turn(up)
                   : ngx_http_trifecta_upload_scan(up);
 
     if (rc != NGX_DONE) {
@@ -478,8 +493,7 @@ static ngx_int_t
 ngx_http_trifecta_upload_start(ngx_http_request_t *r,
     ngx_http_trifecta_upload_t *up)
 {
-    up->piece = ngx_palloc(r->pool, NGX_HTTP_TRIFECTA_FILE_PIECE);
-    if (up->piece == NULL) {
+    if (ngx_http_trifecta_upload_piece(up) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -549,7 +563,8 @@ ngx_http_trifecta_file_create(ngx_http_request_t *r, ngx_str_t *id)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    up->worker = mcf->worker;
+    up->turn.worker = mcf->worker;
+    up->turn.event = &up->event;
     up->event.handler = ngx_http_trifecta_upload_handler;
     up->event.data = up;
     up->event.log = r->connection->log;

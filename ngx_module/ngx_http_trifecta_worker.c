@@ -42,6 +42,7 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     slot->pid = ngx_pid;
     slot->started = ngx_time();
 
+    ngx_queue_init(&worker->uploads);
     ngx_queue_init(&worker->checks);
 
     mcf->worker = worker;

@@ -22,6 +22,8 @@ struct ngx_http_trifecta_worker_s {
     ngx_uint_t                         nshards;     /* 1 at least */
     ngx_uint_t                         nwaiters;    /* of all shards */
     ngx_uint_t                         nwriters;    /* uploads that write */
+    ngx_queue_t                        uploads;     /* and that wait to */
+    ngx_uint_t                         nuploads;
     ngx_http_trifecta_install_t        install;     /* PostgreSQL's */
     ngx_queue_t                        checks;      /* of batches */
     ngx_uint_t                         nchecks;

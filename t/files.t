@@ -508,15 +508,16 @@ sub half {
 }
 
 
-# Many at once: each waits for its turn
+# Many at once: each waits for its turn, and so many wait
 
-{
+sub many {
+    my ($count) = @_;
     my $one = form(purpose => 'batch', file => ['turn', 'x']);
     my @socks;
 
     $t->freeze('pg');
 
-    for my $n (0 .. 47) {
+    for my $n (0 .. $count - 1) {
         my $token = $t->token(sub => 'many' . $n % 8);
         my $sock = $t->socket or die "socket: $!\n";
         print {$sock} "POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
@@ -535,10 +536,23 @@ sub half {
         my $got = do { local $/; <$sock> } // '';
         my ($status) = $got =~ m{^HTTP/1.1 (\d+)};
         $status{ $status // 'none' }++;
+        $status{retry}++ if $got =~ /^Retry-After: \d/mi;
     }
 
-    is_deeply \%status, { 200 => 48 }, 'uploads_wait_for_their_turn';
+    return \%status;
 }
+
+is_deeply many(48), { 200 => 48 }, 'uploads_wait_for_their_turn';
+
+$t->sql('admin', "DELETE FROM trifecta.file WHERE owner LIKE 'test:many%'");
+$t->{opt}{workers} = 1;
+$t->write_conf;
+$t->reload;
+sleep 0.5;          # the old workers accept a little longer
+$t->get('/v1/files', token => $me{alice});      # it has met the store
+
+is_deeply many(92), { 200 => 80, 503 => 12, retry => 12 },
+    'sixty_four_wait_and_the_others_are_told_to_come_back';
 
 
 # A client that reads slowly, or not at all
