@@ -20,10 +20,9 @@ static const ngx_http_trifecta_pg_statement_t
 
 
 /*
- * The role reads by default: only the connection that may write writes.  One
- * statement of it that waits for a lock, or takes too long, fails alone, and
- * before the deadline at which the connection would be given up, and with it
- * all the others.
+ * The role reads by default: only the connection that may write writes.  And
+ * it gives up a statement after 2 s; who waits for a lock gives up sooner, or
+ * a few of them would hold up the others until the connection is given up.
  */
 
 static const ngx_http_trifecta_pg_statement_t
@@ -32,8 +31,6 @@ static const ngx_http_trifecta_pg_statement_t
     { "SET default_transaction_read_only = off", 0 },
     { "SET lock_timeout = "
       NGX_HTTP_TRIFECTA_PG_TEXT(NGX_HTTP_TRIFECTA_STORE_LOCK), 0 },
-    { "SET statement_timeout = "
-      NGX_HTTP_TRIFECTA_PG_TEXT(NGX_HTTP_TRIFECTA_STORE_STATEMENT), 0 },
     { "SELECT max(version::int) FROM trifecta.flyway_schema_history"
       " WHERE success", 0 },
     { NULL, 0 }

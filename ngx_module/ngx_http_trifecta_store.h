@@ -10,8 +10,8 @@
  * that may write, as a tenant and an owner.
  *
  * They go over a connection of their own (pg.h), which alone may write, with a
- * deadline of its own.  All of a worker use it: what PostgreSQL would work at
- * for too long, or wait for, it gives up itself before the deadline, and the
+ * deadline of its own.  All of a worker use it, one after the other: what
+ * would wait for a lock PostgreSQL gives up long before the deadline, and the
  * others go on.
  * $1 is the tenant and $2 the owner; the first statement of a query is
  * NGX_HTTP_TRIFECTA_STORE_AS, which tells row-level security who asks, and
@@ -26,9 +26,8 @@
  * be one that may be repeated, or that nobody sees before a later one.
  */
 
-#define NGX_HTTP_TRIFECTA_STORE_TIMEOUT    5000     /* ms, a query */
-#define NGX_HTTP_TRIFECTA_STORE_STATEMENT  3000     /* ms, PostgreSQL ends it */
-#define NGX_HTTP_TRIFECTA_STORE_LOCK       2000     /* ... that waits so long */
+#define NGX_HTTP_TRIFECTA_STORE_TIMEOUT  5000       /* ms, a query */
+#define NGX_HTTP_TRIFECTA_STORE_LOCK     1000       /* ms, it waits for one */
 
 #define NGX_HTTP_TRIFECTA_STORE_AS                                            \
     { "SELECT set_config('trifecta.tenant', $1, true),"                       \

@@ -86,8 +86,9 @@ sub rows {
 sub checked {
     my ($id) = @_;
     my $res;
-    $t->wait_for(sub { $res = get($id);
-                       ($res->{json}{status} || '') ne 'validating' },
+    $t->wait_for(sub { $res = get($id);     # the store may still be away
+                       $res->{status} == 200
+                       && $res->{json}{status} ne 'validating' },
                  60 * $slow);
     return $res->{json};
 }
