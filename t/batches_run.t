@@ -51,6 +51,8 @@ sub jobs_of {
     is jobs_of($id, q{kind = 'batch_query' AND prio = 2 AND j.tenant = 'default'
                AND j.owner = 'test:ann' AND groups = '["staff"]'}), 4,
         'its_jobs_are_ordinary_ones_of_its_owner';
+    is jobs_of($id, 'j.deadline = (SELECT expires FROM trifecta.batch WHERE '
+               . 'id = l.batch)'), 4, 'a_job_has_as_long_as_its_batch';
     is $b->{output_bytes}, admin('SELECT sum(octet_length(body)) FROM '
         . 'trifecta.job_result WHERE job IN (SELECT job FROM '
         . 'trifecta.batch_line WHERE batch = ? AND ok)', $id),

@@ -168,11 +168,14 @@ static const char  tf_lines_end_sql[] =
         "error_bytes = b.error_bytes + k.bytes FROM k WHERE b.id = k.batch) "
     "SELECT count(*) FROM u";
 
-/* The limits of the kinds come from TF_JOB_KINDS. */
+/*
+ * The limits of the kinds come from TF_JOB_KINDS; a job has as long as its
+ * batch, though it may wait behind hours of other work.
+ */
 
 static const char  tf_lines_jobs_sql[] =
     "WITH s AS MATERIALIZED (SELECT x.*, l.request, l.model, b.tenant, "
-        "b.owner, b.groups, b.scopes, b.request_id, b.trace, "
+        "b.owner, b.groups, b.scopes, b.request_id, b.trace, b.expires, "
         "b.endpoint = '/v1/embeddings' AS vectors "
         "FROM unnest($1::uuid[], $2::integer[], $3::uuid[]) "
         "AS x(batch, n, job) JOIN trifecta.batch AS b ON b.id = x.batch "
@@ -189,9 +192,9 @@ static const char  tf_lines_jobs_sql[] =
         "SELECT job, tenant, owner, groups, scopes, CASE WHEN vectors "
         "THEN 'batch_embeddings' ELSE 'batch_query' END, model, "
         "$4::smallint, 'queued', request, request_id, trace, '', "
-        "request ->> 'conversation_id', clock_timestamp(), clock_timestamp() "
-        "+ CASE WHEN vectors THEN $6::bigint ELSE $5::bigint END "
-        "* interval '1 ms' FROM u) "
+        "request ->> 'conversation_id', clock_timestamp(), "
+        "greatest(expires, clock_timestamp() + CASE WHEN vectors "
+        "THEN $6::bigint ELSE $5::bigint END * interval '1 ms') FROM u) "
     "SELECT job FROM u";
 
 
