@@ -167,15 +167,18 @@ tf_batches_look(tf_batches_t *b)
     PGresult    *res;
     const char  *state;
 
+    struct {
+#define TF_BATCHES_FOUND(name)  unsigned long  name;
+        TF_BATCHES_STATES(TF_BATCHES_FOUND)
+#undef TF_BATCHES_FOUND
+    } open;
+
     if (tf_batches_query(b, &res, tf_batches_look_sql, 0, NULL) != 0) {
         return -1;
     }
 
     found = 0;
-
-#define TF_BATCHES_FORGET(name)  atomic_store(&b->stats->name, 0);
-    TF_BATCHES_STATES(TF_BATCHES_FORGET)
-#undef TF_BATCHES_FORGET
+    memset(&open, 0, sizeof(open));
 
     for (i = 0; i < PQntuples(res); i++) {
         state = PQgetvalue(res, i, 0);
@@ -189,14 +192,19 @@ tf_batches_look(tf_batches_t *b)
 
 #define TF_BATCHES_NOTE(name)                                                 \
         if (strcmp(state, #name) == 0) {                                      \
-            atomic_store(&b->stats->name,                                     \
-                         strtoul(PQgetvalue(res, i, 1), NULL, 10));           \
+            open.name = strtoul(PQgetvalue(res, i, 1), NULL, 10);             \
         }
         TF_BATCHES_STATES(TF_BATCHES_NOTE)
 #undef TF_BATCHES_NOTE
     }
 
     PQclear(res);
+
+    /* a reader meanwhile finds the last look's, or this one's */
+
+#define TF_BATCHES_STORE(name)  atomic_store(&b->stats->name, open.name);
+    TF_BATCHES_STATES(TF_BATCHES_STORE)
+#undef TF_BATCHES_STORE
 
     return found;
 }
