@@ -316,7 +316,7 @@ tf_batches_page(tf_batches_t *b, int64_t until)
     } while (ended + made >= TF_BATCHES_LINES && tf_clock_ms() < until
              && !tf_pool_over(b->q));
 
-    if (tf_batches_cancel(b) == -1 || tf_batches_close(b) == -1) {
+    if (tf_batches_cancel(b, until) == -1 || tf_batches_close(b) == -1) {
         return -1;
     }
 

@@ -98,12 +98,12 @@ void tf_batches_tick(tf_batches_t *b);
 
 int tf_batches_collect(tf_batches_t *b);
 int tf_batches_make(tf_batches_t *b);
-int tf_batches_cancel(tf_batches_t *b);
+int tf_batches_cancel(tf_batches_t *b, int64_t until);
 int tf_batches_close(tf_batches_t *b);
 
 /*
- * What deleted files have left behind, and what is too old.  A tick of these
- * is one small piece of each; gone says whether there is such a file.
+ * What deleted files have left behind: as much of it as a slice of time is
+ * enough for.  And what is too old, one small piece of each kind.
  */
 
 void tf_batches_gone(tf_batches_t *b);
@@ -118,11 +118,11 @@ int tf_batches_query(tf_batches_t *b, PGresult **res, const char *sql,
     int nparams, const char *const *params);
 
 /*
- * Jobs of a shard (the items' ids), told to Redis.  Nobody waits for a shard
- * that is away: 0, or -1.
+ * Jobs, the first column of a result, told to the Redis of each; of those
+ * only whose byte of "only" is set, unless it is NULL.  What does not get
+ * there is found later: nobody waits for a shard that is away.
  */
-
-int tf_batches_put(tf_batches_t *b, unsigned shard);
+void tf_batches_put(tf_batches_t *b, PGresult *jobs, const char *only);
 
 /* One function of the queue for a job of somebody: what it said, "" if Redis
  * is away; text has 16 bytes. */

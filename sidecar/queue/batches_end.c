@@ -6,6 +6,7 @@
 
 #include <trifecta/fault.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "queue/pool.h"
 
@@ -14,13 +15,17 @@
  * The end of batches, and what Redis has to be told of their jobs.
  */
 
-#define TF_BATCHES_REDIS_MS  1000
+#define TF_BATCHES_REDIS_MS   1000
+#define TF_BATCHES_CANCEL_MS  100       /* of a round, at least */
 
+
+/* The two digits of an id that are its shard's: of shards that answer only. */
 
 static const char  tf_batches_stop_sql[] =
     "SELECT l.job, b.tenant, b.owner FROM trifecta.batch AS b "
     "CROSS JOIN LATERAL (SELECT job FROM trifecta.batch_line "
         "WHERE batch = b.id AND NOT ended AND job IS NOT NULL "
+        "AND substr(job::text, 16, 2) = ANY ($2::text[]) "
         "ORDER BY n LIMIT 1000) AS l "
     "WHERE b.id = ANY ($1::uuid[]) AND (b.state = 'cancelling' "
         "OR b.state = 'in_progress' AND b.expiring) "
@@ -96,16 +101,35 @@ tf_batches_kept(tf_batches_t *b, unsigned shard)
 }
 
 
-int
-tf_batches_put(tf_batches_t *b, unsigned shard)
+/* The shard of an id; TF_SHARDS_MAX: it is none, or of none that is there. */
+
+static unsigned
+tf_batches_shard(tf_batches_t *b, const char *id)
 {
-    unsigned      i;
+    tf_id_t   parsed;
+    unsigned  shard;
+
+    if (tf_id_parse(&parsed, id, strlen(id)) != 0) {
+        return TF_SHARDS_MAX;
+    }
+
+    shard = tf_id_shard(&parsed);
+
+    return shard < b->q->nshards ? shard : TF_SHARDS_MAX;
+}
+
+
+/* The items, to their shard. */
+
+static void
+tf_batches_restore(tf_batches_t *b, unsigned shard)
+{
     tf_compare_t  compare;
 
     /* what a connection of its own would do were done without the lock */
 
     if (b->pg.conn == NULL || !tf_batches_kept(b, shard)) {
-        return -1;
+        return;
     }
 
     memset(&compare, 0, sizeof(tf_compare_t));
@@ -116,17 +140,39 @@ tf_batches_put(tf_batches_t *b, unsigned shard)
     compare.nshards = b->q->nshards;
     compare.counters = &b->restored;
 
-    for (i = 0; i < b->items.n; i++) {
-        b->items.list[i].act = TF_ACT_RESTORE;
-    }
-
     if (tf_compare_apply(&compare, &b->items) != 0) {
         tf_batches_say(b, "%s", compare.err);
         tf_redis_close(&b->redis[shard]);
-        return -1;
     }
+}
 
-    return 0;
+
+void
+tf_batches_put(tf_batches_t *b, PGresult *jobs, const char *only)
+{
+    int          i;
+    unsigned     shard;
+    tf_item_t   *item;
+    const char  *id;
+
+    for (shard = 0; shard < b->q->nshards; shard++) {
+        b->items.n = 0;
+
+        for (i = 0; i < PQntuples(jobs) && b->items.n < TF_COMPARE_MAX; i++) {
+            id = PQgetvalue(jobs, i, 0);
+
+            if ((only == NULL || only[i]) && tf_batches_shard(b, id) == shard)
+            {
+                item = &b->items.list[b->items.n++];
+                memcpy(item->id, id, TF_ID_TEXT_LEN + 1);
+                item->act = TF_ACT_RESTORE;
+            }
+        }
+
+        if (b->items.n > 0) {
+            tf_batches_restore(b, shard);
+        }
+    }
 }
 
 
@@ -134,18 +180,12 @@ void
 tf_batches_fcall(tf_batches_t *b, const char *function, const char *tenant,
     const char *owner, const char *id, char *text)
 {
-    tf_id_t      parsed;
     tf_cmd_t     cmd = TF_CMD_INIT;
     unsigned     shard;
     redisReply  *reply;
 
     text[0] = '\0';
-
-    if (tf_id_parse(&parsed, id, strlen(id)) != 0) {
-        return;
-    }
-
-    shard = tf_id_shard(&parsed);
+    shard = tf_batches_shard(b, id);
 
     if (!tf_batches_kept(b, shard)) {
         return;
@@ -170,60 +210,113 @@ tf_batches_fcall(tf_batches_t *b, const char *function, const char *tenant,
 
 
 /*
- * A job of which Redis does not know is put there first: the next sweep can
- * cancel it.
+ * Cancels the jobs of some rows, until one of their shards does not answer:
+ * 0, and it has no place in "answers" any more.  1: all were asked, or the
+ * time is over.  A job of which Redis does not know is put there: the next
+ * sweep can cancel it.
+ */
+
+static int
+tf_batches_stop(tf_batches_t *b, PGresult *res, char *answers, int64_t until)
+{
+    int          i, rc;
+    char         said[16], absent[TF_COMPARE_MAX];
+    unsigned     shard;
+    const char  *id;
+
+    rc = 1;
+    memset(absent, 0, sizeof(absent));
+
+    for (i = 0; i < PQntuples(res) && i < TF_COMPARE_MAX; i++) {
+        id = PQgetvalue(res, i, 0);
+        shard = tf_batches_shard(b, id);
+
+        if (shard == TF_SHARDS_MAX) {
+            continue;
+        }
+
+        if (tf_clock_ms() >= until || tf_pool_over(b->q)) {
+            break;
+        }
+
+        tf_batches_fcall(b, TF_FN_CANCEL, PQgetvalue(res, i, 1),
+                         PQgetvalue(res, i, 2), id, said);
+
+        if (said[0] == '\0') {
+            answers[shard] = 0;
+            rc = 0;
+            break;
+        }
+
+        absent[i] = strcmp(said, "ABSENT") == 0;
+    }
+
+    tf_batches_put(b, res, absent);
+
+    return rc;
+}
+
+
+/*
+ * When a shard fails its rows are left out and the next ones are asked for:
+ * each round has a shard less.  Each has some time, though the lines that end
+ * and begin, or the shard that failed, have taken all of it.
  */
 
 int
-tf_batches_cancel(tf_batches_t *b)
+tf_batches_cancel(tf_batches_t *b, int64_t until)
 {
-    int          i, n;
-    char         said[16];
-    tf_id_t      id;
-    unsigned     shard;
+    int          rc, all;
+    char         answers[TF_SHARDS_MAX];
+    tf_buf_t     shards = TF_BUF_INIT;
+    unsigned     i, kept;
     PGresult    *res;
-    const char  *params[1], *text;
+    const char  *params[2];
 
-    params[0] = b->page.data;
-
-    if (tf_batches_query(b, &res, tf_batches_stop_sql, 1, params) != 0) {
-        return -1;
+    for (i = 0; i < b->q->nshards; i++) {
+        answers[i] = (char) tf_batches_kept(b, i);
     }
 
-    n = PQntuples(res);
-    b->items.n = 0;
+    rc = 0;
 
-    for (i = 0; i < n; i++) {
-        text = PQgetvalue(res, i, 0);
-        tf_batches_fcall(b, TF_FN_CANCEL, PQgetvalue(res, i, 1),
-                         PQgetvalue(res, i, 2), text, said);
+    do {
+        kept = 0;
+        tf_buf_reset(&shards);
 
-        if (said[0] == '\0') {
-            /* a Redis is away: nobody waits for it for every job */
+        for (i = 0; i < b->q->nshards; i++) {
+            if (answers[i]) {
+                tf_buf_printf(&shards, "%s%02x", kept++ ? "," : "{", i);
+            }
+        }
+
+        if (kept == 0) {
             break;
         }
 
-        if (strcmp(said, "ABSENT") == 0 && b->items.n < TF_COMPARE_MAX) {
-            memcpy(b->items.list[b->items.n++].id, text, TF_ID_TEXT_LEN + 1);
-        }
-    }
+        tf_buf_puts(&shards, "}");
+        params[0] = b->page.data;
+        params[1] = shards.data;
 
-    PQclear(res);
-
-    /* those of one tenant are in one shard, but for a moved one's */
-
-    for (shard = 0; b->items.n > 0 && shard < b->q->nshards; shard++) {
-        text = b->items.list[0].id;
-
-        if (tf_id_parse(&id, text, strlen(text)) == 0
-            && tf_id_shard(&id) == shard)
+        if (shards.failed
+            || tf_batches_query(b, &res, tf_batches_stop_sql, 2, params) != 0)
         {
-            (void) tf_batches_put(b, shard);
+            rc = -1;
             break;
         }
-    }
 
-    return n;
+        if (until < tf_clock_ms() + TF_BATCHES_CANCEL_MS) {
+            until = tf_clock_ms() + TF_BATCHES_CANCEL_MS;
+        }
+
+        rc += PQntuples(res);
+        all = tf_batches_stop(b, res, answers, until);
+        PQclear(res);
+
+    } while (!all && !tf_pool_over(b->q));
+
+    tf_buf_free(&shards);
+
+    return rc;
 }
 
 

@@ -364,37 +364,6 @@ tf_lines_ids(tf_batches_t *b, PGresult *next, tf_lines_t *lines)
 }
 
 
-/* Tells each shard of its jobs; what does not get there is found later. */
-
-static void
-tf_lines_put(tf_batches_t *b, PGresult *jobs)
-{
-    int          i;
-    tf_id_t      id;
-    unsigned     shard;
-    const char  *text;
-
-    for (shard = 0; shard < b->q->nshards; shard++) {
-        b->items.n = 0;
-
-        for (i = 0; i < PQntuples(jobs); i++) {
-            text = PQgetvalue(jobs, i, 0);
-
-            if (tf_id_parse(&id, text, strlen(text)) == 0
-                && tf_id_shard(&id) == shard && b->items.n < TF_COMPARE_MAX)
-            {
-                memcpy(b->items.list[b->items.n++].id, text,
-                       TF_ID_TEXT_LEN + 1);
-            }
-        }
-
-        if (b->items.n > 0) {
-            (void) tf_batches_put(b, shard);
-        }
-    }
-}
-
-
 static int
 tf_lines_jobs(tf_batches_t *b, PGresult *next)
 {
@@ -432,7 +401,7 @@ tf_lines_jobs(tf_batches_t *b, PGresult *next)
     tf_fault(batch, made);
 
     n = PQntuples(res);
-    tf_lines_put(b, res);
+    tf_batches_put(b, res, NULL);
     PQclear(res);
     tf_lines_free(&lines);
 
