@@ -144,6 +144,33 @@ sub a_sweep_waits {
     is whole($t, $id), '', 'whole';
 }
 
+
+# requests that will never run: of batches that ended before they began
+
+{
+    my $never = batch($t, [('say=x') x 2500], state => 'validating',
+                      created => '2020-01-01');
+    is ended($t, $never), 'failed', 'a batch that never began fails';
+
+    my $reads = batch($t, ['say=x'], state => 'validating');
+    my $ran = batch($t, ['say=x', { code => 'invalid_value',
+                                    message => 'No.' }]);
+    is ended($t, $ran), 'completed', 'another one runs';
+
+    # it looks once a minute, and soon after its start
+
+    $t->restart('sidecar', 0);
+    my $lines = 'SELECT count(*) FROM trifecta.batch_line WHERE batch = ?';
+    ok $t->wait_for(sub { admin($lines, $never) == 0 }, 40),
+        'the_requests_of_a_batch_that_never_began_go';
+    is admin($lines, $reads), 1, 'those of one that is being read stay';
+    is whole($t, $ran), '', 'and the lines of one that ran';
+    is state($t, $never), 'failed', 'the batch itself stays';
+    $t->sql('admin', "UPDATE trifecta.batch SET state = 'cancelling', "
+            . 'cancelling = now() WHERE id = ?', $reads);
+    is ended($t, $reads), 'cancelled', 'and is cancelled';
+}
+
 $t->idle_holds('at the end nothing is left in the queue');
 $t->finish;
 done_testing;

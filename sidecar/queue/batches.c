@@ -30,7 +30,7 @@
 static const char  tf_batches_look_sql[] =
     "SELECT state, count(*) FROM trifecta.batch WHERE " TF_BATCHES_OPEN
     " GROUP BY state UNION ALL SELECT 'gone', count(*) FROM ("
-    "SELECT FROM trifecta.file_gone LIMIT 1) AS g";
+    "SELECT FROM trifecta.file_gone WHERE gone <= now() LIMIT 1) AS g";
 
 static const char  tf_batches_page_sql[] =
     "SELECT id FROM trifecta.batch WHERE " TF_BATCHES_OPEN

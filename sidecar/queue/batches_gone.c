@@ -14,37 +14,62 @@
  * What goes.  A file that is deleted, by its owner or because its time is
  * over, is out of sight at once; its parts go some at a time, and with an
  * output or a list of errors the answers in it, as if each job was deleted by
- * its owner.
+ * its owner.  A file of which nothing could be done, because a shard is away,
+ * is put off: "gone" is then the time of the next try.
  *
  * A batch goes when what was accepted at its time does (retention): its lines
  * some at a time, then its files, then itself.
  */
 
 #define TF_GONE_MINUTE_MS  60000
-#define TF_GONE_FILES      8            /* deleted files of a tick */
+#define TF_GONE_SLICE_MS   400          /* a tick: then the keeper goes on */
+#define TF_GONE_PARTS      16           /* MiB at a time */
+#define TF_GONE_ANSWERS    200          /* at a time */
 
 static const char  tf_gone_list_sql[] =
     "SELECT file, tenant, owner, batch, kind, after FROM trifecta.file_gone "
-    "ORDER BY gone LIMIT $1::integer";
+    "WHERE gone <= now() ORDER BY gone LIMIT 32";
 
 enum { TF_GONE_FILE, TF_GONE_TENANT, TF_GONE_OWNER, TF_GONE_BATCH,
        TF_GONE_KIND, TF_GONE_AFTER };
 
-/* 16 MiB at a time */
+#define TF_GONE_TEXT_(x)  #x
+#define TF_GONE_TEXT(x)   TF_GONE_TEXT_(x)
 
 static const char  tf_gone_parts_sql[] =
     "WITH d AS (DELETE FROM trifecta.file_part WHERE file = $1::uuid "
         "AND part IN (SELECT part FROM trifecta.file_part "
-        "WHERE file = $1::uuid ORDER BY part LIMIT 16) RETURNING 1) "
+        "WHERE file = $1::uuid ORDER BY part LIMIT "
+        TF_GONE_TEXT(TF_GONE_PARTS) ") RETURNING 1) "
     "SELECT count(*) FROM d";
 
 static const char  tf_gone_jobs_sql[] =
     "SELECT l.job, l.seq, j.id IS NOT NULL FROM (SELECT job, seq "
         "FROM trifecta.batch_line WHERE batch = $1::uuid "
         "AND ok = ($2 = 'output') AND ended AND seq > $3::bigint "
-        "ORDER BY seq LIMIT 200) AS l "
+        "ORDER BY seq LIMIT " TF_GONE_TEXT(TF_GONE_ANSWERS) ") AS l "
     "LEFT JOIN LATERAL (SELECT id FROM trifecta.job WHERE id = l.job "
         "AND deleted IS NULL LIMIT 1) AS j ON true ORDER BY l.seq";
+
+/*
+ * The requests of batches that ended before they began: nobody reads them any
+ * more.  The index of lines that wait is walked from batch to batch.
+ */
+
+static const char  tf_gone_requests_sql[] =
+    "WITH RECURSIVE w AS ((SELECT batch FROM trifecta.batch_line "
+        "WHERE NOT ended AND job IS NULL ORDER BY batch LIMIT 1) "
+        "UNION ALL SELECT (SELECT l.batch FROM trifecta.batch_line AS l "
+            "WHERE NOT l.ended AND l.job IS NULL AND l.batch > w.batch "
+            "ORDER BY l.batch LIMIT 1) FROM w WHERE w.batch IS NOT NULL), "
+    "x AS MATERIALIZED (SELECT l.batch, l.n FROM w JOIN trifecta.batch AS b "
+        "ON b.id = w.batch CROSS JOIN LATERAL (SELECT batch, n "
+            "FROM trifecta.batch_line WHERE batch = b.id AND NOT ended "
+            "AND job IS NULL ORDER BY n LIMIT 1000) AS l "
+        "WHERE b.ended IS NOT NULL AND b.begun IS NULL LIMIT 1000), "
+    "d AS (DELETE FROM trifecta.batch_line AS l USING x "
+        "WHERE l.batch = x.batch AND l.n = x.n RETURNING 1) "
+    "SELECT count(*) FROM d";
 
 /* What is too old; the input of a batch that is being read stays so long. */
 
@@ -101,48 +126,67 @@ tf_gone_rows(tf_batches_t *b, const char *sql, const char *id)
 }
 
 
+/* A statement about a file: 1, or -1. */
+
+static int
+tf_gone_note(tf_batches_t *b, const char *sql, const char *file,
+    const char *value)
+{
+    const char  *params[2];
+
+    params[0] = file;
+    params[1] = value;
+
+    return tf_batches_query(b, NULL, sql, value ? 2 : 1, params) ? -1 : 1;
+}
+
+
 /* Nothing of it is left. */
 
 static int
 tf_gone_done(tf_batches_t *b, const char *file)
 {
-    const char  *params[1];
-
-    params[0] = file;
-
-    return tf_batches_query(b, NULL, "DELETE FROM trifecta.file_gone "
-                            "WHERE file = $1::uuid", 1, params);
+    return tf_gone_note(b, "DELETE FROM trifecta.file_gone "
+                        "WHERE file = $1::uuid", file, NULL);
 }
 
 
 /*
  * Some of the answers of a file: deleted in the queue, as by their owner; what
- * Redis did not take is tried again.  0, or -1: PostgreSQL is away.
+ * Redis did not take is tried again.  1: it goes on, 0: nothing could be done,
+ * -1: PostgreSQL is away.
  */
 
 static int
-tf_gone_answers(tf_batches_t *b, PGresult *gone, int row)
+tf_gone_answers(tf_batches_t *b, PGresult *gone, int row, int64_t until)
 {
-    int          i, n;
+    int          i, n, rc, late;
     char         said[16];
     PGresult    *res;
-    const char  *params[3], *after;
+    const char  *params[3], *file;
 
     params[0] = PQgetvalue(gone, row, TF_GONE_BATCH);
     params[1] = PQgetvalue(gone, row, TF_GONE_KIND);
     params[2] = PQgetvalue(gone, row, TF_GONE_AFTER);
+    file = PQgetvalue(gone, row, TF_GONE_FILE);
 
     if (tf_batches_query(b, &res, tf_gone_jobs_sql, 3, params) != 0) {
         return -1;
     }
 
     n = PQntuples(res);
+    late = 0;
 
     for (i = 0; i < n; i++) {
 
         if (PQgetvalue(res, i, 2)[0] == 'f') {
             /* it never was a job, or is gone */
             continue;
+        }
+
+        late = tf_clock_ms() >= until || tf_pool_over(b->q);
+        if (late) {
+            break;
         }
 
         tf_batches_fcall(b, TF_FN_DELETE,
@@ -157,57 +201,79 @@ tf_gone_answers(tf_batches_t *b, PGresult *gone, int row)
         tf_fault(batch, gone);
     }
 
-    if (i == 0) {
-        PQclear(res);
-        return n == 0 ? tf_gone_done(b, PQgetvalue(gone, row, TF_GONE_FILE))
-                      : 0;
+    if (i == n && n < TF_GONE_ANSWERS) {
+        rc = tf_gone_done(b, file);
+
+    } else if (i > 0) {
+        rc = tf_gone_note(b, "UPDATE trifecta.file_gone SET after = "
+                          "$2::integer WHERE file = $1::uuid", file,
+                          PQgetvalue(res, i - 1, 1));
+
+    } else {
+        rc = late;
     }
 
-    after = PQgetvalue(res, i - 1, 1);
-    params[0] = PQgetvalue(gone, row, TF_GONE_FILE);
-    params[1] = after;
-
-    n = tf_batches_query(b, NULL, "UPDATE trifecta.file_gone SET after = "
-                         "$2::integer WHERE file = $1::uuid", 2, params);
     PQclear(res);
 
-    return n;
+    return rc;
+}
+
+
+/* Some of what a file has left: as tf_gone_answers(). */
+
+static int
+tf_gone_some(tf_batches_t *b, PGresult *gone, int row, int64_t until)
+{
+    int          n;
+    const char  *file;
+
+    if (!PQgetisnull(gone, row, TF_GONE_BATCH)) {
+        return tf_gone_answers(b, gone, row, until);
+    }
+
+    file = PQgetvalue(gone, row, TF_GONE_FILE);
+    n = tf_gone_rows(b, tf_gone_parts_sql, file);
+
+    return n == -1 ? -1 : n < TF_GONE_PARTS ? tf_gone_done(b, file) : 1;
 }
 
 
 void
 tf_batches_gone(tf_batches_t *b)
 {
-    int          i, n, rc;
-    char         max[12];
-    PGresult    *res;
-    const char  *params[1];
+    int        i, n, rc;
+    int64_t    until;
+    PGresult  *res;
 
-    (void) snprintf(max, sizeof(max), "%d", TF_GONE_FILES);
-    params[0] = max;
+    until = tf_clock_ms() + TF_GONE_SLICE_MS;
 
-    if (tf_batches_query(b, &res, tf_gone_list_sql, 1, params) != 0) {
-        return;
-    }
-
-    rc = 0;
-
-    for (i = 0; i < PQntuples(res) && rc == 0; i++) {
-
-        if (!PQgetisnull(res, i, TF_GONE_BATCH)) {
-            rc = tf_gone_answers(b, res, i);
-            continue;
+    do {
+        if (tf_batches_query(b, &res, tf_gone_list_sql, 0, NULL) != 0) {
+            return;
         }
 
-        n = tf_gone_rows(b, tf_gone_parts_sql,
-                         PQgetvalue(res, i, TF_GONE_FILE));
+        n = PQntuples(res);
+        rc = 1;
 
-        rc = n > 0 ? 0
-             : n == 0 ? tf_gone_done(b, PQgetvalue(res, i, TF_GONE_FILE))
-             : -1;
-    }
+        for (i = 0; i < n && rc != -1; i++) {
 
-    PQclear(res);
+            if (tf_clock_ms() >= until || tf_pool_over(b->q)) {
+                break;
+            }
+
+            rc = tf_gone_some(b, res, i, until);
+
+            if (rc == 0) {
+                rc = tf_gone_note(b, "UPDATE trifecta.file_gone SET gone = "
+                                  "now() + interval '10 s' "
+                                  "WHERE file = $1::uuid",
+                                  PQgetvalue(res, i, TF_GONE_FILE), NULL);
+            }
+        }
+
+        PQclear(res);
+
+    } while (n > 0 && i == n && rc != -1);
 }
 
 
@@ -254,14 +320,16 @@ tf_gone_old(tf_batches_t *b)
 void
 tf_batches_prune(tf_batches_t *b)
 {
-    int  files, old;
+    int  files, requests, old;
 
     files = tf_gone_rows(b, tf_gone_files_sql, NULL);
-    old = files != -1 && b->conf->retention > 0 ? tf_gone_old(b) : 0;
+    requests = files != -1 ? tf_gone_rows(b, tf_gone_requests_sql, NULL) : 0;
+    old = files != -1 && requests != -1 && b->conf->retention > 0
+          ? tf_gone_old(b) : 0;
 
     b->prune_at = tf_clock_ms();
 
-    if (files <= 0 && old <= 0) {
+    if (files <= 0 && requests <= 0 && old <= 0) {
         b->prune_at += tf_pool_jitter(TF_GONE_MINUTE_MS);
     }
 }
