@@ -29,7 +29,8 @@ typedef struct {
     ngx_uint_t                     errors;
     int64_t                        after;       /* seq of the last line */
     ngx_http_trifecta_standin_t   *standin;
-    ngx_pool_t                    *pool;        /* of the page */
+    ngx_pool_t                    *pool;        /* of the page's bytes */
+    ngx_buf_t                      buf;         /* filters may keep it */
     ngx_event_t                    timer;
     ngx_uint_t                     tries;
     ngx_uint_t                     begun;       /* the header is out */
@@ -193,18 +194,11 @@ static ngx_int_t
 ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
     ngx_http_trifecta_json_t *j, ngx_uint_t last)
 {
-    ngx_buf_t            *b;
-    ngx_chain_t          *out;
-    ngx_http_request_t   *r;
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_request_t  *r;
 
     r = content->op.request;
-
-    out = ngx_alloc_chain_link(content->pool);
-    b = ngx_calloc_buf(content->pool);
-
-    if (out == NULL || b == NULL) {
-        return NGX_ERROR;
-    }
 
     if (!content->begun) {
         content->begun = 1;
@@ -218,6 +212,15 @@ ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
         r->write_event_handler = ngx_http_trifecta_batch_writable;
     }
 
+    /*
+     * A filter may look at a buffer that is sent, at its tag and its size,
+     * as long as the request lives; at its bytes none does any more.
+     */
+
+    b = &content->buf;
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
+    b->tag = (ngx_buf_tag_t) &ngx_http_trifecta_module;
     b->pos = j->start;
     b->last = j->last;
     b->memory = (j->last > j->start);
@@ -225,10 +228,10 @@ ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
     b->last_buf = last ? 1 : 0;
     b->last_in_chain = 1;
 
-    out->buf = b;
-    out->next = NULL;
+    out.buf = b;
+    out.next = NULL;
 
-    return ngx_http_trifecta_batch_push(content, out, last);
+    return ngx_http_trifecta_batch_push(content, &out, last);
 }
 
 

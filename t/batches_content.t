@@ -6,14 +6,45 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use HTTP::Tiny;
 use JSON::PP ();
 use MIME::Base64 qw(encode_base64);
+use Socket qw(PF_INET SOCK_STREAM SOL_SOCKET SO_RCVBUF inet_aton
+              pack_sockaddr_in);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Test;
 
-my $t = Trifecta::Test->new(workers => 1, max_jobs_per_tenant => 1000);
+my $t = Trifecta::Test->new(start => 0, workers => 1,
+                            max_jobs_per_tenant => 1000);
+my ($limited, $brisk, $narrow, $frames) = map { $t->free_port } 1 .. 4;
+my ($h2_listen, $h2) = $t->nginx_version < 1025001
+                     ? (' http2', '') : ('', 'http2 on;');
+
+$t->{opt}{http} = <<"END";
+    server {
+        listen 127.0.0.1:$limited;
+        location / { trifecta api; limit_rate 16k; }
+    }
+    server {
+        listen 127.0.0.1:$brisk sndbuf=8k;
+        send_timeout 1s;
+        location / { trifecta api; }
+    }
+    server {
+        listen 127.0.0.1:$narrow sndbuf=8k;
+        location / { trifecta api; }
+    }
+    server {
+        listen 127.0.0.1:$frames sndbuf=8k$h2_listen;
+        $h2
+        location / { trifecta api; }
+    }
+END
+$t->write_conf;
+$t->start_all;
+
 my $slow = $t->slow;
 my $json = JSON::PP->new->canonical;
 my $n = 0;
@@ -205,8 +236,27 @@ is scalar @$lines, 1000, 'a thousand lines';
 is_deeply [grep { $lines->[$_ - 1]{custom_id} ne "many $_" } 2 .. 1000], [],
     'in their order, none twice';
 
-$t->sql('admin', 'DELETE FROM trifecta.batch_line WHERE batch = ? AND n > 100',
+
+# A client that may have a few bytes a second: a page waits whole behind the
+# one before, and its memory is used again
+
+$t->sql('admin', 'DELETE FROM trifecta.batch_line WHERE batch = ? AND n > 1',
         $b->{id});
+$t->sql('admin', 'INSERT INTO trifecta.batch_line (batch, n, tenant, owner,'
+    . " custom_id, error, ended, seq, ok) SELECT ?, g, 'default',"
+    . q( 'test:alice', 'error ' || g, '{"code": "x"}', true, g, false)
+    . ' FROM generate_series(2, 640) AS g', $b->{id});
+$res = content($b->{errors});
+is scalar(() = $res->{content} =~ /\n/g), 639, 'ten pages of errors';
+my $few = HTTP::Tiny->new(timeout => 60 * $slow)->get(
+    "http://127.0.0.1:$limited/v1/files/$b->{errors}/content",
+    { headers => { Authorization => 'Bearer ' . $t->token } });
+ok $few->{content} eq $res->{content},
+    'through limit_rate they are the same bytes';
+$t->sql('admin', 'DELETE FROM trifecta.batch_line WHERE batch = ? AND n > 1',
+        $b->{id});
+many(2, 100);
+
 $t->sql('admin', 'UPDATE trifecta.job_result SET body = repeat(?, 65536)'
     . ' WHERE job = ?', 'abcdefgh', $job);
 
@@ -219,9 +269,9 @@ sub rss {
 # A client that takes nothing for a while, and then all; its bytes.
 
 sub slowly {
-    my ($between) = @_;
+    my ($file, $between) = @_;
     my $sock = $t->socket;
-    print {$sock} "GET /v1/files/$b->{output}/content HTTP/1.1\r\n"
+    print {$sock} "GET /v1/files/$file/content HTTP/1.1\r\n"
         . "Host: localhost\r\nConnection: close\r\nAuthorization: Bearer "
         . $t->token . "\r\n\r\n";
     $sock->flush;
@@ -237,16 +287,16 @@ sub slowly {
 
 my $before = rss();
 my $grown;
-my $got = slowly(sub { $grown = rss() - $before });
+my $got = slowly($b->{output}, sub { $grown = rss() - $before });
 cmp_ok length $got, '>', 50e6, 'fifty megabytes are drawn';
 like $got, qr/\r\n0\r\n\r\n\z/, 'to their end';
 cmp_ok $grown, '<', 25 * ($slow > 1 ? 4 : 1),
     'while a client reads nothing a page is in memory';
 
-$got = slowly(sub { $t->kill('pg'); $t->start('pg') });
+$got = slowly($b->{output}, sub { $t->kill('pg'); $t->start('pg') });
 like $got, qr/\r\n0\r\n\r\n\z/, 'a store that was away is asked again';
 
-$got = slowly(sub { $t->kill('pg') });
+$got = slowly($b->{output}, sub { $t->kill('pg') });
 unlike $got, qr/\r\n0\r\n\r\n\z/,
     'without a store the file has no end that looks like one';
 cmp_ok length $got, '>', 100000, 'but a beginning';
