@@ -11,8 +11,9 @@
  *   page of lines ──> drawn ──> sent ──> the next page
  *
  * A page has at most 64 lines, and ends after the one that makes it 256 KB of
- * answers: to draw more of them would keep a worker from all others.  While a
- * client has not taken one page, no other is read.  Nothing ever changes a
+ * requests and answers, as they are stored or as they are drawn: to draw more
+ * of them would keep a worker from all others.  While a client has not taken
+ * one page, no other is read.  Nothing ever changes a
  * line that has ended, so each reading gives the same bytes, unless an answer
  * was deleted meanwhile.
  *
@@ -21,6 +22,8 @@
  */
 
 #define NGX_HTTP_TRIFECTA_BATCH_TRIES     8
+#define NGX_HTTP_TRIFECTA_BATCH_LINES     64        /* of a page */
+#define NGX_HTTP_TRIFECTA_BATCH_BYTES     262144
 
 
 typedef struct {
@@ -46,28 +49,51 @@ static const ngx_http_trifecta_pg_statement_t
 {
     NGX_HTTP_TRIFECTA_STORE_AS,
 
-    { "SELECT j.state, j.attempt, j.model,"
-      " (extract(epoch from j.accepted) * 1000)::bigint,"
+    /*
+     * Line by line, or what is not sent would be read each time, too.  The
+     * line before the first one says where to begin, and the types.
+     */
+
+    { "WITH RECURSIVE p AS ("
+      "SELECT 0 AS lines, 0::bigint AS bytes, $4::bigint AS seq, x.*"
+      " FROM (SELECT NULL::text AS state, NULL::int AS attempt,"
+      " NULL::text AS model, NULL::bigint AS accepted,"
+      " NULL::bigint AS finished, NULL::text AS error, NULL::text AS usage,"
+      " NULL::text AS body, NULL::text AS citations, false AS deleted,"
+      " NULL::text AS conversation, NULL::text AS metadata,"
+      " NULL::text AS request, NULL::text AS deltas, NULL::text AS streamed,"
+      " NULL::text AS tool_calls, NULL::text AS custom_id,"
+      " NULL::text AS refused, NULL::int AS status, NULL::uuid AS job,"
+      " NULL::text AS request_id, 0 AS n, false AS ok) AS x"
+      " UNION ALL"
+      " SELECT p.lines + 1, p.bytes + octet_length(concat(x.refused,"
+      " x.custom_id, x.request, x.streamed, x.error, x.body, x.citations,"
+      " x.deltas, x.tool_calls)), x.*"
+      " FROM p CROSS JOIN LATERAL (SELECT l.seq, j.state::text, j.attempt,"
+      " j.model, (extract(epoch from j.accepted) * 1000)::bigint,"
       " (extract(epoch from j.finished) * 1000)::bigint,"
-      " j.error::text, j.usage::text, r.body, r.citations::text,"
-      " j.deleted IS NOT NULL, j.conversation,"
-      " (j.request->'metadata')::text, j.request::text, r.deltas::text,"
-      " j.streamed::text, r.tool_calls::text,"
-      " l.seq, l.custom_id, l.error::text, l.status, l.job, j.request_id,"
-      " l.n, l.endpoint, l.ok"
-      " FROM (SELECT p.*, sum(p.bytes) OVER (ORDER BY p.seq) - p.bytes AS"
-      " before FROM (SELECT l.seq, l.n, l.custom_id, l.error, l.status,"
-      " l.job, l.ok, b.endpoint, coalesce(octet_length(r.body), 0) AS bytes"
-      " FROM trifecta.batch AS b JOIN trifecta.batch_line AS l"
-      " ON l.batch = b.id"
-      " LEFT JOIN trifecta.job_result AS r ON r.job = l.job"
-      " WHERE b.id = $3::uuid AND b.tenant = $1 AND b.owner = $2"
-      " AND l.tenant = $1 AND l.owner = $2 AND l.ended"
-      " AND l.ok = $5::boolean AND l.seq > $4::bigint"
-      " ORDER BY l.seq LIMIT 64) AS p) AS l"
+      " j.error::text, j.usage::text, r.body, r.citations::text AS citations,"
+      " j.deleted IS NOT NULL, j.conversation::text,"
+      " (j.request->'metadata')::text, j.request::text AS request,"
+      " r.deltas::text AS deltas, j.streamed::text AS streamed,"
+      " r.tool_calls::text AS tool_calls, l.custom_id,"
+      " l.error::text AS refused, l.status, l.job, j.request_id::text, l.n,"
+      " l.ok"
+      " FROM (SELECT * FROM trifecta.batch_line AS l"
+      " WHERE l.batch = $3::uuid AND l.tenant = $1 AND l.owner = $2"
+      " AND l.ended AND l.ok = $5::boolean AND l.seq > p.seq"
+      " ORDER BY l.seq LIMIT 1) AS l"
       " LEFT JOIN trifecta.job AS j ON j.id = l.job"
-      " LEFT JOIN trifecta.job_result AS r ON r.job = l.job"
-      " WHERE l.before < 262144 ORDER BY l.seq", 5 },
+      " LEFT JOIN trifecta.job_result AS r ON r.job = l.job OFFSET 0) AS x"
+      " WHERE p.lines < " ngx_value(NGX_HTTP_TRIFECTA_BATCH_LINES)
+      " AND p.bytes < " ngx_value(NGX_HTTP_TRIFECTA_BATCH_BYTES) ")"
+      " SELECT p.state, p.attempt, p.model, p.accepted, p.finished, p.error,"
+      " p.usage, p.body, p.citations, p.deleted, p.conversation, p.metadata,"
+      " p.request, p.deltas, p.streamed, p.tool_calls, p.seq, p.custom_id,"
+      " p.refused, p.status, p.job, p.request_id, p.n, b.endpoint, p.ok"
+      " FROM p JOIN trifecta.batch AS b ON b.id = $3::uuid"
+      " WHERE p.lines > 0 AND b.tenant = $1 AND b.owner = $2"
+      " ORDER BY p.lines", 5 },
 
     { NULL, 0 }
 };
@@ -285,6 +311,12 @@ ngx_http_trifecta_batch_drawn(ngx_http_trifecta_batch_content_t *content,
     ngx_http_trifecta_json_init(&j, content->pool, 65536);
 
     for (i = 0; i < n; i++) {
+
+        if (j.last - j.start >= NGX_HTTP_TRIFECTA_BATCH_BYTES) {
+            n = i;      /* the rest is read again */
+            break;
+        }
+
         if (ngx_http_trifecta_batch_draw(content->standin, &content->batch,
                                          res, i, &j)
             != NGX_OK)

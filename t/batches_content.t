@@ -293,6 +293,51 @@ like $got, qr/\r\n0\r\n\r\n\z/, 'to their end';
 cmp_ok $grown, '<', 25 * ($slow > 1 ? 4 : 1),
     'while a client reads nothing a page is in memory';
 
+
+# Requests are drawn, too: a page is small whatever is large of its lines
+
+sub dechunked {
+    my (undef, $rest) = split /\r\n\r\n/, $_[0], 2;
+    my @chunks;
+    while ($rest =~ /\G([0-9a-f]+)\r\n/gc) {
+        push @chunks, substr $rest, pos $rest, hex $1;
+        pos($rest) += 2 + hex $1;
+    }
+    return @chunks;
+}
+
+{
+    my $large = response('x', instructions => 'abcdefgh' x 75000);
+    my $b = batch('/v1/responses', map { { job => $large->{id} } } 1 .. 40);
+    for my $kind (qw(output errors)) {
+        $before = rss();
+        $got = slowly($b->{$kind}, sub { $grown = rss() - $before });
+        my @chunks = dechunked($got);
+        pop @chunks;
+        is scalar @chunks, 40, "forty large lines ($kind) are forty pages";
+        is_deeply [grep { $_->{response}{body}{instructions}
+            ne 'abcdefgh' x 75000 } map { $json->decode($_) } map { split /\n/ }
+            @chunks], [], 'each line whole';
+        cmp_ok $grown, '<', 12 * ($slow > 1 ? 4 : 1),
+            'and not in memory at once';
+        $t->sql('admin', 'UPDATE trifecta.batch_line SET ok = false'
+            . ' WHERE batch = ?', $b->{id});
+    }
+
+    # what grows while it is drawn
+
+    $t->sql('admin', 'UPDATE trifecta.job_result SET body = repeat(?, 20000)'
+        . ' WHERE job = ?', "\x01", uuid($jobs[2]{id}));
+    $b = batch('/v1/responses', map { { job => $jobs[2]{id} } } 1 .. 40);
+    my @chunks = dechunked(slowly($b->{output}, sub { }));
+    my @lines = map { split /\n/ } @chunks;
+    is scalar @lines, 40, 'lines that grow';
+    is_deeply [grep { $_ > 262144 + 150000 } map { length } @chunks], [],
+        'end a page when it is large';
+    is_deeply [map { $json->decode($_)->{custom_id} } @lines],
+        [map { "line $_" } reverse 0 .. 39], 'none is lost or told twice';
+}
+
 $got = slowly($b->{output}, sub { $t->kill('pg'); $t->start('pg') });
 like $got, qr/\r\n0\r\n\r\n\z/, 'a store that was away is asked again';
 
