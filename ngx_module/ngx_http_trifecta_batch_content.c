@@ -220,6 +220,7 @@ static ngx_int_t
 ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
     ngx_http_trifecta_json_t *j, ngx_uint_t last)
 {
+    ngx_int_t            rc;
     ngx_buf_t           *b;
     ngx_chain_t          out;
     ngx_http_request_t  *r;
@@ -229,10 +230,12 @@ ngx_http_trifecta_batch_send(ngx_http_trifecta_batch_content_t *content,
     if (!content->begun) {
         content->begun = 1;
 
-        if (ngx_http_trifecta_reply_file(r, "application/jsonl", -1)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+        rc = ngx_http_trifecta_reply_file(r, "application/jsonl", -1);
+
+        /* NGX_AGAIN: it waits behind what the connection carries */
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
         }
 
         r->write_event_handler = ngx_http_trifecta_batch_writable;

@@ -338,6 +338,70 @@ sub dechunked {
         [map { "line $_" } reverse 0 .. 39], 'none is lost or told twice';
 }
 
+
+# HTTP/2: the header of the second file waits behind the first file
+
+sub connected {
+    my ($port) = @_;
+    socket my $fh, PF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
+    setsockopt $fh, SOL_SOCKET, SO_RCVBUF, pack 'i', 4096;
+    connect $fh, pack_sockaddr_in($port, inet_aton('127.0.0.1'))
+        or die "connect: $!\n";
+    $fh->autoflush(1);
+    return $fh;
+}
+
+sub frame {
+    my ($type, $flags, $stream, $payload) = @_;
+    return substr(pack('N', length $payload), 1)
+         . pack('CCN', $type, $flags, $stream) . $payload;
+}
+
+sub field {
+    my ($name, $value) = @_;
+    my $n = length $value;
+    my $len = $n < 127 ? chr $n
+            : "\x7f" . chr($n - 127 & 127 | 128) . chr($n - 127 >> 7);
+    return "\0" . chr(length $name) . $name . $len . $value;
+}
+
+{
+    my $sock = connected($frames);
+    my $head = join '', map { field(@$_) } [':method', 'GET'],
+        [':scheme', 'http'], [':authority', 'localhost'],
+        [':path', "/v1/files/$b->{output}/content"],
+        ['authorization', 'Bearer ' . $t->token];
+    my $max = pack 'N', 0x7fff0000;
+
+    print {$sock} "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        . frame(4, 0, 0, pack('n', 4) . $max) . frame(8, 0, 0, $max)
+        . frame(1, 5, 1, $head);
+    sleep 1;
+    print {$sock} frame(1, 5, 3, $head);
+    sleep 1;
+
+    my (%body, %end);
+    my ($in, $until) = ('', time + 120 * $slow);
+    while (keys %end < 2 && time < $until) {
+        sysread $sock, $in, 1048576, length $in or last;
+        my $at = 0;
+        while (length $in >= $at + 9) {
+            my ($n, $type, $flags, $of)
+                = unpack 'NCCN', "\0" . substr $in, $at, 9;
+            last if length $in < $at + 9 + $n;
+            $body{$of} .= substr $in, $at + 9, $n if $type == 0;
+            $end{$of} = 'reset' if $type == 3;
+            $end{$of} //= 'whole' if $type < 2 && $flags & 1;
+            $at += 9 + $n;
+        }
+        substr $in, 0, $at, '';
+    }
+    is_deeply \%end, { 1 => 'whole', 3 => 'whole' },
+        'a header may wait behind what else a connection of HTTP/2 carries';
+    cmp_ok length($body{1} // ''), '>', 50e6, 'fifty megabytes';
+    ok(($body{1} // '') eq ($body{3} // ''), 'twice');
+}
+
 $got = slowly($b->{output}, sub { $t->kill('pg'); $t->start('pg') });
 like $got, qr/\r\n0\r\n\r\n\z/, 'a store that was away is asked again';
 
