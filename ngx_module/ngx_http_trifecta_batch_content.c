@@ -114,6 +114,26 @@ ngx_http_trifecta_batch_content_cleanup(void *data)
 }
 
 
+/*
+ * The request is about to end before its file does.  Where the end of the
+ * connection is that of the file, it must not look like one.
+ */
+
+static void
+ngx_http_trifecta_batch_broken(ngx_http_trifecta_batch_content_t *content)
+{
+    ngx_http_request_t  *r;
+
+    r = content->op.request;
+
+    if (content->begun && r->http_version <= NGX_HTTP_VERSION_11
+        && !r->chunked)
+    {
+        ngx_http_trifecta_stream_reset(r->connection);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_trifecta_batch_cut(ngx_http_trifecta_batch_content_t *content)
 {
@@ -130,11 +150,25 @@ ngx_http_trifecta_batch_cut(ngx_http_trifecta_batch_content_t *content)
                   "trifecta: the file of a batch is cut, its client may ask "
                   "again: the store of results cannot be read");
 
-    if (r->http_version <= NGX_HTTP_VERSION_11 && !r->chunked) {
-        ngx_http_trifecta_stream_reset(r->connection);
+    return NGX_ERROR;
+}
+
+
+/* In an event that is none of the request's. */
+
+static void
+ngx_http_trifecta_batch_done(ngx_http_trifecta_batch_content_t *content,
+    ngx_int_t rc)
+{
+    if (rc == NGX_DONE) {
+        return;
     }
 
-    return NGX_ERROR;
+    if (rc == NGX_ERROR) {
+        ngx_http_trifecta_batch_broken(content);
+    }
+
+    ngx_http_trifecta_finalize(content->op.request, rc);
 }
 
 
@@ -203,12 +237,17 @@ ngx_http_trifecta_batch_writable(ngx_http_request_t *r)
                       "trifecta: a client took nothing of its file for too "
                       "long");
         r->connection->timedout = 1;
+        ngx_http_trifecta_batch_broken(content);
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
         return;
     }
 
     rc = wev->delayed ? NGX_DONE
                       : ngx_http_trifecta_batch_push(content, NULL, 0);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_trifecta_batch_broken(content);
+    }
 
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
@@ -346,10 +385,8 @@ ngx_http_trifecta_batch_page_read(void *data, PGresult *res)
 {
     ngx_http_trifecta_batch_content_t *content = data;
 
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t  rc;
 
-    r = content->op.request;
     content->op.query = NULL;
 
     if (res == NULL || PQnfields(res) != NGX_HTTP_TRIFECTA_BATCH_COLS) {
@@ -367,27 +404,20 @@ ngx_http_trifecta_batch_page_read(void *data, PGresult *res)
         rc = ngx_http_trifecta_batch_drawn(content, res);
     }
 
-    if (rc != NGX_DONE) {
-        ngx_http_trifecta_finalize(r, rc);
-    }
+    ngx_http_trifecta_batch_done(content, rc);
 }
 
 
 static void
 ngx_http_trifecta_batch_again(ngx_event_t *ev)
 {
-    ngx_int_t                           rc;
-    ngx_http_request_t                 *r;
     ngx_http_trifecta_batch_content_t  *content;
 
-    r = ev->data;
-    content = ngx_http_trifecta_get_ctx(r)->content_of;
+    content = ngx_http_trifecta_get_ctx((ngx_http_request_t *) ev->data)
+              ->content_of;
 
-    rc = ngx_http_trifecta_batch_page(content);
-
-    if (rc != NGX_DONE) {
-        ngx_http_trifecta_finalize(r, rc);
-    }
+    ngx_http_trifecta_batch_done(content,
+                                 ngx_http_trifecta_batch_page(content));
 }
 
 

@@ -402,6 +402,29 @@ sub field {
     ok(($body{1} // '') eq ($body{3} // ''), 'twice');
 }
 
+
+# HTTP/1.0 has no end but that of the connection
+
+for my $case ([$brisk, 'a client that took nothing', sub {
+                   $t->wait_for(sub { $t->read_file("$t->{dir}/log/error.log")
+                       =~ /took nothing of its file/ }, 20 * $slow) }],
+              [$narrow, 'a store that goes away', sub { $t->kill('pg') }])
+{
+    my ($port, $what, $between) = @$case;
+    my $sock = connected($port);
+    print {$sock} "GET /v1/files/$b->{output}/content HTTP/1.0\r\n"
+        . 'Authorization: Bearer ' . $t->token . "\r\n\r\n";
+    $got = '';
+    sysread $sock, $got, 4096, length $got while length $got < 10000;
+    $between->();
+    my $n;
+    1 while $n = sysread $sock, $got, 1048576, length $got;
+    ok !defined $n && $!{ECONNRESET}, "after $what the connection is reset";
+    cmp_ok length $got, '<', 50e6, 'in the middle';
+}
+$t->start('pg');
+$t->wait_for(sub { content($b->{errors})->{status} == 200 }, 20 * $slow);
+
 $got = slowly($b->{output}, sub { $t->kill('pg'); $t->start('pg') });
 like $got, qr/\r\n0\r\n\r\n\z/, 'a store that was away is asked again';
 
