@@ -1,15 +1,20 @@
 #include "ngx_http_trifecta_batch.h"
 #include "ngx_http_trifecta_files.h"
+#include "ngx_http_trifecta_worker.h"
 
 
 /*
  * GET /v1/files/{id}/content: the parts of a file, one after the other.
  *
  * The bytes that a client has not taken yet stand in one buffer; the next
- * part is asked for when it is empty.  The length of all was told before the
- * first byte, so a client sees that something is missing when the store goes
- * away in the middle, or when the file is deleted there.
+ * part is asked for when it is empty.  A store that is away is asked again for
+ * a while.  The length of all was told before the first byte, so a client sees
+ * that something is missing when that is of no use, or when the file is
+ * deleted in the middle.
  */
+
+#define NGX_HTTP_TRIFECTA_CONTENT_TRIES   8
+
 
 typedef struct {
     ngx_http_trifecta_op_t   op;
@@ -19,6 +24,8 @@ typedef struct {
     off_t                    sent;      /* of the connection, at the timer */
     size_t                   size;      /* of the buffer */
     ngx_buf_t                buf;
+    ngx_event_t              timer;     /* until it is asked again */
+    ngx_uint_t               tries;
 } ngx_http_trifecta_content_t;
 
 
@@ -50,7 +57,34 @@ static const ngx_http_trifecta_pg_statement_t
 };
 
 
-/* NGX_DONE, or what ends the request. */
+static void
+ngx_http_trifecta_content_cleanup(void *data)
+{
+    ngx_http_trifecta_content_t *ct = data;
+
+    if (ct->timer.timer_set) {
+        ngx_del_timer(&ct->timer);
+    }
+}
+
+
+/* NGX_DONE, or what ends the request: here and below. */
+
+static ngx_int_t
+ngx_http_trifecta_content_later(ngx_http_trifecta_content_t *ct)
+{
+    if (++ct->tries < NGX_HTTP_TRIFECTA_CONTENT_TRIES) {
+        ngx_add_timer(&ct->timer, ngx_http_trifecta_backoff(ct->tries));
+        return NGX_DONE;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, ct->op.request->connection->log, 0,
+                  "trifecta: the content of a file is cut: the store does not "
+                  "answer");
+
+    return NGX_ERROR;
+}
+
 
 static ngx_int_t
 ngx_http_trifecta_content_ask(ngx_http_trifecta_content_t *ct)
@@ -74,13 +108,25 @@ ngx_http_trifecta_content_ask(ngx_http_trifecta_content_t *ct)
                                    ngx_http_trifecta_content_read)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_WARN, ct->op.request->connection->log, 0,
-                      "trifecta: the content of a file is cut: the store "
-                      "does not answer");
-        return NGX_ERROR;
+        return ngx_http_trifecta_content_later(ct);
     }
 
     return NGX_DONE;
+}
+
+
+static void
+ngx_http_trifecta_content_again(ngx_event_t *ev)
+{
+    ngx_int_t                     rc;
+    ngx_http_trifecta_content_t  *ct;
+
+    ct = ev->data;
+    rc = ngx_http_trifecta_content_ask(ct);
+
+    if (rc != NGX_DONE) {
+        ngx_http_trifecta_finalize(ct->op.request, rc);
+    }
 }
 
 
@@ -157,7 +203,7 @@ ngx_http_trifecta_content_writable(ngx_http_request_t *r)
         return;
     }
 
-    if (ct->op.query) {
+    if (ct->op.query || ct->timer.timer_set) {
         return;             /* it is the store that is waited for */
     }
 
@@ -177,7 +223,7 @@ ngx_http_trifecta_content_writable(ngx_http_request_t *r)
 }
 
 
-/* A part that is there. */
+/* A part that was asked for. */
 
 static ngx_int_t
 ngx_http_trifecta_content_part(ngx_http_trifecta_content_t *ct, PGresult *res)
@@ -189,17 +235,18 @@ ngx_http_trifecta_content_part(ngx_http_trifecta_content_t *ct, PGresult *res)
 
     r = ct->op.request;
 
-    len = 0;
-
-    if (res != NULL && PQntuples(res) == 1) {
-        len = PQgetlength(res, 0, 0);
+    if (res == NULL) {
+        return ngx_http_trifecta_content_later(ct);
     }
+
+    ct->tries = 0;
+
+    len = PQntuples(res) == 1 ? (size_t) PQgetlength(res, 0, 0) : 0;
 
     if (len == 0 || (off_t) len > ct->left) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "trifecta: the content of a file is cut: %s",
-                      res == NULL ? "the store does not answer"
-                                  : "it is there no more");
+                      "trifecta: the content of a file is cut: it is there no "
+                      "more");
         return NGX_ERROR;
     }
 
@@ -290,6 +337,7 @@ ngx_http_trifecta_content_start(ngx_http_trifecta_content_t *ct,
     PGresult *res)
 {
     ngx_int_t                 rc;
+    ngx_http_cleanup_t       *cln;
     ngx_http_request_t       *r;
     ngx_http_trifecta_ctx_t  *ctx;
 
@@ -311,6 +359,18 @@ ngx_http_trifecta_content_start(ngx_http_trifecta_content_t *ct,
     ct->left = ngx_atoof((u_char *) PQgetvalue(res, 0,
                                            NGX_HTTP_TRIFECTA_FILE_BYTES),
                          PQgetlength(res, 0, NGX_HTTP_TRIFECTA_FILE_BYTES));
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_trifecta_content_cleanup;
+    cln->data = ct;
+
+    ct->timer.handler = ngx_http_trifecta_content_again;
+    ct->timer.data = ct;
+    ct->timer.log = r->connection->log;
 
     rc = ngx_http_trifecta_reply_file(r, "application/octet-stream",
                                       ct->left);

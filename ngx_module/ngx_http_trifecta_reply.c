@@ -289,6 +289,11 @@ ngx_http_trifecta_reply_file(ngx_http_request_t *r, const char *type,
 
     r->headers_out.content_length_n = bytes;
 
+    /* compressed, it would have no length, and come a piece late */
+
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+
     return ngx_http_send_header(r);
 }
 

@@ -9,6 +9,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use Encode qw(encode_utf8);
+use IO::Select;
 use IO::Socket::INET;
 use Socket qw(PF_INET SOCK_STREAM SOL_SOCKET SO_RCVBUF inet_aton
               pack_sockaddr_in);
@@ -29,7 +30,7 @@ $t->{opt}{http} = <<"END";
     server {
         listen 127.0.0.1:$plain sndbuf=8k;
         send_timeout 10m;
-        location / { trifecta api; }
+        location / { trifecta api; gzip on; gzip_types *; }
     }
     server {
         listen 127.0.0.1:$brisk sndbuf=8k;
@@ -607,7 +608,33 @@ sub rss {
         'a_reader_that_takes_nothing_is_left';
     close $sock;
 
-    # the store goes away in the middle: the client sees that bytes are missing
+    # with a length, whatever the client could unpack
+
+    $sock = socket_to($plain);
+    print {$sock} $get =~ s/(?=Connection)/Accept-Encoding: gzip\r\n/r;
+    $got = do { local $/; <$sock> };
+    (my $head, $body) = split /\r\n\r\n/, $got, 2;
+    unlike $head, qr/^Content-Encoding/mi, 'a_content_is_not_compressed';
+    like $head, qr/^Content-Length: 9000000\r?$/mi, 'it has its length';
+    ok $body eq $want, 'and its bytes';
+
+    # the store is away for a while in the middle
+
+    $sock = socket_to($plain);
+    print {$sock} $get;
+    $got = '';
+    sysread $sock, $got, 4096, length $got while length $got < 100_000;
+    $t->freeze('pg');
+    sysread $sock, $got, 65536, length $got
+        while IO::Select->new($sock)->can_read(1);
+    sleep 6;    # a query has 5 s
+    $t->thaw('pg');
+    1 while sysread $sock, $got, 65536, length $got;
+    (undef, $body) = split /\r\n\r\n/, $got, 2;
+    is sha256_hex($body), sha256_hex($want),
+        'a_part_is_asked_for_again_when_the_store_was_away';
+
+    # it goes away for good: the client sees that bytes are missing
 
     $sock = socket_to($plain);
     print {$sock} $get;
