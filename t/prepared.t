@@ -28,6 +28,12 @@ sub asked {
     return $end;
 }
 
+# a new connection takes it up
+
+$t->sql('admin', "ALTER SYSTEM SET log_statement = 'all'");
+$t->sql('admin', 'SELECT pg_reload_conf()');
+$t->restart('sidecar');
+
 asked("question: $_", $_) for 'When does the kettle boil?', 'kettle boils',
     'In how many seconds does the kettle boil?';
 
@@ -38,6 +44,21 @@ my $end = asked('a_table_that_has_changed_fails_no_question',
 cmp_ok($end->{attempt} // $end->{attempts} // 1, '<=', 2,
     'one more attempt at most');
 asked('and those after it', 'ninety seconds?');
+
+my (%text, %names);
+
+my $log = $t->log_of('pg');
+while ($log =~ /execute (tf_[^:\s]*): (.*(?:\n\t.*)*)/g) {
+    $text{$1}{$2} = 1;
+    $names{$2}{$1} = 1;
+}
+cmp_ok(scalar keys %text, '>', 1, 'statements were prepared');
+is_deeply([grep { !/^tf_[0-9a-f]{16}$/ } keys %text], [],
+    'their names say which text they stand for');
+is_deeply([grep { keys %{ $text{$_} } > 1 } keys %text], [],
+    'no name has stood for two');
+is_deeply([grep { keys %{ $names{$_} } > 1 } keys %names], [],
+    'and no text had two');
 
 $t->finish;
 done_testing;

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,20 +11,40 @@
  * once to be prepared, and from then on by its name.
  *
  * A proxy that shares connections between clients may know nothing of the
- * name, or something else.  Then the statement fails, and this handle sends
- * its statements whole from then on.
+ * name, or know it from somebody else.  So a name says which text it stands
+ * for, and never means another statement; the one that has it already, or has
+ * none, fails, and this handle sends its statements whole from then on.
  */
+
+#define TF_PG_NAME  24      /* "tf_", sixteen digits, and the end */
 
 
 static tf_pg_status_t tf_pg_prepare(tf_pg_t *pg, const char *sql,
     const char *name, int nparams, int64_t deadline);
 
 
+/* FNV-1a of the text. */
+
+static void
+tf_pg_name(char *name, const char *sql)
+{
+    uint64_t  hash;
+
+    hash = 14695981039346656037u;
+
+    for ( /* void */ ; *sql; sql++) {
+        hash = (hash ^ (unsigned char) *sql) * 1099511628211u;
+    }
+
+    (void) snprintf(name, TF_PG_NAME, "tf_%016" PRIx64, hash);
+}
+
+
 tf_pg_status_t
 tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     int nparams, const char *const *params)
 {
-    char             name[16];
+    char             name[TF_PG_NAME];
     int64_t          deadline;
     unsigned         i;
     PGresult        *first;
@@ -46,7 +67,7 @@ tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
 
     pg->sqlstate[0] = '\0';
     deadline = tf_clock_ms() + (timeout ? timeout : TF_PG_QUERY_MS);
-    (void) snprintf(name, sizeof(name), "tf_%u", i);
+    tf_pg_name(name, sql);
 
     if (i == pg->nprepared) {
         rc = tf_pg_prepare(pg, sql, name, nparams, deadline);
