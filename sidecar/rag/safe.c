@@ -288,6 +288,16 @@ tf_safe_bang(tf_safe_t *t, const char *s, size_t left)
 }
 
 
+/* Behind "](" or "]:", and blanks. */
+
+static int
+tf_safe_linked(const tf_safe_t *t)
+{
+    return t->solid[1] == ']' && (t->solid[0] == '(' || t->solid[0] == ':')
+           && (t->last <= ' ' || t->last == t->solid[0]);
+}
+
+
 /* Whether the address of a link may begin behind what was written. */
 
 static int
@@ -297,12 +307,7 @@ tf_safe_target(const tf_safe_t *t)
         return 0;
     }
 
-    if (strchr("(<\"'=", t->last) != NULL) {
-        return 1;
-    }
-
-    return t->solid[1] == ']' && (t->solid[0] == '(' || t->solid[0] == ':')
-           && (t->last <= ' ' || t->last == t->solid[0]);
+    return strchr("(<\"'=", t->last) != NULL || tf_safe_linked(t);
 }
 
 
@@ -318,10 +323,7 @@ tf_safe_masked(tf_safe_t *t, const char *s, size_t left)
     int     masked;
     size_t  max, n;
 
-    if ((unsigned char) s[0] <= ' ' || t->solid[1] != ']'
-        || (t->solid[0] != '(' && t->solid[0] != ':')
-        || (t->last > ' ' && t->last != t->solid[0]))
-    {
+    if ((unsigned char) s[0] <= ' ' || !tf_safe_linked(t)) {
         return 0;
     }
 
@@ -349,11 +351,46 @@ tf_safe_masked(tf_safe_t *t, const char *s, size_t left)
 }
 
 
+/*
+ * "mailto:" and whatever else is a scheme to a viewer: its length, 0, or
+ * TF_SAFE_MORE.  "std::string" has none.
+ */
+
+static size_t
+tf_safe_scheme(const tf_safe_t *t, const char *s, size_t left)
+{
+    size_t  i;
+
+    for (i = 1; i < left && i <= TF_SAFE_SCHEME; i++) {
+        if (s[i] == ':') {
+            if (i == 1) {
+                return 0;
+            }
+
+            if (i + 1 == left) {
+                return t->ends ? 0 : TF_SAFE_MORE;
+            }
+
+            return s[i + 1] == ':' ? 0 : i + 1;
+        }
+
+        if (!isalnum((unsigned char) s[i])
+            && (s[i] == '\0' || strchr("+.-", s[i]) == NULL))
+        {
+            return 0;
+        }
+    }
+
+    return i > TF_SAFE_SCHEME || t->ends ? 0 : TF_SAFE_MORE;
+}
+
+
 /* The beginning of a word: a scheme that is not wanted there. */
 
 static size_t
 tf_safe_word(tf_safe_t *t, const char *s, size_t left)
 {
+    int     may;
     size_t  n;
 
     n = tf_safe_one_of(t, s, left, tf_safe_schemes);
@@ -368,6 +405,12 @@ tf_safe_word(tf_safe_t *t, const char *s, size_t left)
         n = tf_safe_one_of(t, s, left, tf_safe_targets);
     }
 
+    may = n == 0;
+
+    if (may && (t->last == '<' || tf_safe_linked(t))) {
+        n = tf_safe_scheme(t, s, left);
+    }
+
     if (n == 0 || n == TF_SAFE_MORE) {
         return n;
     }
@@ -376,7 +419,7 @@ tf_safe_word(tf_safe_t *t, const char *s, size_t left)
         return t->ends ? 0 : TF_SAFE_MORE;
     }
 
-    return (unsigned char) s[n] > ' ' ? tf_safe_url(t, s, left, n, 0) : 0;
+    return (unsigned char) s[n] > ' ' ? tf_safe_url(t, s, left, n, may) : 0;
 }
 
 

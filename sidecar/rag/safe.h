@@ -16,6 +16,9 @@
  *   - a URL stays only if "known" has it word for word (the question or a
  *     passage) and nothing behind it makes another one of it ("|@host");
  *     otherwise "[link removed]" stands there;
+ *   - what begins the address of a link in Markdown, "](", "]:" or "<", is
+ *     such a URL with any scheme ("smb:", "mailto:"); in prose only those that
+ *     a viewer makes a link of by itself are;
  *   - the address of a link with a backslash or an entity in it never stays;
  *   - the schemes that a viewer may run (javascript:, data:, vbscript:, file:)
  *     never stay;
@@ -40,6 +43,7 @@
 
 #define TF_SAFE_URLS   256
 #define TF_SAFE_URL    2048     /* bytes of one */
+#define TF_SAFE_SCHEME 32       /* ... without its colon */
 #define TF_SAFE_IMAGE  1024
 #define TF_SAFE_TAG    256
 #define TF_SAFE_SPAN   256      /* of code in a line */

@@ -217,7 +217,9 @@ safe(const char *in, const char *want)
     tf_buf_puts(&from, in);
     assert_int_equal(tf_rag_safe(&from, &to, known,
                                  (char *) "see https://nginx.org/en/docs/ and "
-                                 "http://example.org/a_(b)", &removed), 0);
+                                 "http://example.org/a_(b), ask "
+                                 "mailto:docs@nginx.org or see xsl:template",
+                                 &removed), 0);
     assert_string_equal(to.data, want);
     assert_int_equal(removed != 0, strcmp(in, want) != 0);
     tf_buf_free(&from);
@@ -345,6 +347,32 @@ a_link_in_other_letters_goes(void **state)
 
 
 static void
+a_link_of_any_scheme_stays_only_if_a_document_has_it(void **state)
+{
+    (void) state;
+
+    safe("[see](smb://evil/secret)", "[see]([link removed])");
+    safe("[m](mailto:x@evil?body=secret)", "[m]([link removed])");
+    safe("[m]( SSH+Git.1-2:x)", "[m]( [link removed])");
+    safe("[m]: tel:+49170?secret b", "[m]: [link removed] b");
+    safe("[m]:tel:+49170?secret b", "[m]:[link removed] b");
+    safe("[m](<smb://evil/x y>)", "[m](<[link removed] y>)");
+    safe("<smb://evil/x>", "<[link removed]>");
+    safe("<callto:secret> b", "<[link removed]> b");
+    safe("<mailto:x@evil?body=secret>", "&lt;mailto:x@evil?body=secret>");
+    safe("<xsl:evil/>", "<[link removed]>");
+    safe("<xsl:template>x</xsl:template>", "<xsl:template>x</xsl:template>");
+    safe("[m](mailto:docs@nginx.org)", "[m](mailto:docs@nginx.org)");
+    safe("[m](mailto:docs@nginx.org?body=secret)", "[m]([link removed])");
+    safe("<mailto:docs@nginx.org>", "<mailto:docs@nginx.org>");
+    safe("[x](std::string) [x](a/b:c) [x](#a:b) [x](c:d) [x](abc",
+         "[x](std::string) [x](a/b:c) [x](#a:b) [x](c:d) [x](abc");
+    safe("(note:this) \"key:value\" smb: x [1]: note: a map<std::b, c>",
+         "(note:this) \"key:value\" smb: x [1]: note: a map<std::b, c>");
+}
+
+
+static void
 what_a_viewer_would_run_goes(void **state)
 {
     (void) state;
@@ -455,6 +483,7 @@ main(void)
         cmocka_unit_test(a_link_stays_only_if_a_document_has_it),
         cmocka_unit_test(a_known_link_does_not_become_another_one),
         cmocka_unit_test(a_link_in_other_letters_goes),
+        cmocka_unit_test(a_link_of_any_scheme_stays_only_if_a_document_has_it),
         cmocka_unit_test(what_a_viewer_would_run_goes),
         cmocka_unit_test(a_tag_with_attributes_goes),
         cmocka_unit_test(what_has_no_attributes_stays),

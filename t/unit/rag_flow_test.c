@@ -45,6 +45,7 @@ static const char *const  parts[] = {
     "data:", "alert(1)", "世界", "é", "🙂", "a", "there are eight buffers",
     "ht", "tps:", "\"", "'", "[x]", ":", "NOT FOUND",
     "|@", "\\", "&#58;", "@", "|", "[x](", "[x]: ", "(<", ">", "![a\\]",
+    "smb:", "mailto:", "x@evil", "std::", "+.-", "k", "](smb://evil/x)",
     "\xff", "\xe4\xb8", "<div ", "onclick=x", "<b>", "</p", "<!--",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "                                                                "
