@@ -1,5 +1,8 @@
 #include "ngx_http_trifecta_conf.h"
+#include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_files.h"
+#include "ngx_http_trifecta_metrics.h"
+#include "ngx_http_trifecta_models.h"
 
 #include <libpq-fe.h>
 
@@ -308,6 +311,64 @@ ngx_http_trifecta_conf_files(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (mcf->files_bytes == NGX_ERROR) {
             return "names no size";
         }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+void *
+ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_trifecta_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_trifecta_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    mcf->leeway = NGX_CONF_UNSET_MSEC;
+    mcf->max_jobs = NGX_CONF_UNSET;
+    mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
+    mcf->max_waiters = NGX_CONF_UNSET;
+    mcf->file_size = NGX_CONF_UNSET;
+    mcf->files = NGX_CONF_UNSET;
+    mcf->files_bytes = NGX_CONF_UNSET;
+    mcf->wait_fallback = NGX_CONF_UNSET_MSEC;
+    mcf->replicas = NGX_CONF_UNSET;
+    mcf->batch_lines = NGX_CONF_UNSET;
+
+    return mcf;
+}
+
+
+char *
+ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_trifecta_main_conf_t *mcf = conf;
+
+    ngx_conf_init_msec_value(mcf->leeway, 30000);
+    ngx_conf_init_value(mcf->max_jobs, 10000);
+    ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
+    ngx_conf_init_value(mcf->max_waiters, 10000);
+    ngx_conf_init_value(mcf->file_size, 100 * 1024 * 1024);
+    ngx_conf_init_value(mcf->files, 100);
+    ngx_conf_init_value(mcf->files_bytes, 1024 * 1024 * 1024);
+    ngx_conf_init_msec_value(mcf->wait_fallback, 10000);
+    ngx_conf_init_value(mcf->replicas, 0);
+    ngx_conf_init_value(mcf->batch_lines, 50000);
+
+    if (mcf->wait_fallback < 100) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "trifecta_wait_fallback must be 100ms or more");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_trifecta_models_init(cf, mcf) != NGX_OK
+        || ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK
+        || ngx_http_trifecta_fault_init(cf, mcf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

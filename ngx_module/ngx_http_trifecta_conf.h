@@ -11,6 +11,10 @@
  * away, or whose name cannot be resolved, never does.
  */
 
+/* The configuration of all locations together; errors are logged. */
+void *ngx_http_trifecta_create_main_conf(ngx_conf_t *cf);
+char *ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf);
+
 /* redis_conf.c */
 char *ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

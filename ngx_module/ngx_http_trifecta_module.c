@@ -12,8 +12,6 @@
 #include "ngx_http_trifecta_worker.h"
 
 
-static void *ngx_http_trifecta_create_main_conf(ngx_conf_t *cf);
-static char *ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_trifecta_postconfiguration(ngx_conf_t *cf);
 
 
@@ -555,65 +553,6 @@ ngx_module_t  ngx_http_trifecta_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
-
-
-static void *
-ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
-{
-    ngx_http_trifecta_main_conf_t  *mcf;
-
-    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_trifecta_main_conf_t));
-    if (mcf == NULL) {
-        return NULL;
-    }
-
-    mcf->leeway = NGX_CONF_UNSET_MSEC;
-    mcf->max_jobs = NGX_CONF_UNSET;
-    mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
-    mcf->max_waiters = NGX_CONF_UNSET;
-    mcf->file_size = NGX_CONF_UNSET;
-    mcf->files = NGX_CONF_UNSET;
-    mcf->files_bytes = NGX_CONF_UNSET;
-    mcf->wait_fallback = NGX_CONF_UNSET_MSEC;
-    mcf->replicas = NGX_CONF_UNSET;
-    mcf->batch_lines = NGX_CONF_UNSET;
-
-    return mcf;
-}
-
-
-static char *
-ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
-{
-    ngx_http_trifecta_main_conf_t *mcf = conf;
-
-
-    ngx_conf_init_msec_value(mcf->leeway, 30000);
-    ngx_conf_init_value(mcf->max_jobs, 10000);
-    ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
-    ngx_conf_init_value(mcf->max_waiters, 10000);
-    ngx_conf_init_value(mcf->file_size, 100 * 1024 * 1024);
-    ngx_conf_init_value(mcf->files, 100);
-    ngx_conf_init_value(mcf->files_bytes, 1024 * 1024 * 1024);
-    ngx_conf_init_msec_value(mcf->wait_fallback, 10000);
-    ngx_conf_init_value(mcf->replicas, 0);
-    ngx_conf_init_value(mcf->batch_lines, 50000);
-
-    if (mcf->wait_fallback < 100) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "trifecta_wait_fallback must be 100ms or more");
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_trifecta_models_init(cf, mcf) != NGX_OK
-        || ngx_http_trifecta_metrics_zone(cf, mcf) != NGX_OK
-        || ngx_http_trifecta_fault_init(cf, mcf) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
 
 
 static ngx_int_t

@@ -84,7 +84,7 @@ my %situation = (
     # one that stalled with a piece of an answer in its hands
     emit_unchecked => [qr/it said 1-\d+ '.*', stored is nothing|came behind/, sub {
         my $stopped = armed(0, 'emit.before:3=stop');
-        my $job = $p->ask('every=300 pieces=14 say=again and again');
+        my $job = $p->ask('sleep=3000 every=300 pieces=6 say=again and again');
         met(0, 'emit.before');
         return overtaken($stopped, $job);
     }],
