@@ -305,7 +305,7 @@ sub refused {
 
 my $e = "provider = openai\nkind = embedding\n";
 refused("kind = oops\n", qr/kind must be chat, embedding or rerank/);
-refused("kind = embedding\n", qr/extractive has only models of kind chat/);
+refused("kind = embedding\n", qr/this provider has only models of kind chat/);
 refused($e, qr/dimensions must be set/);
 refused($e . "dimensions = 4001\n", qr/1 to 4000/);
 refused($e . "dimensions = 4\nencoding = hex\n", qr/base64 or float/);

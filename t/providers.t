@@ -391,7 +391,7 @@ sub refused {
 }
 
 refused("provider = openai\n", qr/wrong\.conf:1: .*\[name\]/, 'no section');
-refused("[a]\nprovider = oops\n", qr/\[a\]: provider must be extractive, openai or ollama/,
+refused("[a]\nprovider = oops\n", qr/\[a\]: provider must be extractive, openai, ollama or echo/,
     'an unknown provider');
 refused("[a]\nprovider = openai\n", qr/\[a\]: base_url is missing/, 'no base_url');
 refused("[a]\nprovider = openai\nbase_url = file:///etc/passwd\n",

@@ -336,7 +336,7 @@ tf_llm_models_load(const char *file, char *err, size_t errlen)
     }
 
     for (i = 0; tf_llm_providers[i].name != NULL; i++) {
-        if (tf_llm_providers[i].wire != NULL
+        if (!tf_llm_providers[i].own
             || tf_models_get(models, tf_llm_providers[i].name) != NULL)
         {
             continue;

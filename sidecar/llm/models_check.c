@@ -127,7 +127,7 @@ tf_models_check_kind(const tf_llm_model_t *model)
     wire = model->by->wire;
 
     if (wire == NULL) {
-        return "the provider extractive has only models of kind chat";
+        return "this provider has only models of kind chat";
     }
 
     if (model->fallback[0]) {
@@ -170,7 +170,7 @@ tf_llm_models_check(const tf_llm_model_t *model)
     const char  *why;
 
     if (model->by == NULL) {
-        return "provider must be extractive, openai or ollama";
+        return "provider must be extractive, openai, ollama or echo";
     }
 
     why = model->is == TF_LLM_CHAT ? NULL : tf_models_check_kind(model);

@@ -8,20 +8,23 @@
 const tf_llm_provider_t  tf_llm_providers[] = {
 
     { "extractive", "quotes the sentences that match best; no model",
-      tf_llm_extractive, NULL, 0 },
+      tf_llm_extractive, NULL, 0, 1 },
 
     { "openai", "a server that speaks OpenAI's chat completions",
-      tf_llm_chat, &tf_llm_wire_openai, TF_LLM_HAS_ALL },
+      tf_llm_chat, &tf_llm_wire_openai, TF_LLM_HAS_ALL, 0 },
 
     { "ollama", "an Ollama server", tf_llm_chat, &tf_llm_wire_ollama,
-      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_STOP },
+      TF_LLM_HAS_FORMAT|TF_LLM_HAS_TOOLS|TF_LLM_HAS_STOP, 0 },
+
+    { "echo", "answers with the question, to try an installation without a "
+      "model", tf_llm_echo, NULL, 0, 0 },
 
 #ifdef TF_TEST_PROVIDER
     { "test", "does what the question says (test builds only)", tf_llm_test,
-      NULL, TF_LLM_HAS_ALL },
+      NULL, TF_LLM_HAS_ALL, 1 },
 #endif
 
-    { NULL, NULL, NULL, NULL, 0 }
+    { NULL, NULL, NULL, NULL, 0, 0 }
 };
 
 

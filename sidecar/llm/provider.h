@@ -130,9 +130,10 @@ struct tf_llm_provider_s {
     const char              *name;
     const char              *what;
     tf_llm_answer_pt         answer;
-    const tf_llm_wire_t     *wire;      /* what it speaks; NULL: nothing, it
-                                         * is a model of the same name */
+    const tf_llm_wire_t     *wire;      /* what it speaks; NULL: nothing */
     unsigned                 has;       /* of options (TF_LLM_HAS_...) */
+    unsigned                 own;       /* also a model of the same name, that
+                                         * no section is needed for */
 };
 
 
@@ -154,6 +155,8 @@ void tf_llm_reply_free(tf_llm_reply_t *reply);
 
 
 tf_llm_status_t tf_llm_extractive(const tf_llm_model_t *model,
+    const tf_llm_request_t *request, tf_llm_reply_t *reply);
+tf_llm_status_t tf_llm_echo(const tf_llm_model_t *model,
     const tf_llm_request_t *request, tf_llm_reply_t *reply);
 tf_llm_status_t tf_llm_chat(const tf_llm_model_t *model,
     const tf_llm_request_t *request, tf_llm_reply_t *reply);

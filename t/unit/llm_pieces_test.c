@@ -1,6 +1,7 @@
 /* links: sidecar/llm/test.c sidecar/llm/provider.c sidecar/llm/chat.c
    sidecar/llm/call.c sidecar/llm/breaker.c sidecar/llm/limits.c
-   sidecar/llm/extractive.c sidecar/llm/prompt.c sidecar/llm/options.c
+   sidecar/llm/extractive.c sidecar/llm/echo.c sidecar/llm/prompt.c
+   sidecar/llm/options.c
    sidecar/llm/wire.c sidecar/llm/numbers.c sidecar/llm/openai.c
    sidecar/llm/ollama.c sidecar/llm/after.c sidecar/net/sse.c
    sidecar/net/stream.c sidecar/net/stream_call.c
