@@ -40,8 +40,8 @@ sub stack {
         %opt);
 
     # what a test shortens is as it is shipped
-    my %shipped = (threads => 8, lease => '30s', heartbeat => '10s',
-        drain_timeout => '30s', retention => '30d');
+    my %shipped = map { $_ => shipped($root, $_) }
+        qw(threads lease heartbeat drain_timeout retention);
     $t->{opt}{sidecar} = { %shipped, %{ $opt{sidecar} || {} } };
 
     _models($t, $root, $mock) if $mock;
@@ -51,6 +51,19 @@ sub stack {
     $t->start_all;
 
     return $t;
+}
+
+
+# The default of a key of sidecar.conf, as the manual has it (its tables are
+# held against the sources by t/docs.t).
+
+sub shipped {
+    my ($root, $key) = @_;
+    my $file = "$root/docs/configuration.md";
+
+    open my $fh, '<', $file or die "$file: $!\n";
+    my ($value) = map { /^\| `$key` \| `([^`]+)` \|/ ? $1 : () } <$fh>;
+    return $value // die "$file has no default of $key\n";
 }
 
 
@@ -164,6 +177,30 @@ sub groups {
 }
 
 
+# Both stores as they were at first, while no sidecar runs: rows go, and of
+# Redis all but what says that it may accept jobs, and the consumer groups.
+
+my $EMPTY = <<'END';
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    if redis.call('TYPE', key).ok == 'stream' then
+        redis.call('XTRIM', key, 'MAXLEN', 0)
+    elseif key:sub(-5) ~= ':meta' then
+        redis.call('UNLINK', key)
+    end
+end
+return redis.call('DBSIZE')
+END
+
+sub empty {
+    my ($t) = @_;
+
+    $t->dbh('admin')->do('TRUNCATE trifecta.job CASCADE');
+    my $redis = $t->redis_client;
+    $redis->{timeout} = 60;
+    $redis->cmd('EVAL', $EMPTY, 0);
+}
+
+
 # A second Redis with the same settings, for peers: the first is ours alone.
 
 sub peer_redis {
@@ -189,6 +226,14 @@ END
     die "a Redis for peers: $error\n" if $error;
 
     return $t->{peer_redis} = { port => $port, proc => $proc };
+}
+
+
+sub flush_peer {
+    my ($t) = @_;
+    my $redis = Trifecta::Test::Redis->connect(timeout => 60,
+        port => peer_redis($t)->{port});
+    $redis->cmd('FLUSHALL');
 }
 
 

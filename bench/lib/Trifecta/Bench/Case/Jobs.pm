@@ -7,7 +7,6 @@ package Trifecta::Bench::Case::Jobs;
 use strict;
 use warnings;
 
-use IO::Socket::INET;
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Bench::Cost;
@@ -132,7 +131,7 @@ sub peer {
         local %ENV = (%ENV, %peer);
 
         said(@cmd, 'prepare') if $language eq 'node';
-        flush($redis) if $store;
+        Trifecta::Bench::Stack::flush_peer($t) if $store;
         my $worker = Trifecta::Bench::Stack::peer($t, "$kind-$rounds", 0,
             { env => \%peer }, @cmd, 'work', $concurrency);
         my $log = "$t->{dir}/log/peer-$kind-$rounds.log";
@@ -156,17 +155,6 @@ sub peer {
             if $kind =~ /^(bullmq|celery|rq)$/;
         return $got;
     } };
-}
-
-
-sub flush {
-    my ($redis) = @_;
-    my $sock = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-        PeerPort => $redis->{port}) or die "the Redis of peers has gone\n";
-
-    print $sock "FLUSHALL\r\n";
-    my $answer = <$sock>;
-    die "FLUSHALL: $answer" unless $answer =~ /^\+OK/;
 }
 
 
