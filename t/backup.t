@@ -204,7 +204,6 @@ delete $t->{dbh};
 remove_tree("$t->{dir}/pg");
 remove_tree("$t->{dir}/redis", { keep_root => 1 });
 rename $key, "$key.old" or die "rename: $!\n";
-$t->{created} = 0;
 $t->start('pg');
 $t->start('redis');
 

@@ -113,6 +113,7 @@ use Test::More ();
 use Time::HiRes qw(time sleep);
 
 use Trifecta::Test::Conf;
+use Trifecta::Test::Prepared;
 use Trifecta::Test::Proc;
 use parent qw(Trifecta::Test::Files Trifecta::Test::HTTP
               Trifecta::Test::Servers Trifecta::Test::Stores
@@ -281,22 +282,11 @@ sub _start_redis {
 sub _start_pg {
     my ($self, $name) = @_;
     my $data = "$self->{dir}/pg";
-    my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
+    my $bin = Trifecta::Test::Prepared::pg_bin();
     my $as = "$ROOT/scripts/lib/as-postgres";
 
-    if (!-e "$data/PG_VERSION") {
-        mkdir $data, 0700 unless -d $data;
-        chown +(getpwnam 'postgres')[2, 3], $data if $> == 0;
-        my $pass = "$self->{dir}/run/pg.pass";
-        $self->write_file($pass, $self->secret('pg_admin.pass'), 0600);
-        chown +(getpwnam 'postgres')[2, 3], $pass if $> == 0;
-        my $log = "$self->{dir}/log/initdb.log";
-        system("cd / && '$as' '$bin/initdb' -D '$data' -U postgres -N"
-               . " -E UTF8 --locale=C.UTF-8 --auth=scram-sha-256"
-               . " --pwfile='$pass' > '$log' 2>&1") == 0
-            or die "initdb failed:\n" . $self->read_file($log);
-        unlink $pass;
-    }
+    Trifecta::Test::Prepared::copy($self, $self->{dir}, 'pg')
+        unless -e "$data/PG_VERSION";
 
     # a postmaster that was killed leaves its file; it is certainly dead
     unlink "$data/postmaster.pid";
@@ -311,12 +301,6 @@ sub _start_pg {
 
     $self->wait_for(sub { $self->pg_connect('admin', 'postgres') }, 20)
         or return 'no login';
-
-    if (!$self->{created}) {
-        my $dbh = $self->pg_connect('admin', 'postgres');
-        $dbh->do('CREATE DATABASE trifecta');
-        $self->{created} = 1;
-    }
 
     return;
 }

@@ -19,13 +19,15 @@ sub make_secrets {
 
     open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
 
-    for my $name (map({ "$_.pass" } qw(redis pg_admin pg_owner pg_queue
-                                       pg_rag pg_edge)),
+    for my $name (map({ "$_.pass" } qw(redis pg_owner pg_queue pg_rag pg_edge)),
                   'id.key', 'jwt.hs256.key')
     {
         read $random, my $bytes, 24;
         $t->write_file("$dir/$name", unpack('H*', $bytes) . "\n", 0600);
     }
+
+    Trifecta::Test::Prepared::copy($t, $dir,
+                                   qw(pg_admin.pass rsa.key rsa.pub));
 
     $t->{jwt_secret} = $t->secret('jwt.hs256.key');
     $t->{issuers} = {
@@ -39,13 +41,9 @@ sub make_secrets {
     my $cert = '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1'
         . ' -nodes -days 2 -subj /CN=localhost -addext'
         . ' subjectAltName=DNS:localhost,IP:127.0.0.1';
-    for ("openssl req $cert -keyout '$dir/tls.key' -out '$t->{ca}'",
-         "openssl genrsa -out '$dir/rsa.key' 2048",
-         "openssl rsa -in '$dir/rsa.key' -pubout -out '$dir/rsa.pub'")
-    {
-        system("$_ >> '$log' 2>&1") == 0
-            or die "$_ failed:\n" . $t->read_file($log);
-    }
+    system("openssl req $cert -keyout '$dir/tls.key' -out '$t->{ca}'"
+           . " > '$log' 2>&1") == 0
+        or die "openssl failed:\n" . $t->read_file($log);
 }
 
 
