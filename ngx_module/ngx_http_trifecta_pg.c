@@ -155,10 +155,8 @@ ngx_http_trifecta_pg_read_handler(ngx_event_t *rev)
 static void
 ngx_http_trifecta_pg_write_handler(ngx_event_t *wev)
 {
-    ngx_queue_t                   *q;
-    ngx_connection_t              *c;
-    ngx_http_trifecta_pg_t        *pg;
-    ngx_http_trifecta_pg_query_t  *query;
+    ngx_connection_t        *c;
+    ngx_http_trifecta_pg_t  *pg;
 
     c = wev->data;
     pg = c->data;
@@ -168,17 +166,9 @@ ngx_http_trifecta_pg_write_handler(ngx_event_t *wev)
         return;
     }
 
-    while (!ngx_queue_empty(&pg->waiting)) {
-        q = ngx_queue_head(&pg->waiting);
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&pg->sent, q);
-
-        query = ngx_queue_data(q, ngx_http_trifecta_pg_query_t, queue);
-
-        if (ngx_http_trifecta_pg_send(pg, query) != NGX_OK) {
-            ngx_http_trifecta_pg_fail(pg, PQerrorMessage(pg->conn));
-            return;
-        }
+    if (ngx_http_trifecta_pg_send_waiting(pg) != NGX_OK) {
+        ngx_http_trifecta_pg_fail(pg, PQerrorMessage(pg->conn));
+        return;
     }
 
     ngx_http_trifecta_pg_flush(pg);
@@ -317,6 +307,8 @@ ngx_http_trifecta_pg_close(ngx_http_trifecta_pg_t *pg)
 
     PQfinish(pg->conn);
     pg->conn = NULL;
+
+    ngx_http_trifecta_pg_named_clear(pg);
 
     pg->state = ngx_http_trifecta_pg_down;
 

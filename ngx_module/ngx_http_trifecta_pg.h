@@ -28,11 +28,19 @@
  *
  * A query is one or two statements and one Sync: an error in one query does
  * not touch its neighbours, and what set_config(..., true) sets ends with it.
+ *
+ * A query about the job of an id is one statement, which also sets what
+ * row-level security wants to know before it reads anything.  It has a day
+ * and is prepared (pg_named.c), and up to 16 of them that wait at the same
+ * time share a Sync, for each Sync is a system call here, and a transaction
+ * and another call there.  If one of them fails, those behind it have not
+ * begun, and each is sent again with a Sync of its own.
+ *
  * Queries wait in one queue in the order of arrival, each with the deadline of
- * the connection, 900 ms for jobs.  When the oldest passes its deadline the connection is given up,
- * and every query in it answered without a result.  Refusal while down, and
- * the wait for a first attempt, are as for Redis.  Reads may be repeated by
- * whoever asks, so nothing is sent again here.
+ * the connection, 900 ms for jobs.  When the oldest passes its deadline the
+ * connection is given up, and every query in it answered without a result.
+ * Refusal while down, and the wait for a first attempt, are as for Redis.
+ * Reads may be repeated by whoever asks, so nothing else is sent again here.
  *
  * The connection for jobs is made when the worker starts.  The other one is
  * made at its first query and then kept as the first one is.
@@ -42,6 +50,8 @@
 #define NGX_HTTP_TRIFECTA_PG_TIMEOUT  900       /* ms, a query */
 #define NGX_HTTP_TRIFECTA_PG_MAX      4096      /* queries in flight */
 #define NGX_HTTP_TRIFECTA_PG_PARAMS   16
+#define NGX_HTTP_TRIFECTA_PG_SHARE    16        /* queries of one Sync */
+#define NGX_HTTP_TRIFECTA_PG_DAY      86400000  /* ms */
 
 typedef struct ngx_http_trifecta_pg_s        ngx_http_trifecta_pg_t;
 typedef struct ngx_http_trifecta_pg_query_s  ngx_http_trifecta_pg_query_t;
@@ -57,13 +67,16 @@ typedef struct {
 
 /*
  * The parameters of a query and how they travel.  Without "nulls" a parameter
- * that has no data is an empty text.
+ * that has no data is an empty text.  With a day the query is one statement,
+ * for the connection for jobs, in whose text {from} is the first id of that
+ * day and {to} the first one of the next.
  */
 
 typedef struct {
     ngx_str_t   *params;
     ngx_uint_t   nparams;
     ngx_uint_t   binary;            /* bit n: $n+1 is bytes, not text */
+    ngx_uint_t   day;               /* of the id, since 1970; 0: no such */
     unsigned     nulls:1;           /* data == NULL is SQL's NULL */
     unsigned     raw:1;             /* rows come as bytes, not as text */
 } ngx_http_trifecta_pg_params_t;

@@ -66,6 +66,7 @@ ngx_http_trifecta_pg_create_query(ngx_http_trifecta_pg_t *pg,
     query->handler = handler;
     query->data = data;
     query->raw = params->raw;
+    query->day = params->day;
 
     pg->nqueries++;
 
@@ -197,25 +198,36 @@ ngx_http_trifecta_pg_doom(ngx_http_trifecta_pg_t *pg, ngx_queue_t *doomed)
 }
 
 
-ngx_int_t
+static ngx_int_t
 ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
-    ngx_http_trifecta_pg_query_t *query)
+    ngx_http_trifecta_pg_query_t *query, ngx_uint_t sync)
 {
     const ngx_http_trifecta_pg_statement_t  *st;
 
     query->sent = 1;
+    query->left = 0;
+    query->sync = sync;
 
-    for (st = query->statements; st->sql; st++) {
-        if (PQsendQueryParams(pg->conn, st->sql, st->nparams, NULL,
-                              (const char *const *) query->params,
-                              query->lengths, query->formats, query->raw)
-            == 0)
-        {
+    if (query->day) {
+        if (ngx_http_trifecta_pg_named_send(pg, query) != NGX_OK) {
             return NGX_ERROR;
+        }
+
+    } else {
+        for (st = query->statements; st->sql; st++) {
+            if (PQsendQueryParams(pg->conn, st->sql, st->nparams, NULL,
+                                  (const char *const *) query->params,
+                                  query->lengths, query->formats, query->raw)
+                == 0)
+            {
+                return NGX_ERROR;
+            }
+
+            query->left++;
         }
     }
 
-    if (PQpipelineSync(pg->conn) == 0) {
+    if (sync && PQpipelineSync(pg->conn) == 0) {
         return NGX_ERROR;
     }
 
@@ -226,19 +238,114 @@ ngx_http_trifecta_pg_send(ngx_http_trifecta_pg_t *pg,
 
 
 ngx_int_t
+ngx_http_trifecta_pg_send_waiting(ngx_http_trifecta_pg_t *pg)
+{
+    ngx_uint_t                     n, sync;
+    ngx_queue_t                   *q;
+    ngx_http_trifecta_pg_query_t  *query, *next;
+
+    n = 0;
+
+    while (!ngx_queue_empty(&pg->waiting)) {
+        q = ngx_queue_head(&pg->waiting);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&pg->sent, q);
+
+        query = ngx_http_trifecta_pg_query_of(q);
+        sync = 1;
+
+        if (query->day && !query->alone && !ngx_queue_empty(&pg->waiting)
+            && ++n < NGX_HTTP_TRIFECTA_PG_SHARE)
+        {
+            next = ngx_http_trifecta_pg_query_of(ngx_queue_head(&pg->waiting));
+            sync = (next->day == 0 || next->alone);
+        }
+
+        if (ngx_http_trifecta_pg_send(pg, query, sync) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (sync) {
+            n = 0;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* The result of a statement. */
+
+static ngx_int_t
+ngx_http_trifecta_pg_result(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query, PGresult *res)
+{
+    ExecStatusType  status;
+
+    if (query->left == 0) {
+        PQclear(res);
+        return NGX_ERROR;
+    }
+
+    query->left--;
+
+    status = PQresultStatus(res);
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+        PQclear(query->res);
+        query->res = res;
+        return NGX_OK;
+    }
+
+    if (!ngx_http_trifecta_pg_named_again(pg, query, res)) {
+        query->failed = 1;
+
+        if (status != PGRES_PIPELINE_ABORTED) {
+            ngx_log_error(NGX_LOG_ERR, pg->log, 0,
+                          "trifecta: PostgreSQL refused a query: %s",
+                          PQresultErrorMessage(res));
+        }
+    }
+
+    PQclear(res);
+
+    return PQstatus(pg->conn) == CONNECTION_BAD ? NGX_ERROR : NGX_OK;
+}
+
+
+static void
+ngx_http_trifecta_pg_end(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query)
+{
+    ngx_queue_remove(&query->queue);
+
+    if (!query->again) {
+        ngx_http_trifecta_pg_answer(pg, query);
+        return;
+    }
+
+    PQclear(query->res);
+
+    query->res = NULL;
+    query->again = 0;
+    query->prepares = 0;
+
+    ngx_queue_insert_head(&pg->waiting, &query->queue);
+}
+
+
+ngx_int_t
 ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg)
 {
     PGresult                      *res;
     ngx_uint_t                     nulls;
-    ngx_queue_t                   *q;
     ngx_http_trifecta_pg_query_t  *query;
 
     nulls = 0;
 
     while (!ngx_queue_empty(&pg->sent) && !PQisBusy(pg->conn)) {
 
-        q = ngx_queue_head(&pg->sent);
-        query = ngx_http_trifecta_pg_query_of(q);
+        query = ngx_http_trifecta_pg_query_of(ngx_queue_head(&pg->sent));
 
         res = PQgetResult(pg->conn);
 
@@ -255,37 +362,23 @@ ngx_http_trifecta_pg_results(ngx_http_trifecta_pg_t *pg)
 
         nulls = 0;
 
-        switch (PQresultStatus(res)) {
-
-        case PGRES_TUPLES_OK:
-        case PGRES_COMMAND_OK:
-            PQclear(query->res);
-            query->res = res;
-            break;
-
-        case PGRES_PIPELINE_SYNC:
+        if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
             PQclear(res);
-            ngx_queue_remove(q);
-            ngx_http_trifecta_pg_answer(pg, query);
-            break;
 
-        case PGRES_PIPELINE_ABORTED:
-            PQclear(res);
-            query->failed = 1;
-            break;
-
-        default:
-            ngx_log_error(NGX_LOG_ERR, pg->log, 0,
-                          "trifecta: PostgreSQL refused a query: %s",
-                          PQresultErrorMessage(res));
-            PQclear(res);
-            query->failed = 1;
-
-            if (PQstatus(pg->conn) == CONNECTION_BAD) {
+            if (!query->sync || query->left) {
                 return NGX_ERROR;
             }
 
-            break;
+            ngx_http_trifecta_pg_end(pg, query);
+            continue;
+        }
+
+        if (ngx_http_trifecta_pg_result(pg, query, res) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (query->left == 0 && !query->sync) {
+            ngx_http_trifecta_pg_end(pg, query);
         }
     }
 
@@ -313,7 +406,7 @@ ngx_http_trifecta_pg_own(ngx_http_trifecta_pg_t *pg,
 
     ngx_queue_insert_tail(&pg->sent, &query->queue);
 
-    return ngx_http_trifecta_pg_send(pg, query);
+    return ngx_http_trifecta_pg_send(pg, query, 1);
 }
 
 

@@ -24,31 +24,37 @@ static const ngx_http_trifecta_state_row_t  ngx_http_trifecta_states[] = {
 /*
  * The settings make row-level security let these rows through, and end with
  * the query's transaction; the predicate is the first lock, they are the
- * second.
+ * second.  The job's id goes through the same row as the settings, so they
+ * are made before any job is looked at, whatever the rest of the predicate
+ * says; OFFSET keeps the planner from taking the two apart.
+ *
+ * "metadata" stays with the request, and JSON is text already when it comes.
  */
 
-#define NGX_HTTP_TRIFECTA_JOB_SETTINGS                                        \
-    "SELECT set_config('trifecta.tenant', $1, true),"                         \
-    " set_config('trifecta.owner', $2, true)"
+#define NGX_HTTP_TRIFECTA_JOB_AS                                              \
+    "SELECT x.* FROM (SELECT $3::uuid AS id,"                                 \
+    " set_config('trifecta.tenant', $1, true) AS tenant,"                     \
+    " set_config('trifecta.owner', $2, true) AS owner OFFSET 0) AS me"        \
+    " CROSS JOIN LATERAL (SELECT "
 
 #define NGX_HTTP_TRIFECTA_JOB_COLUMNS                                         \
     "j.state, j.attempt, j.model,"                                            \
-    " (extract(epoch from j.accepted) * 1000)::bigint,"                       \
-    " (extract(epoch from j.finished) * 1000)::bigint,"                       \
-    " j.error::text, j.usage::text, r.body, r.citations::text,"               \
-    " j.deleted IS NOT NULL, j.conversation,"                                 \
-    " (j.request->'metadata')::text"
+    " (date_part('epoch', j.accepted) * 1000)::bigint,"                       \
+    " (date_part('epoch', j.finished) * 1000)::bigint,"                       \
+    " j.error, j.usage, r.body, r.citations, j.deleted IS NOT NULL,"          \
+    " j.conversation, j.request->'metadata'"
 
 #define NGX_HTTP_TRIFECTA_JOB_FROM                                            \
-    " FROM trifecta.job j LEFT JOIN trifecta.job_result r ON r.job = j.id"    \
-    " WHERE j.id = $3 AND j.tenant = $1 AND j.owner = $2"
+    " FROM trifecta.job AS j LEFT JOIN trifecta.job_result AS r"              \
+    " ON r.job = j.id AND r.job >= {from} AND r.job < {to}"                   \
+    " WHERE j.id = me.id AND j.tenant = me.tenant AND j.owner = me.owner"     \
+    " AND j.id >= {from} AND j.id < {to} OFFSET 0) AS x"
 
 
 static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
 {
-    { NGX_HTTP_TRIFECTA_JOB_SETTINGS, 2 },
-
-    { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
+    { NGX_HTTP_TRIFECTA_JOB_AS NGX_HTTP_TRIFECTA_JOB_COLUMNS
+      NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
 
     { NULL, 0 }
 };
@@ -56,11 +62,9 @@ static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_job_query[] =
 
 static const ngx_http_trifecta_pg_statement_t  ngx_http_trifecta_more_query[] =
 {
-    { NGX_HTTP_TRIFECTA_JOB_SETTINGS, 2 },
-
-    { "SELECT " NGX_HTTP_TRIFECTA_JOB_COLUMNS ","
-      " j.request::text, r.deltas::text, j.streamed::text,"
-      " r.tool_calls::text" NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
+    { NGX_HTTP_TRIFECTA_JOB_AS NGX_HTTP_TRIFECTA_JOB_COLUMNS ","
+      " j.request, r.deltas, j.streamed, r.tool_calls"
+      NGX_HTTP_TRIFECTA_JOB_FROM, 3 },
 
     { NULL, 0 }
 };
@@ -341,26 +345,39 @@ ngx_http_trifecta_read_queried(void *data, PGresult *res)
 static ngx_int_t
 ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
 {
-    ngx_str_t                       params[3];
+    tf_id_t                         id;
+    ngx_str_t                       all[3];
     ngx_http_request_t             *r;
     ngx_http_trifecta_ctx_t        *ctx;
+    ngx_http_trifecta_pg_params_t   params;
     ngx_http_trifecta_main_conf_t  *mcf;
 
     r = read->op.request;
     ctx = ngx_http_trifecta_get_ctx(r);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
-    params[0] = ctx->tenant;
-    params[1] = ctx->owner;
-    params[2] = ctx->job_id;
+    if (tf_id_parse(&id, (char *) ctx->job_id.data, ctx->job_id.len) != 0) {
+        ngx_http_trifecta_read_row(read, NULL);
+        return NGX_OK;
+    }
 
-    read->op.query = ngx_http_trifecta_pg_query(mcf->worker->pg,
-                                                ngx_http_trifecta_more(read)
-                                                ? ngx_http_trifecta_more_query
-                                                : ngx_http_trifecta_job_query,
-                                                params, 3,
-                                                ngx_http_trifecta_read_queried,
-                                                read);
+    all[0] = ctx->tenant;
+    all[1] = ctx->owner;
+    all[2] = ctx->job_id;
+
+    ngx_memzero(&params, sizeof(ngx_http_trifecta_pg_params_t));
+
+    params.params = all;
+    params.nparams = 3;
+    params.day = (ngx_uint_t) (tf_id_time(&id) / NGX_HTTP_TRIFECTA_PG_DAY);
+
+    read->op.query = ngx_http_trifecta_pg_query_params(mcf->worker->pg,
+                                              ngx_http_trifecta_more(read)
+                                              ? ngx_http_trifecta_more_query
+                                              : ngx_http_trifecta_job_query,
+                                              &params,
+                                              ngx_http_trifecta_read_queried,
+                                              read);
     ngx_http_trifecta_pg_charge(read->op.query, &ctx->store_time);
 
     if (read->op.query == NULL) {
