@@ -65,10 +65,12 @@
       "aud of those tokens")                                                  \
     X(STR,  tenant,                 "default",                                \
       "tenant of tokens and ingested documents, unless told otherwise")       \
-    X(NUM,  threads,                "8",                                      \
+    X(NUM,  threads,                "32",                                     \
       "jobs that run at the same time in one process (1..256)")               \
     X(NUM,  background,             "0",                                      \
-      "of these, work without hurry at most; 0: half of them")             \
+      "of these, work without hurry at most; 0: see the manual")              \
+    X(NUM,  pg_connections,         "8",                                      \
+      "for documents and answers, which wait for one (1..256)")               \
     X(NUM,  batch_open,             "64",                                     \
       "requests of one batch that are jobs at the same time (1..1000)")       \
     X(STR,  worker,                 "",                                       \

@@ -26,6 +26,7 @@
 
 typedef struct {
     tf_eval_t          *e;
+    tf_pg_pool_t       *pool;           /* what answers are made with */
     size_t              room;
     size_t              nasked;
     double             *answerable;     /* how sure, each question */
@@ -214,6 +215,8 @@ tf_squad_answer(tf_squad_t *s, const char *question, const json_t *answers)
     tf_answer_request_t  request;
 
     memset(&request, 0, sizeof(request));
+    request.conf = &s->e->conf;
+    request.pool = s->pool;
     request.tenant = s->e->tenant;
     request.owner = TF_EVAL_OWNER;
     request.groups = "[]";
@@ -224,12 +227,11 @@ tf_squad_answer(tf_squad_t *s, const char *question, const json_t *answers)
     request.cancel = &cancel;
 
     began = tf_clock_us();
-    rc = tf_rag_answer(&s->e->pg, &request, &answer);
+    rc = tf_rag_answer(&request, &answer);
     s->ms[s->nms++] = (double) (tf_clock_us() - began) / 1000;
 
     if (rc != TF_ANSWER_OK) {
-        (void) tf_cli_error(&s->e->cli, "%s", rc == TF_ANSWER_STORE
-                            ? s->e->pg.err : answer.message);
+        (void) tf_cli_error(&s->e->cli, "%s", answer.message);
         tf_rag_answer_free(&answer);
         return -1;
     }
@@ -397,9 +399,11 @@ tf_eval_answers(tf_eval_t *e)
 
     memset(&s, 0, sizeof(s));
     s.e = e;
+    s.pool = tf_pg_pool_create(&e->conf, TF_PG_RAG, 1);
 
     began = tf_clock_ms();
-    rc = tf_squad_documents(&s, data);
+    rc = s.pool != NULL ? tf_squad_documents(&s, data)
+                        : tf_cli_error(&e->cli, "out of memory");
 
     if (rc == 0) {
         rc = tf_eval_ingested(e, began);
@@ -423,6 +427,10 @@ tf_eval_answers(tf_eval_t *e)
         }
 
         tf_squad_report(&s);
+    }
+
+    if (s.pool != NULL) {
+        tf_pg_pool_destroy(s.pool);
     }
 
     free(s.answerable);

@@ -291,6 +291,7 @@ tf_eval_vector(tf_eval_t *e, const char *question, tf_rag_vector_t *vector)
     }
 
     memset(&request, 0, sizeof(request));
+    request.conf = &e->conf;
     request.tenant = e->tenant;
     request.owner = TF_EVAL_OWNER;
     request.groups = "[]";
@@ -298,8 +299,12 @@ tf_eval_vector(tf_eval_t *e, const char *question, tf_rag_vector_t *vector)
     request.models = e->models;
     request.attempt = 1;
 
-    if (tf_rag_vector(&e->pg, &request, question, vector) != TF_PG_OK) {
+    if (tf_rag_vector_set(&e->pg, &request, vector) != TF_PG_OK) {
         return tf_eval_store(e);
+    }
+
+    if (vector->model != NULL) {
+        tf_rag_vector(&request, question, vector);
     }
 
     if (vector->error != NULL) {

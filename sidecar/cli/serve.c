@@ -30,7 +30,7 @@ static const tf_cli_usage_t  tf_serve_usage = {
     "  1  could not start\n"
     "  2  wrong use\n",
     "  trifecta serve --config /etc/trifecta/sidecar.conf\n"
-    "  TRIFECTA_THREADS=32 trifecta serve\n"
+    "  TRIFECTA_THREADS=128 trifecta serve\n"
 };
 
 typedef struct {
@@ -80,7 +80,8 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
         return tf_cli_error(cli, "%s", err);
     }
 
-    jobs.rag = tf_pg_pool_create(conf, TF_PG_RAG, (unsigned) conf->threads);
+    jobs.rag = tf_pg_pool_create(conf, TF_PG_RAG,
+                                 (unsigned) conf->pg_connections);
     if (jobs.rag == NULL) {
         return tf_cli_error(cli, "out of memory");
     }

@@ -2,6 +2,7 @@
 #define TF_DB_PG_H
 
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -109,16 +110,29 @@ tf_pg_status_t tf_pg_down(tf_pg_t *pg, const char *what);
 
 
 /*
- * A pool: connections of one role, at most max at a time.  A caller waits
- * for a free one until its timeout; NULL then.  Give every one back; one
- * with an open transaction is rolled back by closing it.
+ * A pool: connections of one role, at most max at a time.  A caller waits for
+ * a free one, in turn, until its timeout (in ms) or until *stop is set; NULL
+ * then.  Give every one back; one with an open transaction is rolled back by
+ * closing it.
+ *
+ * A connection is not kept while something else than the database is waited
+ * for, such as a model.  Work that needs one for minutes takes it for long:
+ * half of them are never lent so, and who needs one for a moment finds it.
  */
+
+#define TF_PG_WAIT_MS  30000
+
+typedef enum {
+    TF_PG_SHORT,
+    TF_PG_LONG
+} tf_pg_use_t;
 
 typedef struct tf_pg_pool_s  tf_pg_pool_t;
 
 tf_pg_pool_t *tf_pg_pool_create(const tf_conf_t *conf, tf_pg_role_t role,
     unsigned max);
-tf_pg_t *tf_pg_pool_get(tf_pg_pool_t *pool, int timeout);
+tf_pg_t *tf_pg_pool_get(tf_pg_pool_t *pool, tf_pg_use_t use, int64_t timeout,
+    const atomic_int *stop);
 void tf_pg_pool_put(tf_pg_pool_t *pool, tf_pg_t *pg);
 void tf_pg_pool_destroy(tf_pg_pool_t *pool);
 

@@ -92,7 +92,8 @@ tf_embed_look(tf_embed_run_t *run, tf_run_t *rc)
     tf_embed_step_t         step;
     const tf_llm_models_t  *models;
 
-    pg = tf_pg_pool_get(run->jobs->rag, TF_PG_CONNECT_MS);
+    pg = tf_pg_pool_get(run->jobs->rag, TF_PG_SHORT, TF_PG_WAIT_MS,
+                        &run->job->stop);
     models = run->jobs->models;
 
     if (pg == NULL) {
@@ -162,7 +163,8 @@ tf_embed_put(tf_embed_run_t *run, size_t first, const tf_llm_vectors_t *v,
     tf_pg_t          *pg;
     tf_embed_step_t   step;
 
-    pg = tf_pg_pool_get(run->jobs->rag, TF_PG_CONNECT_MS);
+    pg = tf_pg_pool_get(run->jobs->rag, TF_PG_SHORT, TF_PG_WAIT_MS,
+                        &run->job->stop);
 
     if (pg == NULL) {
         *rc = TF_RUN_RELEASE;

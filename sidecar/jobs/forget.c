@@ -198,7 +198,7 @@ tf_jobs_forget(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_ENDED;
     }
 
-    pg = tf_pg_pool_get(jobs->rag, TF_PG_CONNECT_MS);
+    pg = tf_pg_pool_get(jobs->rag, TF_PG_SHORT, TF_PG_WAIT_MS, &job->stop);
 
     if (pg == NULL) {
         json_decref(payload);

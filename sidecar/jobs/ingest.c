@@ -50,7 +50,10 @@ tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job)
     ij->steps = json_object();
     payload = json_loads(job->payload, JSON_REJECT_DUPLICATES, NULL);
 
-    ij->pg = tf_pg_pool_get(jobs->rag, TF_PG_CONNECT_MS);
+    /* no error: it waits for its turn like any job in the queue */
+
+    ij->pg = tf_pg_pool_get(jobs->rag, TF_PG_LONG, job->until - tf_clock_ms(),
+                            &job->stop);
 
     rc = ij->pg == NULL || ij->steps == NULL ? TF_RUN_RELEASE
                                              : tf_ingest_job(ij, payload);

@@ -175,18 +175,30 @@ tf_query_succeeded(tf_job_t *job, tf_answer_t *answer)
 /* The question is that of an earlier job; TF_RUN_ENDED: it is there. */
 
 static tf_run_t
-tf_query_goes_on(tf_pg_t *pg, tf_job_t *job, tf_answer_request_t *request,
-    tf_goes_on_t *g)
+tf_query_goes_on(tf_job_t *job, tf_answer_request_t *request, tf_goes_on_t *g)
 {
-    tf_pg_status_t  rc;
+    int              away;
+    tf_pg_t         *pg;
+    tf_pg_status_t   rc;
+
+    pg = tf_pg_pool_get(request->pool, TF_PG_SHORT, TF_PG_WAIT_MS, &job->stop);
+
+    if (pg == NULL) {
+        return TF_RUN_RELEASE;
+    }
 
     rc = tf_rag_goes_on(pg, request, g);
 
     if (rc != TF_PG_OK) {
         tf_log(TF_LOG_WARN, "what a job goes on with cannot be read: %s",
                pg->err);
+    }
 
-        if (rc == TF_PG_DOWN || pg->conn == NULL) {
+    away = rc == TF_PG_DOWN || pg->conn == NULL;
+    tf_pg_pool_put(request->pool, pg);
+
+    if (rc != TF_PG_OK) {
+        if (away) {
             return TF_RUN_RELEASE;
         }
 
@@ -204,8 +216,7 @@ tf_query_goes_on(tf_pg_t *pg, tf_job_t *job, tf_answer_request_t *request,
 
 
 static tf_run_t
-tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
-    tf_answer_request_t *request)
+tf_query_answer(tf_jobs_t *jobs, tf_job_t *job, tf_answer_request_t *request)
 {
     tf_run_t           rc;
     tf_answer_t        answer;
@@ -217,6 +228,8 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     sink.reset = tf_query_reset;
     sink.arg = job;
 
+    request->conf = jobs->conf;
+    request->pool = jobs->rag;
     request->tenant = job->tenant;
     request->owner = job->owner;
     request->groups = job->groups;
@@ -233,14 +246,14 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
     rc = TF_RUN_ENDED;
 
     if (request->question == NULL) {
-        rc = tf_query_goes_on(pg, job, request, &goes_on);
+        rc = tf_query_goes_on(job, request, &goes_on);
 
         if (rc != TF_RUN_ENDED || goes_on.why != NULL) {
             goto done;
         }
     }
 
-    switch (tf_rag_answer(pg, request, &answer)) {
+    switch (tf_rag_answer(request, &answer)) {
 
     case TF_ANSWER_OK:
         if (tf_query_succeeded(job, &answer) != 0) {
@@ -251,7 +264,8 @@ tf_query_answer(tf_jobs_t *jobs, tf_pg_t *pg, tf_job_t *job,
         break;
 
     case TF_ANSWER_STORE:
-        tf_log(TF_LOG_WARN, "the documents cannot be read: %s", pg->err);
+        tf_log(TF_LOG_WARN, "the documents cannot be read: %s",
+               answer.message);
         rc = TF_RUN_RELEASE;
         break;
 
@@ -283,7 +297,6 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
 {
     char                 *rest;
     json_t               *payload;
-    tf_pg_t              *pg;
     tf_run_t              rc;
     tf_llm_options_t      options;
     tf_answer_request_t   request;
@@ -300,18 +313,11 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_ENDED;
     }
 
-    pg = tf_pg_pool_get(jobs->rag, TF_PG_CONNECT_MS);
-
-    if (pg == NULL) {
-        json_decref(payload);
-        return TF_RUN_RELEASE;
-    }
-
     rest = tf_query_rest(payload);
 
     if (rest != NULL) {
         request.rest = rest;
-        rc = tf_query_answer(jobs, pg, job, &request);
+        rc = tf_query_answer(jobs, job, &request);
 
     } else {
         tf_job_fail(job, TF_JOB_FAILED, "internal_error", "Out of memory.");
@@ -319,7 +325,6 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
     }
 
     free(rest);
-    tf_pg_pool_put(jobs->rag, pg);
     json_decref(payload);
 
     return rc;

@@ -60,7 +60,8 @@ tf_webhook_crowded(tf_webhook_try_t *t)
     PGresult    *res;
     const char  *params[2];
 
-    pg = tf_pg_pool_get(t->hooks->pg, TF_PG_CONNECT_MS);
+    pg = tf_pg_pool_get(t->hooks->pg, TF_PG_SHORT, TF_PG_WAIT_MS,
+                        &t->job->stop);
     if (pg == NULL) {
         return 0;
     }
@@ -389,7 +390,7 @@ tf_jobs_webhook(tf_jobs_t *jobs, tf_job_t *job)
         job->retry_until = job->until;
     }
 
-    pg = tf_pg_pool_get(t.hooks->pg, TF_PG_CONNECT_MS);
+    pg = tf_pg_pool_get(t.hooks->pg, TF_PG_SHORT, TF_PG_WAIT_MS, &job->stop);
 
     if (pg == NULL) {
         json_decref(payload);

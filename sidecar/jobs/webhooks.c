@@ -8,6 +8,7 @@
 tf_webhooks_t *
 tf_webhooks_create(const tf_conf_t *conf, char *err, size_t errlen)
 {
+    unsigned        connections;
     tf_webhooks_t  *hooks;
 
     hooks = calloc(1, sizeof(tf_webhooks_t));
@@ -33,7 +34,12 @@ tf_webhooks_create(const tf_conf_t *conf, char *err, size_t errlen)
         return NULL;
     }
 
-    hooks->pg = tf_pg_pool_create(conf, TF_PG_QUEUE, hooks->places);
+    /* held to read one row */
+
+    connections = (unsigned) (conf->pg_connections + 1) / 2;
+    hooks->pg = tf_pg_pool_create(conf, TF_PG_QUEUE,
+                                  connections < hooks->places
+                                  ? connections : hooks->places);
     hooks->net = tf_stream_pool_create();
 
     if (hooks->pg == NULL || hooks->net == NULL) {

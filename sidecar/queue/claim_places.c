@@ -46,11 +46,28 @@ tf_claim_free(tf_queue_t *q)
 }
 
 
+/*
+ * Such work is the processor's, and holds a connection while it lasts: of
+ * threads that mostly wait for models it takes no more than there are
+ * connections for it.
+ */
+
 unsigned
 tf_claim_back(const tf_queue_t *q)
 {
-    return q->conf->background ? (unsigned) q->conf->background
-                               : ((unsigned) q->conf->threads + 1) / 2;
+    unsigned          most;
+    const tf_conf_t  *conf;
+
+    conf = q->conf;
+
+    if (conf->background) {
+        return (unsigned) conf->background;
+    }
+
+    most = (unsigned) (conf->threads < conf->pg_connections
+                       ? conf->threads : conf->pg_connections);
+
+    return (most + 1) / 2;
 }
 
 

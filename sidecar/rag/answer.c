@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,22 +7,14 @@
 #include "rag/scope.h"
 
 
-static tf_answer_status_t tf_answer_before(tf_pg_t *pg,
-    const tf_answer_request_t *request, const tf_llm_model_t *model,
-    tf_answering_t *a, tf_answer_t *answer, int *over);
-static tf_answer_status_t tf_answer_retrieve(tf_pg_t *pg,
-    const tf_answer_request_t *request, tf_answering_t *a,
+static tf_answer_status_t tf_answer_retrieve(tf_answering_t *a,
     tf_answer_t *answer);
-static tf_answer_status_t tf_answer_prepare(const tf_pg_t *pg,
-    const tf_answer_request_t *request, tf_answering_t *a,
-    tf_answer_t *answer);
-static tf_answer_status_t tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc,
+static tf_answer_status_t tf_answer_prepare(tf_answering_t *a,
     tf_answer_t *answer);
 
 
 tf_answer_status_t
-tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
-    tf_answer_t *answer)
+tf_rag_answer(const tf_answer_request_t *request, tf_answer_t *answer)
 {
     int                        over;
     tf_answering_t            *a;
@@ -53,18 +44,18 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
     a->model = model;
     tf_answer_watch(a);
     over = 0;
-    rc = tf_answer_before(pg, request, model, a, answer, &over);
+    rc = tf_answer_before(a, answer, &over);
 
     if (rc != TF_ANSWER_OK || over) {
         goto done;
     }
 
     if (model->retrieval) {
-        rc = tf_answer_retrieve(pg, request, a, answer);
+        rc = tf_answer_retrieve(a, answer);
     }
 
     if (rc == TF_ANSWER_OK) {
-        rc = tf_answer_prepare(pg, request, a, answer);
+        rc = tf_answer_prepare(a, answer);
     }
 
     if (rc == TF_ANSWER_OK && model->by->wire != NULL
@@ -75,6 +66,8 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     if (rc == TF_ANSWER_OK) {
+        tf_answer_return(a);
+
         switch (tf_llm_answer(model, &a->request, &a->reply)) {
 
         case TF_LLM_OK:
@@ -90,7 +83,7 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
                 && a->reply.tool_calls.len == 0 && !a->reply.incomplete
                 && a->reply.output_tokens + a->reply.input_tokens > 0)
             {
-                tf_reuse_keep(pg, request, model, &a->reuse);
+                tf_answer_keep(a);
             }
 
             break;
@@ -110,6 +103,7 @@ tf_rag_answer(tf_pg_t *pg, const tf_answer_request_t *request,
 
 done:
 
+    tf_answer_return(a);
     tf_talk_free(&a->talk);
     tf_llm_reply_free(&a->reply);
     tf_flow_free(&a->flow);
@@ -133,48 +127,6 @@ tf_rag_answer_free(tf_answer_t *answer)
 }
 
 
-/* What was said before; without that, what was answered before (*over). */
-
-static tf_answer_status_t
-tf_answer_before(tf_pg_t *pg, const tf_answer_request_t *request,
-    const tf_llm_model_t *model, tf_answering_t *a, tf_answer_t *answer,
-    int *over)
-{
-    tf_pg_status_t  rc;
-
-    rc = TF_PG_OK;
-
-    if (request->conversation != NULL) {
-        rc = tf_talk_open(pg, request, model, &a->talk);
-    }
-
-    if (rc == TF_PG_OK
-        && (request->previous != NULL || request->turns != NULL))
-    {
-        rc = tf_talk_tell(pg, request, model, &a->talk);
-    }
-
-    if (rc == TF_PG_OK && a->talk.cut && request->options != NULL
-        && request->options->whole)
-    {
-        return tf_answer_failed(answer, "model_rejected", "What was said "
-                                "before is longer than the model can be told: "
-                                "ask with \"truncation\": \"auto\", or tell "
-                                "less.", 0);
-    }
-
-    if (rc == TF_PG_OK && tf_talk_empty(&a->talk)) {
-        rc = tf_reuse_find(pg, request, model, &a->reuse, answer, over);
-
-    } else if (rc == TF_PG_OK) {
-        tf_talk_summarise(pg, request, model, &a->talk);
-        tf_talk_restate(request, model, &a->talk);
-    }
-
-    return rc == TF_PG_OK ? TF_ANSWER_OK : tf_answer_store(pg, rc, answer);
-}
-
-
 /* What is searched for. */
 
 static const char *
@@ -185,23 +137,54 @@ tf_answer_question(const tf_answer_request_t *request,
 }
 
 
+/* The question's vector: no connection waits for the model that makes it. */
+
 static tf_answer_status_t
-tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
-    tf_answering_t *a, tf_answer_t *answer)
+tf_answer_vector(tf_answering_t *a, const char *question, tf_answer_t *answer)
 {
     tf_pg_status_t      rc;
-    tf_rag_query_t      query;
-    const char         *question;
-    tf_rag_scope_of_t   scope;
     tf_answer_status_t  status;
 
+    status = tf_answer_borrow(a, answer);
+
+    if (status != TF_ANSWER_OK) {
+        return status;
+    }
+
+    rc = tf_rag_vector_set(a->pg, a->asked, &a->vector);
+
+    if (rc != TF_PG_OK || a->vector.model == NULL) {
+        return tf_answer_store(a, rc, answer);
+    }
+
+    tf_answer_return(a);
+    tf_rag_vector(a->asked, question, &a->vector);
+
+    return tf_answer_borrow(a, answer);
+}
+
+
+static tf_answer_status_t
+tf_answer_retrieve(tf_answering_t *a, tf_answer_t *answer)
+{
+    tf_pg_t                    *pg;
+    tf_pg_status_t              rc;
+    tf_rag_query_t              query;
+    const char                 *question;
+    tf_rag_scope_of_t           scope;
+    tf_answer_status_t          status;
+    const tf_answer_request_t  *request;
+
+    request = a->asked;
     question = tf_answer_question(request, a);
 
-    rc = tf_rag_vector(pg, request, question, &a->vector);
+    status = tf_answer_vector(a, question, answer);
 
-    if (rc != TF_PG_OK) {
-        return tf_answer_store(pg, rc, answer);
+    if (status != TF_ANSWER_OK) {
+        return status;
     }
+
+    pg = a->pg;
 
     memset(&query, 0, sizeof(query));
     query.vector = &a->vector;
@@ -246,12 +229,13 @@ tf_answer_retrieve(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     if (rc == TF_PG_OK) {
+        tf_answer_return(a);
         tf_rag_scope_free(&scope);
         tf_rag_order(request, question, &a->found, &a->order);
         return TF_ANSWER_OK;
     }
 
-    status = tf_answer_store(pg, rc, answer);
+    status = tf_answer_store(a, rc, answer);
 
 failed:
 
@@ -263,31 +247,17 @@ failed:
 
 
 static tf_answer_status_t
-tf_answer_store(tf_pg_t *pg, tf_pg_status_t rc, tf_answer_t *answer)
+tf_answer_prepare(tf_answering_t *a, tf_answer_t *answer)
 {
-    /* no connection: away, or its schema or password is another one */
+    size_t                      i;
+    uint64_t                    seen;
+    tf_rag_hit_t               *hit;
+    tf_rag_unit_t              *unit;
+    tf_llm_quote_t             *quote;
+    tf_llm_passage_t           *passage;
+    const tf_answer_request_t  *request;
 
-    if (rc == TF_PG_DOWN || pg->conn == NULL) {
-        return TF_ANSWER_STORE;
-    }
-
-    tf_log(TF_LOG_ERROR, "a question could not be looked up: %s", pg->err);
-
-    return tf_answer_failed(answer, "internal_error",
-                            "The documents could not be searched.", 1);
-}
-
-
-static tf_answer_status_t
-tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
-    tf_answering_t *a, tf_answer_t *answer)
-{
-    size_t             i;
-    uint64_t           seen;
-    tf_rag_hit_t      *hit;
-    tf_rag_unit_t     *unit;
-    tf_llm_quote_t    *quote;
-    tf_llm_passage_t  *passage;
+    request = a->asked;
 
     a->passages = calloc(a->found.nhits + 1, sizeof(tf_llm_passage_t));
     a->quotes = calloc(a->found.nunits + 1, sizeof(tf_llm_quote_t));
@@ -306,7 +276,7 @@ tf_answer_prepare(const tf_pg_t *pg, const tf_answer_request_t *request,
     a->request.nturns = a->talk.nturns - a->talk.first;
     a->request.attempt = request->attempt;
     a->request.cancel = request->cancel;
-    a->request.threshold = pg->conf->answer_threshold;
+    a->request.threshold = request->conf->answer_threshold;
     a->request.passages = a->passages;
     a->request.npassages = a->found.nhits;
     a->request.quotes = a->quotes;

@@ -16,6 +16,10 @@
  * From a question to an answer with citations: search, quote, let the model
  * answer, check.
  *
+ * A connection to the database is held while something is read or written, and
+ * not while a model is waited for: so there may be many more answers under way
+ * than connections, and an answer that needs nothing of it takes none.
+ *
  * Every citation is checked by rule before it goes out.  Of a quotation the
  * bytes that it points at must be whole characters of the passage and stand in
  * the answer in front of its mark; an answer with one that fails is not
@@ -25,10 +29,12 @@
  */
 
 #define TF_ANSWER_PASSAGES  24
+#define TF_ANSWER_WAIT_MS   2000    /* for a connection to keep something */
 
 typedef enum {
     TF_ANSWER_OK,
-    TF_ANSWER_STORE,        /* the database is away: release the job */
+    TF_ANSWER_STORE,        /* the database is away: message; release the
+                             * job */
     TF_ANSWER_FAILED,       /* code, message; retryable or not */
     TF_ANSWER_CANCELLED
 } tf_answer_status_t;
@@ -49,6 +55,8 @@ typedef struct {
 } tf_answer_sink_t;
 
 typedef struct {
+    const tf_conf_t   *conf;
+    tf_pg_pool_t      *pool;        /* connections of the role trifecta_rag */
     const char        *tenant;
     const char        *owner;
     const char        *groups;      /* JSON array */
@@ -86,8 +94,8 @@ typedef struct {
 
 
 /* Fills answer, which the caller frees by tf_rag_answer_free() always. */
-tf_answer_status_t tf_rag_answer(tf_pg_t *pg,
-    const tf_answer_request_t *request, tf_answer_t *answer);
+tf_answer_status_t tf_rag_answer(const tf_answer_request_t *request,
+    tf_answer_t *answer);
 
 void tf_rag_answer_free(tf_answer_t *answer);
 

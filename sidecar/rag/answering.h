@@ -13,11 +13,12 @@
 
 /*
  * An answer while it is made.  answer.c finds what it is made of and asks the
- * model; answer_out.c is what becomes of its reply, on the way and in the end.
+ * model, answer_before.c knows what was before; answer_out.c is what becomes of its reply, on the way and in the end.
  */
 
 typedef struct {
     const tf_answer_request_t  *asked;
+    tf_pg_t                    *pg;         /* while it is lent, or NULL */
     const tf_llm_model_t       *model;      /* that was asked for */
     tf_talk_t                   talk;
     tf_reuse_t                  reuse;
@@ -35,6 +36,29 @@ typedef struct {
     int                         shown;      /* and was given text */
 } tf_answering_t;
 
+
+/* answer_before.c */
+
+/*
+ * The database is needed: a->pg is there until tf_answer_return().  Else
+ * nothing of a->pg is used.
+ */
+tf_answer_status_t tf_answer_borrow(tf_answering_t *a, tf_answer_t *answer);
+void tf_answer_return(tf_answering_t *a);
+
+/* It was read or written; if not, this says what that means. */
+tf_answer_status_t tf_answer_store(tf_answering_t *a, tf_pg_status_t rc,
+    tf_answer_t *answer);
+
+/* What was said before; without that, what was answered before (*over). */
+tf_answer_status_t tf_answer_before(tf_answering_t *a, tf_answer_t *answer,
+    int *over);
+
+/* The answer is there, and does not wait long for that. */
+void tf_answer_keep(tf_answering_t *a);
+
+
+/* answer_out.c */
 
 /* The model's text goes on from here; before it is asked. */
 void tf_answer_watch(tf_answering_t *a);

@@ -98,13 +98,16 @@ tf_reuse_groups(tf_buf_t *all, const char *groups)
 
 
 static int
-tf_reuse_digest(const tf_pg_t *pg, const tf_answer_request_t *request,
+tf_reuse_digest(const tf_answer_request_t *request,
     const tf_llm_model_t *model, char digest[65])
 {
-    int            rc;
-    size_t         i;
-    tf_buf_t       all = TF_BUF_INIT;
-    unsigned char  md[SHA256_DIGEST_LENGTH];
+    int               rc;
+    size_t            i;
+    tf_buf_t          all = TF_BUF_INIT;
+    unsigned char     md[SHA256_DIGEST_LENGTH];
+    const tf_conf_t  *conf;
+
+    conf = request->conf;
 
     tf_reuse_part(&all, TF_VERSION);
     tf_reuse_part(&all, request->tenant);
@@ -114,10 +117,10 @@ tf_reuse_digest(const tf_pg_t *pg, const tf_answer_request_t *request,
     tf_reuse_part(&all, request->rest);
     tf_reuse_part(&all, model->name);
     tf_buf_printf(&all, "%.17g %.17g %.17g %.17g %.17g %.17g %llu\n",
-                  pg->conf->answer_threshold, pg->conf->weight_bm25,
-                  pg->conf->weight_ngrams, pg->conf->weight_vectors,
-                  pg->conf->weight_spelling, pg->conf->feedback,
-                  (unsigned long long) pg->conf->ngrams_scan);
+                  conf->answer_threshold, conf->weight_bm25,
+                  conf->weight_ngrams, conf->weight_vectors,
+                  conf->weight_spelling, conf->feedback,
+                  (unsigned long long) conf->ngrams_scan);
 
     /* also those that had a part in the search */
 
@@ -143,6 +146,18 @@ tf_reuse_digest(const tf_pg_t *pg, const tf_answer_request_t *request,
 }
 
 
+int
+tf_reuse_may(const tf_answer_request_t *request, const tf_llm_model_t *model,
+    tf_reuse_t *reuse)
+{
+    reuse->key[0] = '\0';
+
+    return request->conf->answer_cache > 0 && model->cache > 0
+           && model->by->wire != NULL
+           && tf_reuse_digest(request, model, reuse->digest) == 0;
+}
+
+
 tf_pg_status_t
 tf_reuse_find(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_reuse_t *reuse, tf_answer_t *answer,
@@ -153,14 +168,6 @@ tf_reuse_find(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_pg_status_t   rc;
 
     *hit = 0;
-    reuse->key[0] = '\0';
-
-    if (pg->conf->answer_cache == 0 || model->cache == 0
-        || model->by->wire == NULL
-        || tf_reuse_digest(pg, request, model, reuse->digest) != 0)
-    {
-        return TF_PG_OK;
-    }
 
     params[0] = request->tenant;
     params[1] = request->owner;
@@ -204,10 +211,6 @@ tf_reuse_keep(tf_pg_t *pg, const tf_answer_request_t *request,
     char             age[24], max[24];
     const char      *params[5];
     tf_pg_status_t   rc;
-
-    if (reuse->key[0] == '\0') {
-        return;
-    }
 
     (void) snprintf(age, sizeof(age), "%lld", (long long) model->cache);
     (void) snprintf(max, sizeof(max), "%llu",

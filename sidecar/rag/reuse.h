@@ -35,9 +35,13 @@ typedef struct {
 } tf_reuse_t;
 
 
+/* Whether an answer may be given again: 1, and reuse is filled; or 0. */
+int tf_reuse_may(const tf_answer_request_t *request,
+    const tf_llm_model_t *model, tf_reuse_t *reuse);
+
 /*
- * Looks: *hit is 1, and answer filled, when there is one.  Without one
- * tf_reuse_keep() may be called later with the same reuse.
+ * Then looks: *hit is 1, and answer filled, when there is one.  Without one
+ * tf_reuse_keep() may be called later with the same reuse, if it has a key.
  */
 tf_pg_status_t tf_reuse_find(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_reuse_t *reuse, tf_answer_t *answer,

@@ -76,8 +76,10 @@ tf_talk_text(const char *text, size_t max, int marks)
 tf_pg_status_t
 tf_talk_no_memory(tf_pg_t *pg)
 {
-    pg->sqlstate[0] = '\0';
-    (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
+    if (pg != NULL) {
+        pg->sqlstate[0] = '\0';
+        (void) snprintf(pg->err, sizeof(pg->err), "out of memory");
+    }
 
     return TF_PG_ERROR;
 }

@@ -68,7 +68,7 @@ tf_pg_status_t tf_talk_open(tf_pg_t *pg, const tf_answer_request_t *request,
 
 /*
  * Reads what the question itself brings along, behind that; in a transaction
- * of its own.
+ * of its own.  Without "previous" nothing is read and pg may be NULL.
  */
 tf_pg_status_t tf_talk_tell(tf_pg_t *pg, const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk);
@@ -76,8 +76,8 @@ tf_pg_status_t tf_talk_tell(tf_pg_t *pg, const tf_answer_request_t *request,
 /* Nothing was said before, or nothing of it may be told. */
 int tf_talk_empty(const tf_talk_t *talk);
 
-/* What a model does for it. */
-void tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
+/* What a model does for it; 1: there is a new summary to be kept. */
+int tf_talk_summarise(const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk);
 void tf_talk_restate(const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk);

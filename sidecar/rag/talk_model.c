@@ -187,10 +187,11 @@ tf_talk_from(const tf_talk_t *talk, size_t end, size_t room)
 }
 
 
-void
-tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
+int
+tf_talk_summarise(const tf_answer_request_t *request,
     const tf_llm_model_t *model, tf_talk_t *talk)
 {
+    int       made;
     char      word[TF_PROMPT_WORD_LEN + 1];
     size_t    first, max;
     tf_buf_t  user = TF_BUF_INIT, written = TF_BUF_INIT;
@@ -198,8 +199,10 @@ tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
     if (talk->first == 0 || talk->told || model->talk_timeout == 0
         || model->only != NULL || tf_llm_prompt_word(word) != 0)
     {
-        return;
+        return 0;
     }
+
+    made = 0;
 
     first = tf_talk_from(talk, talk->first,
                          tf_talk_room(model, TF_TALK_SUMMARY_TOKENS));
@@ -227,18 +230,14 @@ tf_talk_summarise(tf_pg_t *pg, const tf_answer_request_t *request,
     tf_buf_free(&talk->summary);
     talk->summary = written;
     memset(&written, 0, sizeof(written));
-
-    /* the next question can have it again */
-
-    if (tf_talk_keep(pg, request, talk) != TF_PG_OK) {
-        tf_log(TF_LOG_WARN, "the summary of a conversation was not stored: "
-               "%s", pg->err);
-    }
+    made = 1;
 
 done:
 
     tf_buf_free(&user);
     tf_buf_free(&written);
+
+    return made;
 }
 
 

@@ -45,14 +45,10 @@ tf_vector_set(tf_pg_t *pg, const tf_answer_request_t *request,
 
 
 tf_pg_status_t
-tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
-    const char *question, tf_rag_vector_t *vector)
+tf_rag_vector_set(tf_pg_t *pg, const tf_answer_request_t *request,
+    tf_rag_vector_t *vector)
 {
-    tf_llm_embed_t     embed;
-    tf_pg_status_t     rc;
-    tf_llm_status_t    status;
-    tf_llm_vectors_t   v;
-    tf_llm_failure_t   failure;
+    tf_pg_status_t  rc;
 
     memset(vector, 0, sizeof(tf_rag_vector_t));
 
@@ -85,8 +81,20 @@ tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
                vector->set.dims);
         vector->model = NULL;
         vector->error = "model_not_found";
-        return TF_PG_OK;
     }
+
+    return TF_PG_OK;
+}
+
+
+void
+tf_rag_vector(const tf_answer_request_t *request, const char *question,
+    tf_rag_vector_t *vector)
+{
+    tf_llm_embed_t     embed;
+    tf_llm_status_t    status;
+    tf_llm_vectors_t   v;
+    tf_llm_failure_t   failure;
 
     memset(&embed, 0, sizeof(embed));
     embed.texts = &question;
@@ -112,8 +120,6 @@ tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
     }
 
     free(v.of);
-
-    return TF_PG_OK;
 }
 
 

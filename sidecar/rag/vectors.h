@@ -38,9 +38,14 @@ typedef struct {
 } tf_rag_order_t;
 
 
-/* Only the store can fail this. */
-tf_pg_status_t tf_rag_vector(tf_pg_t *pg, const tf_answer_request_t *request,
-    const char *question, tf_rag_vector_t *vector);
+/*
+ * Which set is looked at; only the store can fail this.  With a model in
+ * vector tf_rag_vector() then asks that.
+ */
+tf_pg_status_t tf_rag_vector_set(tf_pg_t *pg,
+    const tf_answer_request_t *request, tf_rag_vector_t *vector);
+void tf_rag_vector(const tf_answer_request_t *request, const char *question,
+    tf_rag_vector_t *vector);
 void tf_rag_vector_free(tf_rag_vector_t *vector);
 
 /* Sorts what was found, hits and what refers to them. */
