@@ -14,6 +14,7 @@ use warnings;
 use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 
 sub start {
@@ -49,6 +50,8 @@ sub _serve {
                 my $client = $listen->accept or next;
                 my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
                     PeerPort => $opt{to}) or next;
+                setsockopt $_, IPPROTO_TCP, TCP_NODELAY, 1
+                    for $client, $server;
                 @peer{$client, $server} = ($server, $client);
                 $client{$client} = 1;
                 $select->add($client, $server);

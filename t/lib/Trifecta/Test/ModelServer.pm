@@ -31,6 +31,7 @@ use Fcntl qw(:flock);
 use IO::Socket::INET;
 use JSON::PP ();
 use POSIX ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(sleep);
 
 my $json = JSON::PP->new->utf8->canonical;
@@ -100,6 +101,7 @@ sub _serve {
 
         if ($pid == 0) {
             close $listen;
+            setsockopt $sock, IPPROTO_TCP, TCP_NODELAY, 1;
             $self->_connection($sock);
             close $sock;
             POSIX::_exit(0);

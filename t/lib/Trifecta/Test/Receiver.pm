@@ -25,6 +25,7 @@ use IO::Socket::INET;
 use IO::Socket::SSL;
 use JSON::PP ();
 use POSIX ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time sleep);
 
 my $json = JSON::PP->new->utf8->canonical;
@@ -96,6 +97,7 @@ sub _serve {
 
         if ($pid == 0) {
             close $listen;
+            setsockopt $sock, IPPROTO_TCP, TCP_NODELAY, 1;
             $self->_connection($sock);
             POSIX::_exit(0);
         }

@@ -25,6 +25,7 @@ use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use POSIX ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(sleep time);
 
 my $P = '{trifecta:0}';
@@ -238,6 +239,8 @@ sub proxy {
                 my $client = $listen->accept or next;
                 my $redis = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
                     PeerPort => $to) or do { $client->close; next };
+                setsockopt $_, IPPROTO_TCP, TCP_NODELAY, 1
+                    for $client, $redis;
                 @peer{$client, $redis} = ($redis, $client);
                 ${*$client}{client} = 1;
                 next;
