@@ -145,6 +145,7 @@ tf_pg_connect(tf_pg_t *pg)
     int64_t                    deadline;
     const char                *file, *user, *url;
     const char                *names[8], *values[8];
+    tf_pg_status_t             rc;
     PostgresPollingStatusType  st;
 
     if (pg->conn != NULL) {
@@ -254,7 +255,13 @@ tf_pg_connect(tf_pg_t *pg)
         return TF_PG_OK;
     }
 
-    return tf_pg_check_schema(pg);
+    rc = tf_pg_check_schema(pg);
+
+    if (rc == TF_PG_OK && pg->settings != NULL) {
+        rc = tf_pg_exec(pg, 0, pg->settings);
+    }
+
+    return rc;
 }
 
 
@@ -360,6 +367,21 @@ tf_pg_status_t
 tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     int nparams, const char *const *params)
 {
+    tf_pg_params_t  p;
+
+    p.n = nparams;
+    p.values = params;
+    p.lengths = NULL;
+    p.formats = NULL;
+
+    return tf_pg_query_with(pg, res, timeout, sql, &p);
+}
+
+
+tf_pg_status_t
+tf_pg_query_with(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
+    const tf_pg_params_t *params)
+{
     int64_t         deadline;
     PGresult       *first;
     tf_pg_status_t  rc;
@@ -376,8 +398,8 @@ tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     pg->sqlstate[0] = '\0';
     deadline = tf_clock_ms() + (timeout ? timeout : TF_PG_QUERY_MS);
 
-    if (!PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL,
-                           0))
+    if (!PQsendQueryParams(pg->conn, sql, params->n, NULL, params->values,
+                           params->lengths, params->formats, 0))
     {
         return tf_pg_down(pg, "cannot send to PostgreSQL");
     }

@@ -51,6 +51,7 @@ typedef struct {
     const char       *prepared[TF_PG_PREPARED]; /* pg_prepared.c */
     unsigned          nprepared;
     int               unprepared;   /* they are not kept where we are sent */
+    const char       *settings;     /* a statement for each new connection */
 #ifdef TF_FAULTS
     unsigned          fault;        /* passed when the next query has left */
 #endif
@@ -86,6 +87,20 @@ tf_pg_status_t tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout,
  */
 tf_pg_status_t tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout,
     const char *sql, int nparams, const char *const *params);
+
+/* Both with parameters in any form, as PQexecParams() has them. */
+
+typedef struct {
+    int                 n;
+    const char *const  *values;
+    const int          *lengths;    /* NULL: all are text */
+    const int          *formats;
+} tf_pg_params_t;
+
+tf_pg_status_t tf_pg_query_with(tf_pg_t *pg, PGresult **res, int timeout,
+    const char *sql, const tf_pg_params_t *params);
+tf_pg_status_t tf_pg_prepared_with(tf_pg_t *pg, PGresult **res, int timeout,
+    const char *sql, const tf_pg_params_t *params);
 
 /* A statement, or several separated by ";", without parameters or result. */
 tf_pg_status_t tf_pg_exec(tf_pg_t *pg, int timeout, const char *sql);

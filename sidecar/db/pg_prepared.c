@@ -44,6 +44,21 @@ tf_pg_status_t
 tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     int nparams, const char *const *params)
 {
+    tf_pg_params_t  p;
+
+    p.n = nparams;
+    p.values = params;
+    p.lengths = NULL;
+    p.formats = NULL;
+
+    return tf_pg_prepared_with(pg, res, timeout, sql, &p);
+}
+
+
+tf_pg_status_t
+tf_pg_prepared_with(tf_pg_t *pg, PGresult **res, int timeout,
+    const char *sql, const tf_pg_params_t *params)
+{
     char             name[TF_PG_NAME];
     int64_t          deadline;
     unsigned         i;
@@ -62,7 +77,7 @@ tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     }
 
     if (pg->unprepared || i == TF_PG_PREPARED) {
-        return tf_pg_query(pg, res, timeout, sql, nparams, params);
+        return tf_pg_query_with(pg, res, timeout, sql, params);
     }
 
     pg->sqlstate[0] = '\0';
@@ -70,12 +85,12 @@ tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     tf_pg_name(name, sql);
 
     if (i == pg->nprepared) {
-        rc = tf_pg_prepare(pg, sql, name, nparams, deadline);
+        rc = tf_pg_prepare(pg, sql, name, params->n, deadline);
     }
 
     if (rc == TF_PG_OK) {
-        if (!PQsendQueryPrepared(pg->conn, name, nparams, params, NULL, NULL,
-                                 0))
+        if (!PQsendQueryPrepared(pg->conn, name, params->n, params->values,
+                                 params->lengths, params->formats, 0))
         {
             return tf_pg_down(pg, "cannot send to PostgreSQL");
         }
@@ -93,6 +108,11 @@ tf_pg_prepared(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
             || strcmp(pg->sqlstate, "0A000") == 0))
     {
         pg->unprepared = 1;
+
+        if (PQtransactionStatus(pg->conn) == PQTRANS_IDLE) {
+            /* nothing was done, and no transaction has failed with it */
+            return tf_pg_query_with(pg, res, timeout, sql, params);
+        }
     }
 
     return rc;
@@ -105,6 +125,14 @@ tf_pg_prepare(tf_pg_t *pg, const char *sql, const char *name, int nparams,
 {
     PGresult        *first;
     tf_pg_status_t   rc;
+#ifdef TF_FAULTS
+    unsigned         fault;
+
+    /* what is to be sent is the statement, not this */
+
+    fault = pg->fault;
+    pg->fault = 0;
+#endif
 
     if (!PQsendPrepare(pg->conn, name, sql, nparams, NULL)) {
         return tf_pg_down(pg, "cannot send to PostgreSQL");
@@ -113,6 +141,10 @@ tf_pg_prepare(tf_pg_t *pg, const char *sql, const char *name, int nparams,
     first = NULL;
     rc = tf_pg_finish(pg, &first, deadline);
     PQclear(first);
+
+#ifdef TF_FAULTS
+    pg->fault = fault;
+#endif
 
     if (rc == TF_PG_OK) {
         pg->prepared[pg->nprepared++] = sql;

@@ -464,7 +464,7 @@ tf_pool_begin(void *queue)
 
     memset(&b, 0, sizeof(b));
     b.q = q;
-    tf_pg_init(&b.pg, q->conf, TF_PG_QUEUE);
+    tf_store_init(&b.pg, q->conf);
 
     for (i = 0; i < q->nshards; i++) {
         tf_pool_redis(&q->shards[i], &b.shards[i].redis);

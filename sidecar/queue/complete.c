@@ -154,7 +154,7 @@ tf_pool_complete(void *queue)
 
     memset(&c, 0, sizeof(c));
     c.q = q;
-    tf_pg_init(&c.pg, q->conf, TF_PG_QUEUE);
+    tf_store_init(&c.pg, q->conf);
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->complete, c.jobs, TF_STORE_BATCH_MAX, 0);

@@ -166,8 +166,8 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
         char **const  at[] = {
             &job->sid, NULL, NULL, &job->tenant, &job->owner, &job->groups,
             &job->scopes, &job->kind, &job->model, &job->payload,
-            &job->request_id, &job->fp, NULL, NULL, NULL, NULL, NULL,
-            &job->idem
+            &job->request_id, &job->fp, NULL, NULL, NULL, NULL,
+            &job->trace, &job->idem
         };
 
         for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
@@ -201,6 +201,7 @@ tf_job_free(tf_job_t *job)
     free(job->payload);
     free(job->request_id);
     free(job->fp);
+    free(job->trace);
     free(job->idem);
     free(job->body);
     free(job->citations);

@@ -89,6 +89,7 @@ struct tf_job_s {
     char            *request_id;
     char            *fp;
     char            *idem;          /* of its Idempotency-Key, or "" */
+    char            *trace;         /* traceparent of its submit, or "" */
     char             trace_id[TF_TRACE_ID_LEN + 1];     /* or "" */
     int64_t          lease;
     int64_t          epoch;

@@ -6,34 +6,49 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "db/pg_columns.h"
 #include "queue/emit.h"
 
 
-/* One JSON array goes in as $1; the columns are taken out of it there. */
+/*
+ * A batch is an array of each column (pg_columns.h), its rows in the order of
+ * their ids.
+ *
+ * Rows are looked up by their ids, in few of many partitions.  "id = ANY" of
+ * the whole batch says so to the planner, which leaves out the other ones; and
+ * a state is compared as an expression, or a small index of open jobs would
+ * seem good for finding an id, and be read from its beginning to its end.
+ *
+ * One plan is made for all batches of a connection: to make one takes longer
+ * than to write a few rows.  It must not be one that reads whole partitions
+ * because they were empty when it was made.
+ */
 
-#define TF_STORE_COLUMNS                                                      \
-    "id uuid, tenant text, owner text, groups jsonb, scopes jsonb, "          \
-    "kind text, model text, prio smallint, request jsonb, "                   \
-    "request_id text, fp text, idem text, retry_of uuid, trace text, "        \
-    "run_at bigint, acc bigint, dl bigint"
+static const char  tf_store_settings[] =
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "set_config('enable_seqscan', 'off', false), "
+    "set_config('jit', 'off', false)";
 
-#define TF_STORE_INTO                                                         \
-    "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fingerprint, idem_key, retry_of, trace, run_at, accepted, "  \
-    "deadline, conversation"
-
-#define TF_STORE_FROM                                                         \
-    "id, tenant, owner, groups, scopes, kind, model, prio, request, "         \
-    "request_id, fp, idem, retry_of, trace, to_timestamp(run_at / 1000.0), "  \
-    "to_timestamp(acc / 1000.0), to_timestamp(dl / 1000.0), "                 \
-    "request->>'conversation_id'"
+static const tf_pg_type_t  tf_store_begin_types[] = {
+    TF_PG_TYPE_UUID, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_JSONB,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_INT2,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT,
+    TF_PG_TYPE_TEXT, TF_PG_TYPE_MOMENT, TF_PG_TYPE_MOMENT, TF_PG_TYPE_INT8,
+    TF_PG_TYPE_INT8, TF_PG_TYPE_TEXT
+};
 
 static const char  tf_store_begin_sql[] =
-    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, epoch, "
-    "lease, attempt, worker, started) "
-    "SELECT " TF_STORE_FROM ", 'running', epoch, lease, 1, $2, now() "
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", epoch bigint, lease bigint) ORDER BY id "
+    "INSERT INTO trifecta.job AS job (id, tenant, owner, groups, scopes, "
+    "kind, model, prio, request, request_id, fingerprint, idem_key, trace, "
+    "accepted, deadline, epoch, lease, worker, conversation, state, attempt, "
+    "started) "
+    "SELECT x.*, request->>'conversation_id', 'running', 1, now() "
+    "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], "
+    "$5::jsonb[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], "
+    "$10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], "
+    "$15::timestamptz[], $16::bigint[], $17::bigint[], $18::text[]) "
+    "AS x(id, tenant, owner, groups, scopes, kind, model, prio, request, "
+    "request_id, fp, idem, trace, acc, dl, epoch, lease, worker) "
     "ON CONFLICT (id) DO UPDATE SET attempt = job.attempt + 1, "
     "epoch = excluded.epoch, lease = excluded.lease, "
     "worker = excluded.worker, state = 'running', "
@@ -42,135 +57,52 @@ static const char  tf_store_begin_sql[] =
     "AND (job.epoch, job.lease) < (excluded.epoch, excluded.lease) "
     "RETURNING job.id, job.attempt";
 
+static const tf_pg_type_t  tf_store_id_types[] = { TF_PG_TYPE_UUID };
+
 static const char  tf_store_look_sql[] =
-    "SELECT id, state, lease FROM trifecta.job WHERE id = ANY ("
-    "SELECT (x->>'id')::uuid FROM json_array_elements($1::json) AS x)";
+    "SELECT id, state, lease FROM trifecta.job WHERE id = ANY ($1::uuid[])";
+
+static const tf_pg_type_t  tf_store_complete_types[] = {
+    TF_PG_TYPE_UUID, TF_PG_TYPE_INT4, TF_PG_TYPE_TEXT, TF_PG_TYPE_JSONB,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_TEXT, TF_PG_TYPE_JSONB, TF_PG_TYPE_JSONB,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_JSONB
+};
 
 static const char  tf_store_complete_sql[] =
-    "WITH x AS (SELECT * FROM json_to_recordset($1::json) AS x("
-    "id uuid, attempt integer, state text, error jsonb, usage jsonb, "
-    "body text, citations jsonb, tool_calls jsonb, deltas integer[], "
-    "streamed jsonb)), "
-    "done AS (UPDATE trifecta.job AS job SET state = x.state, "
+    "WITH done AS (UPDATE trifecta.job AS job SET state = x.state, "
     "error = x.error, usage = x.usage, streamed = x.streamed, "
-    "finished = now() FROM x "
-    "WHERE job.id = x.id AND job.attempt = x.attempt "
-    "AND job.state = 'running' "
-    "RETURNING job.id, job.tenant, job.owner, job.attempt), "
+    "finished = now() "
+    "FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::jsonb[], "
+    "$5::jsonb[], $6::text[], $7::jsonb[], $8::jsonb[], $9::jsonb[], "
+    "$10::jsonb[]) AS x(id, attempt, state, error, usage, body, citations, "
+    "tool_calls, deltas, streamed) "
+    "WHERE job.id = x.id AND job.id = ANY ($1) "
+    "AND job.attempt = x.attempt AND job.state || '' = 'running' "
+    "RETURNING job.id, job.tenant, job.owner, job.attempt, x.body, "
+    "x.citations, x.tool_calls, x.deltas), "
     "stored AS (INSERT INTO trifecta.job_result "
     "(job, tenant, owner, attempt, body, citations, tool_calls, deltas) "
-    "SELECT done.id, done.tenant, done.owner, done.attempt, x.body, "
-    "coalesce(x.citations, '[]'), x.tool_calls, x.deltas "
-    "FROM done JOIN x USING (id) "
-    "WHERE x.body IS NOT NULL) "
+    "SELECT id, tenant, owner, attempt, body, coalesce(citations, '[]'), "
+    "tool_calls, (SELECT array_agg(d::integer) "
+    "FROM jsonb_array_elements_text(deltas) AS d) "
+    "FROM done WHERE body IS NOT NULL) "
     "SELECT id FROM done";
 
-/* begin may have been first, and knows none of these. */
 
-static const char  tf_store_new_sql[] =
-    "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "
-    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'queued' "
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO UPDATE "
-    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of, "
-    "trace = excluded.trace "
-    "WHERE (job.idem_key, job.retry_of, job.trace) IS DISTINCT FROM "
-    "(excluded.idem_key, excluded.retry_of, excluded.trace)";
+/* A job of a batch, and where it stands in it. */
 
-/* An end that the queue decided: op, state, error. */
+typedef struct {
+    tf_job_t  *job;
+    unsigned   at;
+} tf_store_row_t;
 
-#define TF_STORE_END_SQL(op, state, error)                                    \
-    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "      \
-    "finished, streamed) "                                                    \
-    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", '" state "', "                \
-    "'" error "', now(), streamed "                                           \
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS                 \
-    ", op text, streamed jsonb) WHERE op = '" op "' AND acc IS NOT NULL "     \
-    "ORDER BY id "                                                            \
-    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "                 \
-    "error = excluded.error, finished = excluded.finished, "                  \
-    "streamed = excluded.streamed "                                           \
-    "WHERE job.state IN ('queued', 'running')"
 
-#define TF_STORE_CANCELLED                                                    \
-    "{\"code\":\"cancelled\",\"message\":\"The job was cancelled.\"}"
-
-#define TF_STORE_EXPIRED                                                      \
-    "{\"code\":\"deadline_exceeded\",\"message\":\"The job waited in "         \
-    "the queue past its deadline.\"}"
-
-#define TF_STORE_DEAD                                                         \
-    "{\"code\":\"too_many_crashes\",\"message\":\"The workers that ran the "    \
-    "job were lost too often.\"}"
-
-#define TF_STORE_LOST                                                         \
-    "{\"code\":\"error_lost\",\"message\":\"The job had failed; PostgreSQL "    \
-    "went back to a moment before that, and the reason is lost.\"}"
-
-#define TF_STORE_DAMAGED                                                      \
-    "{\"code\":\"queue_entry_damaged\",\"message\":\"What the queue held of "  \
-    "the job was damaged.\"}"
-
-/*
- * What the ledger does, in this order.  Each is a transaction of its own, and
- * may be repeated: one over all of them would keep rows locked between two
- * statements, and a process that is stopped just there would hold up every
- * other one that begins or completes these jobs.
- */
-
-static const char *const  tf_store_ledger_sql[] = {
-    tf_store_new_sql,
-    TF_STORE_END_SQL("expire", "failed", TF_STORE_EXPIRED),
-    TF_STORE_END_SQL("cancel", "cancelled", TF_STORE_CANCELLED),
-
-    /* once more, for a store that has forgotten it; a result is not here */
-
-    "INSERT INTO trifecta.job AS job (" TF_STORE_INTO ", state, error, "
-    "finished) "
-    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", state, (CASE state "
-    "WHEN 'cancelled' THEN '" TF_STORE_CANCELLED "' "
-    "WHEN 'dead' THEN '" TF_STORE_DEAD "' "
-    "ELSE '" TF_STORE_LOST "' END)::jsonb, now() "
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", op text, state text) WHERE op = 'end' AND acc IS NOT NULL "
-    "AND state IN ('failed', 'cancelled', 'dead') ORDER BY id "
-    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
-    "error = excluded.error, finished = excluded.finished "
-    "WHERE job.state IN ('queued', 'running')",
-
-    "UPDATE trifecta.job SET state = 'failed', "
-    "error = '" TF_STORE_DAMAGED "', finished = now() "
-    "WHERE id IN (SELECT (e->>'id')::uuid "
-    "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'damaged') "
-    "AND state IN ('queued', 'running')",
-
-    /*
-     * Deleted: an open one is cancelled, and what it held is erased, also from
-     * the summary of its conversation.
-     */
-
-    TF_STORE_END_SQL("delete", "cancelled", TF_STORE_CANCELLED),
-
-    "WITH x AS (SELECT DISTINCT (e->>'id')::uuid AS id, "
-    "e->>'tenant' AS tenant, e->>'owner' AS owner "
-    "FROM json_array_elements($1::json) AS e WHERE e->>'op' = 'delete'), "
-    "gone AS (UPDATE trifecta.job AS job SET deleted = now(), "
-    "state = CASE WHEN job.state IN ('queued', 'running') THEN 'cancelled' "
-    "ELSE job.state END, finished = coalesce(job.finished, now()), "
-    "request = NULL, conversation = NULL, streamed = NULL "
-    "FROM x JOIN trifecta.job AS was ON was.id = x.id "
-    "WHERE job.id = x.id AND job.tenant = x.tenant "
-    "AND job.owner = x.owner "
-    "RETURNING job.id, job.tenant, job.owner, was.conversation), "
-    "talks AS (UPDATE trifecta.conversation AS c SET "
-    "version = c.version + 1, summary = NULL, upto = NULL, groups = '[]' "
-    "FROM (SELECT DISTINCT tenant, owner, conversation FROM gone) AS g "
-    "WHERE c.tenant = g.tenant AND c.owner = g.owner "
-    "AND c.id = g.conversation), "
-    "steps AS (DELETE FROM trifecta.job_step WHERE job IN "
-    "(SELECT id FROM gone)) "
-    "DELETE FROM trifecta.job_result WHERE job IN (SELECT id FROM gone)"
-};
+void
+tf_store_init(tf_pg_t *pg, const tf_conf_t *conf)
+{
+    tf_pg_init(pg, conf, TF_PG_QUEUE);
+    pg->settings = tf_store_settings;
+}
 
 
 int
@@ -182,115 +114,164 @@ tf_store_bad_data(const tf_pg_t *pg)
 }
 
 
-/* JSON text from elsewhere; what is none becomes null. */
-
-static json_t *
-tf_store_json(const char *text)
+static int
+tf_store_order(const void *one, const void *two)
 {
-    json_t  *json;
+    const tf_store_row_t  *a = one;
+    const tf_store_row_t  *b = two;
 
-    json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-
-    return json ? json : json_null();
+    return strcmp(a->job->id, b->job->id);
 }
 
 
-static char *
-tf_store_dump(json_t *rows)
-{
-    char  *text;
-
-    /* 15 digits: a decimal fraction comes out as it went in */
-
-    text = rows ? json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(15))
-                : NULL;
-    json_decref(rows);
-
-    if (text == NULL) {
-        tf_log(TF_LOG_ERROR, "out of memory for a batch");
-    }
-
-    return text;
-}
-
-
-static char *
-tf_store_begin_rows(tf_job_t **jobs, unsigned n)
-{
-    json_t    *rows, *row;
-    unsigned   i;
-
-    rows = json_array();
-
-    for (i = 0; i < n; i++) {
-        row = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:i, s:o, s:s, "
-                        "s:s, s:I, s:I, s:I, s:I}",
-                        "id", jobs[i]->id, "tenant", jobs[i]->tenant,
-                        "owner", jobs[i]->owner,
-                        "groups", tf_store_json(jobs[i]->groups),
-                        "scopes", tf_store_json(jobs[i]->scopes),
-                        "kind", jobs[i]->kind, "model", jobs[i]->model,
-                        "prio", jobs[i]->prio,
-                        "request", tf_store_json(jobs[i]->payload),
-                        "request_id", jobs[i]->request_id,
-                        "fp", jobs[i]->fp,
-                        "acc", (json_int_t) jobs[i]->accepted,
-                        "dl", (json_int_t) jobs[i]->deadline,
-                        "epoch", (json_int_t) jobs[i]->epoch,
-                        "lease", (json_int_t) jobs[i]->lease);
-
-        /*
-         * The ledger writes it, too, but it may never come to that: a Redis
-         * that was lost meanwhile is rebuilt from this row.
-         */
-        if (row != NULL && jobs[i]->idem[0]) {
-            (void) json_object_set_new(row, "idem",
-                                       json_string(jobs[i]->idem));
-        }
-
-        if (row == NULL || json_array_append_new(rows, row) != 0) {
-            json_decref(rows);
-            return tf_store_dump(NULL);
-        }
-    }
-
-    return tf_store_dump(rows);
-}
-
-
-static tf_job_t *
-tf_store_find(tf_job_t **jobs, unsigned n, const char *id, unsigned *at)
+static void
+tf_store_sort(tf_store_row_t *rows, tf_job_t **jobs, unsigned n)
 {
     unsigned  i;
 
     for (i = 0; i < n; i++) {
-        if (strcmp(jobs[i]->id, id) == 0) {
-            *at = i;
-            return jobs[i];
+        rows[i].job = jobs[i];
+        rows[i].at = i;
+    }
+
+    qsort(rows, n, sizeof(tf_store_row_t), tf_store_order);
+}
+
+
+/*
+ * The row of this id.  Answers come in the order of the rows as a rule: from
+ * is where it stands then.  NULL: none of ours.
+ */
+
+static tf_store_row_t *
+tf_store_find(tf_store_row_t *rows, unsigned n, const char *id,
+    unsigned *from)
+{
+    unsigned  i;
+
+    for (i = 0; i < n; i++) {
+        if (*from >= n) {
+            *from = 0;
         }
+
+        if (strcmp(rows[*from].job->id, id) == 0) {
+            return &rows[(*from)++];
+        }
+
+        (*from)++;
     }
 
     return NULL;
 }
 
 
+/*
+ * JSON from elsewhere goes as it is, and the server refuses what is none.
+ * With "anew", which is for a job whose batch was refused, it is made anew,
+ * and what is none becomes NULL.
+ */
+
+static void
+tf_store_json(tf_pg_columns_t *c, const char *text, int anew)
+{
+    char    *dump;
+    json_t  *json;
+
+    if (text == NULL || !anew) {
+        tf_pg_columns_text(c, text);
+        return;
+    }
+
+    /* 15 digits: a decimal fraction comes out as it went in */
+
+    json = json_loads(text, JSON_DECODE_ANY, NULL);
+    dump = json == NULL || json_is_null(json) ? NULL
+           : json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY
+                              | JSON_REAL_PRECISION(15));
+    tf_pg_columns_text(c, dump);
+    free(dump);
+    json_decref(json);
+}
+
+
+static void
+tf_store_begin_rows(tf_pg_columns_t *c, const char *worker,
+    const tf_store_row_t *rows, unsigned n, int anew)
+{
+    unsigned         i;
+    const tf_job_t  *job;
+
+    tf_pg_columns_init(c, tf_store_begin_types,
+                       sizeof(tf_store_begin_types)
+                       / sizeof(tf_store_begin_types[0]));
+
+    for (i = 0; i < n; i++) {
+        job = rows[i].job;
+
+        tf_pg_columns_id(c, job->id);
+        tf_pg_columns_text(c, job->tenant);
+        tf_pg_columns_text(c, job->owner);
+        tf_store_json(c, job->groups, anew);
+        tf_store_json(c, job->scopes, anew);
+        tf_pg_columns_text(c, job->kind);
+        tf_pg_columns_text(c, job->model);
+        tf_pg_columns_num(c, job->prio);
+        tf_store_json(c, job->payload, anew);
+        tf_pg_columns_text(c, job->request_id);
+        tf_pg_columns_text(c, job->fp);
+
+        /*
+         * The ledger writes both, too, but it may never come to that: a Redis
+         * that was lost meanwhile is rebuilt from this row.
+         */
+        tf_pg_columns_text(c, job->idem[0] ? job->idem : NULL);
+        tf_pg_columns_text(c, job->trace[0] ? job->trace : NULL);
+
+        tf_pg_columns_num(c, job->accepted);
+        tf_pg_columns_num(c, job->deadline);
+        tf_pg_columns_num(c, job->epoch);
+        tf_pg_columns_num(c, job->lease);
+        tf_pg_columns_text(c, worker);
+    }
+}
+
+
+/* The states of rows; TF_PG_OK or TF_PG_DOWN. */
+
 static tf_pg_status_t
-tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
-    tf_job_t **jobs, unsigned n, tf_begin_t *result)
+tf_store_look(tf_pg_t *pg, PGresult **res, const tf_store_row_t *rows,
+    unsigned n)
+{
+    unsigned         i;
+    tf_pg_status_t   rc;
+    tf_pg_columns_t  c;
+
+    tf_pg_columns_init(&c, tf_store_id_types, 1);
+
+    for (i = 0; i < n; i++) {
+        tf_pg_columns_id(&c, rows[i].job->id);
+    }
+
+    rc = tf_pg_prepared_columns(pg, res, 0, tf_store_look_sql, &c);
+    tf_pg_columns_free(&c);
+
+    return rc == TF_PG_OK ? TF_PG_OK : TF_PG_DOWN;
+}
+
+
+static tf_pg_status_t
+tf_store_begin_batch(tf_pg_t *pg, tf_pg_columns_t *c, tf_store_row_t *rows,
+    unsigned n, tf_begin_t *result)
 {
     int              r;
-    unsigned         i, began;
-    tf_job_t        *job;
+    unsigned         i, began, from;
     PGresult        *res;
-    const char      *params[2];
     tf_job_state_t   state;
+    tf_store_row_t  *row;
     tf_pg_status_t   rc;
 
-    params[0] = rows;
-    params[1] = worker;
-
     tf_fault_expect(pg, pg, begin);
-    rc = tf_pg_query(pg, &res, 0, tf_store_begin_sql, 2, params);
+    rc = tf_pg_prepared_columns(pg, &res, 0, tf_store_begin_sql, c);
     if (rc != TF_PG_OK) {
         return rc;
     }
@@ -303,12 +284,13 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
     }
 
     began = 0;
+    from = 0;
 
     for (r = 0; r < PQntuples(res); r++) {
-        job = tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i);
-        if (job != NULL) {
-            job->attempt = (int) strtol(PQgetvalue(res, r, 1), NULL, 10);
-            result[i].status = TF_BEGIN_OK;
+        row = tf_store_find(rows, n, PQgetvalue(res, r, 0), &from);
+        if (row != NULL) {
+            row->job->attempt = (int) strtol(PQgetvalue(res, r, 1), NULL, 10);
+            result[row->at].status = TF_BEGIN_OK;
             began++;
         }
     }
@@ -319,26 +301,27 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
         return TF_PG_OK;
     }
 
-    rc = tf_pg_query(pg, &res, 0, tf_store_look_sql, 1, params);
+    rc = tf_store_look(pg, &res, rows, n);
     if (rc != TF_PG_OK) {
-        return TF_PG_DOWN;
+        return rc;
     }
 
     for (r = 0; r < PQntuples(res); r++) {
-        job = tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i);
+        row = tf_store_find(rows, n, PQgetvalue(res, r, 0), &from);
 
-        if (job == NULL || result[i].status == TF_BEGIN_OK) {
+        if (row == NULL || result[row->at].status == TF_BEGIN_OK) {
             continue;
         }
 
         state = tf_job_state_from_word(PQgetvalue(res, r, 1));
 
         if (state != TF_JOB_NSTATES && tf_job_state_terminal(state)) {
-            job->state = state;
+            row->job->state = state;
 
         } else {
-            result[i].status = TF_BEGIN_RELET;
-            result[i].row_lease = strtoll(PQgetvalue(res, r, 2), NULL, 10);
+            result[row->at].status = TF_BEGIN_RELET;
+            result[row->at].row_lease = strtoll(PQgetvalue(res, r, 2), NULL,
+                                                10);
         }
     }
 
@@ -348,34 +331,45 @@ tf_store_begin_batch(tf_pg_t *pg, const char *worker, const char *rows,
 }
 
 
+/* TF_PG_ERROR: the server refuses the data. */
+
+static tf_pg_status_t
+tf_store_begin_some(tf_pg_t *pg, const char *worker, tf_job_t **jobs,
+    unsigned n, tf_begin_t *result, int anew)
+{
+    tf_pg_status_t   rc;
+    tf_store_row_t   rows[TF_STORE_BATCH_MAX];
+    tf_pg_columns_t  c;
+
+    tf_store_sort(rows, jobs, n);
+    tf_store_begin_rows(&c, worker, rows, n, anew);
+    rc = tf_store_begin_batch(pg, &c, rows, n, result);
+    tf_pg_columns_free(&c);
+
+    return rc == TF_PG_ERROR && !tf_store_bad_data(pg) ? TF_PG_DOWN : rc;
+}
+
+
 tf_pg_status_t
 tf_store_begin(tf_pg_t *pg, const char *worker, tf_job_t **jobs, unsigned n,
     tf_begin_t *result)
 {
-    char            *rows;
-    unsigned         i;
-    tf_pg_status_t   rc;
+    unsigned        i;
+    tf_pg_status_t  rc;
 
-    /* NULL for text that is not UTF-8: Redis may hand out anything */
+    rc = tf_store_begin_some(pg, worker, jobs, n, result, 0);
 
-    rows = tf_store_begin_rows(jobs, n);
+    if (rc == TF_PG_ERROR && n == 1) {
+        rc = tf_store_begin_some(pg, worker, jobs, n, result, 1);
+    }
 
-    if (rows != NULL) {
-        rc = tf_store_begin_batch(pg, worker, rows, jobs, n, result);
-        free(rows);
-
-        if (rc == TF_PG_OK) {
-            return TF_PG_OK;
-        }
-
-        if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
-            return TF_PG_DOWN;
-        }
+    if (rc != TF_PG_ERROR) {
+        return rc;
     }
 
     if (n == 1) {
         tf_log(TF_LOG_ERROR, "job %s cannot be begun: %s", jobs[0]->id,
-               rows ? pg->err : "what Redis has of it is not UTF-8");
+               pg->err);
         result[0].status = TF_BEGIN_REFUSED;
         return tf_store_refused_job(pg, jobs[0]);
     }
@@ -391,35 +385,57 @@ tf_store_begin(tf_pg_t *pg, const char *worker, tf_job_t **jobs, unsigned n,
 }
 
 
-static char *
-tf_store_complete_rows(tf_job_t **jobs, unsigned n)
+/* What a job said on its way: the last two columns. */
+
+static void
+tf_store_said(tf_pg_columns_t *c, const tf_job_t *job)
 {
-    json_t    *rows, *row;
-    unsigned   i;
+    size_t       i;
+    char        *text;
+    json_t      *row;
+    const char  *names[] = { "deltas", "streamed" };
 
-    rows = json_array();
+    row = job->emit ? json_object() : NULL;
 
-    for (i = 0; i < n; i++) {
-        row = json_pack("{s:s, s:i, s:s, s:o, s:o, s:s?, s:o, s:o}",
-                        "id", jobs[i]->id, "attempt", jobs[i]->attempt,
-                        "state", tf_job_state_word(jobs[i]->state),
-                        "error", tf_store_json(jobs[i]->error),
-                        "usage", tf_store_json(jobs[i]->usage),
-                        "body", jobs[i]->body,
-                        "citations", tf_store_json(jobs[i]->citations),
-                        "tool_calls", tf_store_json(jobs[i]->tool_calls));
-
-        if (row != NULL) {
-            tf_emit_row(jobs[i], row);
-        }
-
-        if (row == NULL || json_array_append_new(rows, row) != 0) {
-            json_decref(rows);
-            return tf_store_dump(NULL);
-        }
+    if (row != NULL) {
+        tf_emit_row(job, row);
     }
 
-    return tf_store_dump(rows);
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        text = row ? json_dumps(json_object_get(row, names[i]), JSON_COMPACT)
+                   : NULL;
+        tf_pg_columns_text(c, text);
+        free(text);
+    }
+
+    json_decref(row);
+}
+
+
+static void
+tf_store_complete_rows(tf_pg_columns_t *c, const tf_store_row_t *rows,
+    unsigned n, int anew)
+{
+    unsigned         i;
+    const tf_job_t  *job;
+
+    tf_pg_columns_init(c, tf_store_complete_types,
+                       sizeof(tf_store_complete_types)
+                       / sizeof(tf_store_complete_types[0]));
+
+    for (i = 0; i < n; i++) {
+        job = rows[i].job;
+
+        tf_pg_columns_id(c, job->id);
+        tf_pg_columns_num(c, job->attempt);
+        tf_pg_columns_text(c, tf_job_state_word(job->state));
+        tf_store_json(c, job->error, anew);
+        tf_store_json(c, job->usage, anew);
+        tf_pg_columns_text(c, job->body);
+        tf_store_json(c, job->citations, anew);
+        tf_store_json(c, job->tool_calls, anew);
+        tf_store_said(c, job);
+    }
 }
 
 
@@ -430,33 +446,33 @@ tf_store_complete_rows(tf_job_t **jobs, unsigned n)
  */
 
 static tf_pg_status_t
-tf_store_look_ended(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
-    unsigned n, tf_complete_t *result)
+tf_store_look_ended(tf_pg_t *pg, tf_store_row_t *rows, unsigned n,
+    tf_complete_t *result)
 {
     int              r;
-    unsigned         i;
+    unsigned         from;
     PGresult        *res;
-    const char      *params[1];
     tf_job_state_t   state;
+    tf_store_row_t  *row;
 
-    params[0] = rows;
-
-    if (tf_pg_query(pg, &res, 0, tf_store_look_sql, 1, params) != TF_PG_OK) {
+    if (tf_store_look(pg, &res, rows, n) != TF_PG_OK) {
         return TF_PG_DOWN;
     }
 
+    from = 0;
+
     for (r = 0; r < PQntuples(res); r++) {
-        if (tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i) == NULL
-            || result[i] != TF_COMPLETE_FENCED)
-        {
+        row = tf_store_find(rows, n, PQgetvalue(res, r, 0), &from);
+
+        if (row == NULL || result[row->at] != TF_COMPLETE_FENCED) {
             continue;
         }
 
         state = tf_job_state_from_word(PQgetvalue(res, r, 1));
 
         if (state != TF_JOB_NSTATES && tf_job_state_terminal(state)) {
-            jobs[i]->state = state;
-            result[i] = TF_COMPLETE_ENDED;
+            row->job->state = state;
+            result[row->at] = TF_COMPLETE_ENDED;
         }
     }
 
@@ -466,21 +482,27 @@ tf_store_look_ended(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
 }
 
 
+/* TF_PG_ERROR: the server refuses the data. */
+
 static tf_pg_status_t
-tf_store_complete_batch(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
-    unsigned n, tf_complete_t *result)
+tf_store_complete_some(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
+    tf_complete_t *result, int anew)
 {
     int              r;
-    unsigned         i, done;
+    unsigned         i, done, from;
     PGresult        *res;
-    const char      *params[1];
     tf_pg_status_t   rc;
+    tf_store_row_t  *row, rows[TF_STORE_BATCH_MAX];
+    tf_pg_columns_t  c;
 
-    params[0] = rows;
+    tf_store_sort(rows, jobs, n);
+    tf_store_complete_rows(&c, rows, n, anew);
+    rc = tf_pg_prepared_columns(pg, &res, 0, tf_store_complete_sql, &c);
+    tf_pg_columns_free(&c);
 
-    rc = tf_pg_query(pg, &res, 0, tf_store_complete_sql, 1, params);
     if (rc != TF_PG_OK) {
-        return rc;
+        return rc == TF_PG_ERROR && tf_store_bad_data(pg) ? TF_PG_ERROR
+                                                          : TF_PG_DOWN;
     }
 
     for (i = 0; i < n; i++) {
@@ -488,21 +510,19 @@ tf_store_complete_batch(tf_pg_t *pg, const char *rows, tf_job_t **jobs,
     }
 
     done = 0;
+    from = 0;
 
     for (r = 0; r < PQntuples(res); r++) {
-        if (tf_store_find(jobs, n, PQgetvalue(res, r, 0), &i) != NULL) {
-            result[i] = TF_COMPLETE_OK;
+        row = tf_store_find(rows, n, PQgetvalue(res, r, 0), &from);
+        if (row != NULL) {
+            result[row->at] = TF_COMPLETE_OK;
             done++;
         }
     }
 
     PQclear(res);
 
-    if (done == n) {
-        return TF_PG_OK;
-    }
-
-    return tf_store_look_ended(pg, rows, jobs, n, result);
+    return done == n ? TF_PG_OK : tf_store_look_ended(pg, rows, n, result);
 }
 
 
@@ -510,30 +530,22 @@ tf_pg_status_t
 tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
     tf_complete_t *result)
 {
-    char            *rows;
-    unsigned         i;
-    tf_pg_status_t   rc;
+    unsigned        i;
+    tf_pg_status_t  rc;
 
-    /* NULL for text that is not UTF-8, for example: JSON cannot carry it */
+    rc = tf_store_complete_some(pg, jobs, n, result, 0);
 
-    rows = tf_store_complete_rows(jobs, n);
+    if (rc == TF_PG_ERROR && n == 1) {
+        rc = tf_store_complete_some(pg, jobs, n, result, 1);
+    }
 
-    if (rows != NULL) {
-        rc = tf_store_complete_batch(pg, rows, jobs, n, result);
-        free(rows);
-
-        if (rc == TF_PG_OK) {
-            return TF_PG_OK;
-        }
-
-        if (rc == TF_PG_DOWN || !tf_store_bad_data(pg)) {
-            return TF_PG_DOWN;
-        }
+    if (rc != TF_PG_ERROR) {
+        return rc;
     }
 
     if (n == 1) {
         tf_log(TF_LOG_ERROR, "the result of job %s cannot be stored: %s",
-               jobs[0]->id, rows ? pg->err : "it is not UTF-8");
+               jobs[0]->id, pg->err);
         result[0] = TF_COMPLETE_REFUSED;
         return TF_PG_OK;
     }
@@ -543,32 +555,6 @@ tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
         if (rc != TF_PG_OK) {
             return rc;
         }
-    }
-
-    return TF_PG_OK;
-}
-
-
-tf_pg_status_t
-tf_store_ledger(tf_pg_t *pg, const char *rows)
-{
-    size_t           i;
-    const char      *params[1];
-    tf_pg_status_t   rc;
-
-    params[0] = rows;
-
-    for (i = 0; i < sizeof(tf_store_ledger_sql)
-                    / sizeof(tf_store_ledger_sql[0]); i++)
-    {
-        rc = tf_pg_query(pg, NULL, 0, tf_store_ledger_sql[i], 1, params);
-
-        if (rc != TF_PG_OK) {
-            return (rc == TF_PG_ERROR && tf_store_bad_data(pg)) ? TF_PG_ERROR
-                                                                : TF_PG_DOWN;
-        }
-
-        tf_fault_at(ledger, new, i);
     }
 
     return TF_PG_OK;

@@ -43,6 +43,9 @@ typedef enum {
 } tf_complete_t;
 
 
+/* A connection for these calls and those of the ledger. */
+void tf_store_init(tf_pg_t *pg, const tf_conf_t *conf);
+
 tf_pg_status_t tf_store_begin(tf_pg_t *pg, const char *worker,
     tf_job_t **jobs, unsigned n, tf_begin_t *result);
 
@@ -54,10 +57,19 @@ tf_pg_status_t tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
  * The ledger: rows for what the accept log says.  rows is a JSON array of
  * objects with the members of a job's hash and "op" ("new", "expire",
  * "cancel", "damaged", "delete", or "end" with a state: a store has forgotten
- * it); a deleted job may have only its tenant and owner left.
+ * it); a deleted job may have only its tenant and owner left.  ops is what
+ * tf_store_op() says of each of them, or'ed: only these are looked for.
  * TF_PG_ERROR says that the server refuses the data of a row.
  */
-tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows);
+unsigned tf_store_op(const char *op);
+tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows, unsigned ops);
+
+/*
+ * Which of these ids have a row: id, idem_key, retry_of and trace of each.
+ * Nothing is written, and what is seen is committed.  TF_PG_OK or TF_PG_DOWN.
+ */
+tf_pg_status_t tf_store_known(tf_pg_t *pg, PGresult **res,
+    const char *const *ids, unsigned n);
 
 /*
  * What the server refuses ends as failed, in a row without that (see

@@ -174,7 +174,7 @@ tf_store_refused_entry(tf_pg_t *pg, const char *rows)
         rc = TF_PG_DOWN;
 
     } else if (op == NULL || strcmp(op, "new") != 0) {
-        rc = tf_store_ledger(pg, text);
+        rc = tf_store_ledger(pg, text, op ? tf_store_op(op) : 0);
 
     } else {
         params[0] = text;
