@@ -19,6 +19,7 @@ use Time::HiRes qw(sleep time);
 use Trifecta::Bench::Cases;
 use Trifecta::Bench::Cost;
 use Trifecta::Bench::Load qw(load);
+use Trifecta::Bench::Profile;
 use Trifecta::Bench::Rounds qw(rounds judge markdown cost_of attempt);
 use Trifecta::Bench::Stats qw(median spread paired figure);
 use Trifecta::Test;
@@ -109,6 +110,36 @@ is($got->{rate}, 7, 'what was measured goes along');
 cmp_ok($cost->memory->{idle}, '>', 1_000_000, 'memory is in bytes');
 
 
+my $memory = [grep { /^mem / } sort keys %$got];
+is("@$memory", 'mem after mem idle mem load mem of busy mem of idle',
+    'the memory before, under load and after goes along');
+is(eval { cost_of($cost, sub { die "not so\n" }) }, undef,
+    'work that dies has no costs');
+is($@, "not so\n", 'and says why');
+$result = rounds('made', [{ name => 'a', measure => sub {
+    +{ rate => 1, 'mem idle' => 5, 'mem load' => 7, 'mem of x' => 6 } } }], 1);
+$result->{last} = 'why';
+$text = markdown($result, [['rate', 'a second']]);
+like($text, qr/^\| \| MB idle \| MB under load \| of these x \|$/m,
+    'memory has a table of its own');
+like($text, qr/^\| a \| 5\.00 \| 7\.00 \| 6\.00 \|$/m,
+    'with the same rows');
+like($text, qr/^\| \| a second \| why \|$/m,
+    'the last column may be another one');
+
+
+# Profiles
+
+$text = Trifecta::Bench::Profile::table('samples', 3, ['b', 1, 'f', '/x/lib'],
+    ['a', 1, 'main', '/usr/bin/redis-check-rdb'],
+    ['a', 3, '[unknown]', '[kernel.kallsyms]']);
+cmp_ok(index($text, "### Costs of a: 4 samples\n\nBy object: the kernel 75.0 %,"
+    . " redis-server 25.0 %.\n"), '==', 0, 'a profile has the costs of a process');
+cmp_ok(index($text, '| 75.0 % | `a function without a name` | the kernel |'
+    . "\n| 25.0 % | `main` | redis-server |\n\n### Costs of b: 1 samples\n"),
+    '>', 0, 'and the top of them, with shares');
+
+
 # The table of cases
 
 my @names = Trifecta::Bench::Cases::names();
@@ -125,10 +156,12 @@ for my $name (@names) {
        "$name: a target has a name, a column of the table and a bound");
 }
 
-sub run_bench {
-    my @args = @_;
-    open my $fh, '-|', 'sh', '-c', 'exec "$@" 2>&1', '-', "$root/bench/run",
-        @args or die "bench/run: $!\n";
+sub run_bench { run_program('run', @_) }
+
+sub run_program {
+    my ($name, @args) = @_;
+    open my $fh, '-|', 'sh', '-c', 'exec "$@" 2>&1', '-', "$root/bench/$name",
+        @args or die "bench/$name: $!\n";
     my $out = do { local $/; <$fh> } // '';
     close $fh;
     return ($? >> 8, $out);
@@ -137,12 +170,17 @@ sub run_bench {
 my ($status, $out) = run_bench('--help');
 is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help has --$_")
-    for qw(rounds seconds quick json markdown list no-peers);
+    for qw(rounds seconds rows closed quick json markdown list no-peers);
 ($status, $out) = run_bench('--list');
 is_deeply([$out =~ /^(\w+)/mg], \@names, '--list has each case');
 ($status, $out) = run_bench('nothing');
 is($status, 2, 'an unknown case is refused');
 like($out, qr/no case "nothing".*--list/, 'and the message says where to look');
+($status, $out) = run_bench('--rows', '(', 'submit');
+is($status, 2, 'a regex that is none is refused');
+($status, $out) = run_program('profile', 'waiting');
+is($status, 2, 'a case that prints its own table has no profile');
+like($out, qr/"waiting" measures by itself/, 'and the message says so');
 
 
 # The load generator, against a server that stalls once
@@ -195,5 +233,40 @@ is(Trifecta::Test->read_file("$temp/md"), $out, '--markdown has the same');
 my $json = eval { decode_json(Trifecta::Test->read_file("$temp/json")) };
 is($json->{cases}[0]{case}, 'submit', '--json has the case');
 like($json->{machine}{nginx}, qr/^\d+\.\d+/, 'and the versions');
+
+
+# The other cases, with rows that do all that there is
+
+my @tiny = ('--no-peers', '--quick', '--rounds', 1, '--seconds', 0.2);
+($status, $out) = run_bench(@tiny, '--rows', '^ours, 16384|^2 s.*2 sh|^ours$',
+                            'sizes', 'sidecars', 'killed');
+is($status, 0, 'other cases run') or diag($out);
+like($out, qr/^\| ours, 16384 B, 32 at once \| \d/m, 'large jobs');
+like($out, qr/^\| 2 sidecars, 2 shards \| [\d.]+ \|(?: [\d.]+ \|){6}  \|$/m,
+    'two sidecars with two Redis');
+like($out, qr/^\| ours \| 40\.0 \| 0 \| [\d.]+ \| [\d.]+ \| its lease ends/m,
+    'no job is lost with its worker');
+
+SKIP: {
+    my $none = !-e "$root/build/bench/node/done";
+    diag('bench/deps was not run here: no peer is tried') if $none;
+    skip('bench/deps was not run here', 2) if $none;
+
+    ($status, $out) = run_bench('--quick', '--rounds', 1, '--rows',
+                                '^BullMQ, results in Redis$', 'jobs');
+    is($status, 0, 'a peer') or diag($out);
+    like($out, qr/^\| BullMQ, results in Redis \| \d/m, 'is measured');
+}
+
+SKIP: {
+    system("perf record -q -e cpu-clock -o '$temp/perf' true > '$temp/log'"
+           . ' 2>&1') == 0 or skip('perf may not be used here', 2);
+
+    ($status, $out) = run_program('profile', '--seconds', 0.5, '--top', 3,
+                                  '--rows', '^ours, HTTP, HS256$', 'submit');
+    is($status, 0, 'a profile') or diag($out);
+    like($out, qr/^### Costs of nginx: \d+ samples.*^\| [\d.]+ % \| `/ms,
+        'has the costs of nginx');
+}
 
 done_testing;

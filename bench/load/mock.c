@@ -17,11 +17,12 @@
 
 
 /*
- * mock PORT DELAY PIECES GAP: a model server in the shape of OpenAI that costs
- * next to nothing.  A request with "stream":true it answers after DELAY
- * milliseconds with PIECES chunks, GAP milliseconds apart; each is "zq" and a
- * space.  Any other request it answers when such a stream would be over: a
- * model needs its time whether somebody looks on or not.
+ * mock PORT DELAY PIECES GAP [WORDS [FILE]]: a model server in the shape of
+ * OpenAI that costs next to nothing.  A request with "stream":true it answers
+ * after DELAY milliseconds with PIECES chunks, GAP milliseconds apart; each is
+ * WORDS (1) times "zq" and a space.  Any other request it answers when such a
+ * stream would be over: a model needs its time whether somebody looks on or
+ * not.  A request with "job-" and eight digits leaves these in FILE.
  *
  * Connections are few enough (thousands) to look at all of them for the next
  * that is due: a heap would be faster and longer.
@@ -29,6 +30,7 @@
 
 #define MOCK_CONNS  16384
 #define MOCK_BUF    (256 * 1024)
+#define MOCK_WORDS  4096
 
 
 typedef struct {
@@ -45,6 +47,8 @@ static mock_conn_t  *conns[MOCK_CONNS];
 static int           top;
 static int           pieces;
 static int64_t       delay, gap;
+static char          words[3 * MOCK_WORDS + 1];
+static FILE         *note;
 
 
 static int64_t
@@ -111,7 +115,7 @@ static void
 mock_piece(mock_conn_t *c, int64_t now)
 {
     int   n;
-    char  text[2048];
+    char  data[sizeof(words) + 512], text[sizeof(words) + 1024];
 
     n = 0;
 
@@ -121,11 +125,12 @@ mock_piece(mock_conn_t *c, int64_t now)
     }
 
     if (c->piece < pieces) {
-        n += mock_chunk(text + n, "data: {\"id\":\"chatcmpl-1\",\"object\":"
-                        "\"chat.completion.chunk\",\"created\":1700000000,"
-                        "\"model\":\"mock\",\"choices\":[{\"index\":0,"
-                        "\"delta\":{\"content\":\"zq \"},"
-                        "\"finish_reason\":null}]}\n\n");
+        sprintf(data, "data: {\"id\":\"chatcmpl-1\",\"object\":"
+                "\"chat.completion.chunk\",\"created\":1700000000,"
+                "\"model\":\"mock\",\"choices\":[{\"index\":0,"
+                "\"delta\":{\"content\":\"%s\"},"
+                "\"finish_reason\":null}]}\n\n", words);
+        n += mock_chunk(text + n, data);
         c->piece++;
         c->due = now + gap;
 
@@ -150,6 +155,20 @@ mock_due(mock_conn_t *c, int64_t now)
         mock_piece(c, now);
     } else {
         mock_whole(c);
+    }
+}
+
+
+static void
+mock_note(const char *body)
+{
+    const char  *p;
+
+    p = strstr(body, "job-");
+
+    if (p && strlen(p) >= 4 + LOAD_DIGITS) {
+        fprintf(note, "%.*s\n", LOAD_DIGITS, p + 4);
+        fflush(note);
     }
 }
 
@@ -204,6 +223,10 @@ mock_read(mock_conn_t *c)
 
     if (c->n < head + len) {
         return;
+    }
+
+    if (note) {
+        mock_note(end);
     }
 
     c->stream = strstr(end, "\"stream\":true") != NULL
@@ -306,8 +329,20 @@ main(int argc, char **argv)
     struct timespec     ts;
     struct epoll_event  ev, events[256];
 
-    if (argc != 5) {
-        fputs("usage: mock PORT DELAY-MS PIECES GAP-MS\n", stderr);
+    n = argc > 5 ? atoi(argv[5]) : 1;
+
+    if (argc < 5 || argc > 7 || n < 1 || n > MOCK_WORDS) {
+        fputs("usage: mock PORT DELAY-MS PIECES GAP-MS [WORDS [FILE]]\n",
+              stderr);
+        return 2;
+    }
+
+    for (i = 0; i < n; i++) {
+        strcat(words, "zq ");
+    }
+
+    if (argc > 6 && (note = fopen(argv[6], "a")) == NULL) {
+        perror(argv[6]);
         return 2;
     }
 

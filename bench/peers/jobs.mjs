@@ -4,11 +4,15 @@
 //     jobs.mjs KIND work CONCURRENCY            until it is killed
 //     jobs.mjs KIND add JOBS CONCURRENCY SIZE   prints when it began
 //     jobs.mjs KIND wait JOBS                   prints when the last one ended
+//     jobs.mjs KIND count                       how many ended, and when
 //
 // Both times are milliseconds since 1970, the second one as the store has it.
 // KIND is bullmq, bullmq-pg, graphile or pgboss; REDIS_PORT and PG_URL are in
-// the environment, and NODE_PACKAGES is the folder of node_modules.
+// the environment, and NODE_PACKAGES is the folder of node_modules.  BENCH_MODE
+// "default" leaves everything as it comes; with BENCH_NAP a job takes so many
+// milliseconds and leaves its number in the file BENCH_NOTE when it begins.
 
+import { appendFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -34,13 +38,24 @@ async function one(db, sql) {
 // What a job does: nothing.  Its result is as long as ours is.
 
 const result = { answer: 'zq zq zq zq', citations: [] };
+const nap = Number(process.env.BENCH_NAP ?? 0);
+const plain = process.env.BENCH_MODE === 'default';
+
+async function noop(...jobs) {
+    if (nap) {
+        appendFileSync(process.env.BENCH_NOTE,
+                       jobs.map((data) => data.n + '\n').join(''));
+        await sleep(nap);
+    }
+    return result;
+}
 
 const kinds = {
 
     bullmq: {
         async work(concurrency) {
             const { Worker } = need('bullmq');
-            const worker = new Worker(queue, async () => result,
+            const worker = new Worker(queue, (job) => noop(job.data),
                                       { connection, concurrency });
             await worker.waitUntilReady();
         },
@@ -75,6 +90,7 @@ const kinds = {
             const { Worker } = need('bullmq');
             const db = pool(Math.min(concurrency, 20));
             const worker = new Worker(queue, async (job) => {
+                await noop(job.data);
                 // again after a lost worker, it is there already
                 await db.query({ name: 'store', text: 'INSERT INTO result'
                     + ' (job, body) VALUES ($1, $2) ON CONFLICT DO NOTHING',
@@ -106,8 +122,10 @@ const kinds = {
         async work(concurrency) {
             const { run } = need('graphile-worker');
             await run({ connectionString: url, concurrency,
-                maxPoolSize: Math.min(concurrency, 20) + 2, taskList: {
+                ...(plain ? {} : { maxPoolSize: Math.min(concurrency, 20) + 2 }),
+                taskList: {
                     noop: async (data, { job, query }) => {
+                        await noop(data);
                         await query({ name: 'store', text: 'INSERT INTO'
                             + ' result (job, body) VALUES ($1, $2)'
                             + ' ON CONFLICT DO NOTHING',
@@ -143,8 +161,9 @@ const kinds = {
         async work(concurrency) {
             const boss = await kinds.pgboss.boss();
             // half a second is as often as it looks
-            await boss.work(queue, { batchSize: concurrency,
-                pollingIntervalSeconds: 0.5 }, async () => result);
+            await boss.work(queue, plain ? {} : { batchSize: concurrency,
+                pollingIntervalSeconds: 0.5 },
+                (jobs) => noop(...jobs.map((job) => job.data)));
         },
 
         async adder() {
@@ -165,18 +184,24 @@ const kinds = {
 
 async function add(n, concurrency, size) {
     const adder = await kinds[kind].adder();
-    const data = { query: 'x'.repeat(size) };
+    const query = 'x'.repeat(size);
     const start = Date.now();
     let left = n;
 
     await Promise.all(Array.from({ length: concurrency }, async () => {
         while (left-- > 0) {
-            await adder.add(data);
+            await adder.add({ query, n: left });
         }
     }));
 
     await adder.end();
     console.log(start);
+}
+
+
+async function count() {
+    const ended = await kinds[kind].ended();
+    console.log((await ended()).map(Number).join(' '));
 }
 
 
@@ -189,7 +214,7 @@ async function wait(n) {
             console.log(Number(at));
             return;
         }
-        await sleep(50);
+        await sleep(100);
     }
 }
 
@@ -207,6 +232,11 @@ case 'work':
 
 case 'add':
     await add(...args.map(Number));
+    process.exit(0);
+    break;
+
+case 'count':
+    await count();
     process.exit(0);
     break;
 

@@ -3,8 +3,11 @@
     jobs.py KIND work CONCURRENCY
     jobs.py KIND add JOBS CONCURRENCY SIZE
     jobs.py KIND wait JOBS
+    jobs.py KIND count
 
-KIND is celery or rq.  Both keep results in Redis.
+KIND is celery or rq.  Both keep results in Redis.  BENCH_MODE is best (many
+short tasks), reliable (what a manual asks for so that a killed worker loses
+nothing) or default.
 """
 
 import json
@@ -20,7 +23,14 @@ URL = "redis://127.0.0.1:%s/0" % os.environ["REDIS_PORT"]
 RESULT = {"answer": "zq zq zq zq", "citations": []}
 
 
+MODE = os.environ.get("BENCH_MODE", "best")
+
+
 def noop(data):
+    if os.environ.get("BENCH_NAP"):
+        with open(os.environ["BENCH_NOTE"], "a") as note:
+            note.write("%d\n" % data["n"])
+        time.sleep(int(os.environ["BENCH_NAP"]) / 1000)
     return RESULT
 
 
@@ -28,51 +38,61 @@ def celery_app():
     from celery import Celery
 
     app = Celery("jobs", broker=URL, backend=URL)
-    # what its manual asks for so that a lost worker loses no task
-    app.conf.update(task_acks_late=True, worker_prefetch_multiplier=4,
-                    task_reject_on_worker_lost=True,
-                    worker_hijack_root_logger=False)
+    app.conf.update(worker_hijack_root_logger=False)
+    if MODE != "default":
+        # results are kept by the others also if a worker is lost
+        app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True)
+    if MODE == "best":
+        # "Optimizing" of its manual, for many tasks that are short
+        app.conf.update(worker_prefetch_multiplier=64)
     return app, app.task(name="noop")(noop)
 
 
 def work(kind, concurrency):
-    print("ready", flush=True)
-
     if kind == "celery":
-        app, _ = celery_app()
-        # processes: as many as there are processors is its default
-        app.worker_main(["worker", "--loglevel=ERROR", "--without-gossip",
-                         "--without-mingle"])
-    else:
-        from rq import Queue, SimpleWorker
+        from celery.signals import worker_ready
 
-        # does not fork for each job: the fastest that it has
+        app, _ = celery_app()
+        # what is printed would become a line of its log
+        worker_ready.connect(lambda **_: os.write(1, b"ready\n"), weak=False)
+        # processes: as many as there are processors is its default
+        app.worker_main(["worker", "--loglevel=ERROR"] + (
+            [] if MODE == "default"
+            else ["--without-gossip", "--without-mingle"]))
+    else:
+        from rq import Queue, SimpleWorker, Worker
+
+        # the simple one does not fork for each job
+        kind = Worker if MODE == "default" else SimpleWorker
         db = redis.Redis.from_url(URL)
-        SimpleWorker([Queue("bench", connection=db)], connection=db).work(
+        print("ready", flush=True)
+        kind([Queue("bench", connection=db)], connection=db).work(
             logging_level="ERROR")
 
 
 def add(kind, n, concurrency, size):
-    data = {"query": "x" * size}
+    query = "x" * size
     left = iter(range(n))
     lock = threading.Lock()
 
     if kind == "celery":
         task = celery_app()[1]
-        send = lambda: task.delay(data)
+        send = lambda n: task.delay({"query": query, "n": n})
     else:
         from rq import Queue
 
         queue = Queue("bench", connection=redis.Redis.from_url(URL))
         # by its name: what runs here is __main__, which a worker cannot load
-        send = lambda: queue.enqueue("jobs.noop", data, result_ttl=3600)
+        send = lambda n: queue.enqueue(
+            "jobs.noop", {"query": query, "n": n}, result_ttl=3600)
 
     def some():
         while True:
             with lock:
-                if next(left, None) is None:
-                    return
-            send()
+                number = next(left, None)
+            if number is None:
+                return
+            send(number)
 
     start = time.time()
     threads = [threading.Thread(target=some) for _ in range(concurrency)]
@@ -101,20 +121,26 @@ def last_of(kind, db):
     return last
 
 
+def done(kind, db):
+    if kind == "rq":
+        return db.zcard("rq:finished:bench")
+    # only results, the queue and some names are there
+    return sum(1 for _ in db.scan_iter("celery-task-meta-*", 1000))
+
+
 def wait(kind, n):
     db = redis.Redis.from_url(URL)
-
-    def done():
-        if kind == "rq":
-            return db.zcard("rq:finished:bench")
-        # only results, the queue and some names are there
-        return sum(1 for _ in db.scan_iter("celery-task-meta-*", 1000))
-
-    while done() < n:
+    while done(kind, db) < n:
         time.sleep(0.2)
     print(int(last_of(kind, db) * 1000), flush=True)
 
 
+def count(kind):
+    db = redis.Redis.from_url(URL)
+    print(done(kind, db), int(last_of(kind, db) * 1000), flush=True)
+
+
 if __name__ == "__main__":
     kind, what, *args = sys.argv[1:]
-    {"work": work, "add": add, "wait": wait}[what](kind, *map(int, args))
+    {"work": work, "add": add, "wait": wait, "count": count}[what](
+        kind, *map(int, args))

@@ -16,9 +16,11 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
-use Time::HiRes qw(time);
+use POSIX ();
+use Time::HiRes qw(sleep time);
 
 use Trifecta::Bench::Cost;
+use Trifecta::Bench::Profile;
 use Trifecta::Bench::Stats qw(median spread paired figure);
 
 our @EXPORT_OK = qw(rounds judge markdown cost_of attempt);
@@ -78,9 +80,23 @@ sub attempt {
 
 sub cost_of {
     my ($cost, $code) = @_;
+    my $idle = $cost->memory;
+    my $look = _look($cost);
+    Trifecta::Bench::Profile::begin($cost);
     my $before = $cost->cpu;
-    my ($n, %got) = $code->();
+    my ($n, %got) = eval { $code->() };
+    my $error = $@;
     my $after = $cost->cpu;
+    Trifecta::Bench::Profile::end($cost);
+    my $most = $look->();
+
+    die $error unless defined $n;
+    my %memory = (idle => $idle, load => $most, after => $cost->memory);
+
+    for my $when (keys %memory) {
+        $got{"mem $when"} += $_ / 1e6 for values %{ $memory{$when} };
+    }
+    $got{"mem of $_"} = $most->{$_} / 1e6 for keys %$most;
 
     for my $name (keys %$after) {
         my $us = $after->{$name} - $before->{$name};
@@ -89,6 +105,49 @@ sub cost_of {
     }
 
     return \%got;
+}
+
+
+# Looks at the memory while the work is done: after some tenths of a second,
+# and then every two seconds, because it takes some time itself.  Returns a sub
+# that ends it and returns what was the most.
+
+my ($FIRST, $NEXT) = (0.4, 2);
+
+sub _look {
+    my ($cost) = @_;
+
+    pipe my $in, my $out or die "pipe: $!\n";
+    my $pid = fork // die "fork: $!\n";
+
+    if ($pid == 0) {
+        my $parent = getppid;
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+        close $in;
+        $out->autoflush(1);
+        for (my $wait = $FIRST; ; $wait = $NEXT) {
+            sleep $wait;
+            POSIX::_exit(0) if getppid != $parent;
+            my $now = $cost->memory;
+            print $out join(' ', map { "$_=$now->{$_}" } keys %$now), "\n";
+        }
+    }
+
+    close $out;
+    return sub {
+        my %most = %{ $cost->memory };
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+        while (my $line = <$in>) {
+            # the last one may be cut off
+            next unless $line =~ /\n/;
+            for (split ' ', $line) {
+                my ($name, $bytes) = split /=/;
+                $most{$name} = $bytes if $bytes > ($most{$name} // 0);
+            }
+        }
+        return \%most;
+    };
 }
 
 
@@ -121,31 +180,25 @@ sub _bound {
 }
 
 
-# A table as the manual has it, and the targets below it.
+# A table as the manual has it, the memory, and the targets below it.
 
 sub markdown {
     my ($result, $columns, @judged) = @_;
-    my @used = grep { my $c = $_->[0];
-        grep { $_->{values}{$c} } @{ $result->{rows} } } @$columns;
+    my $last = $result->{last} // 'leaves out';
 
-    my $text = "### $result->{case}\n\n| | "
-        . join(' | ', map { $_->[1] } @used) . " | leaves out |\n|---|"
-        . '---:|' x @used . "---|\n";
-
-    for my $row (@{ $result->{rows} }) {
-        $text .= "| $row->{name} | " . join(' | ', map {
-            my $v = $row->{values}{$_->[0]};
-            my $spread = $v && $result->{rounds} > 1 ? spread(@$v) : undef;
-            !$v ? '' : figure(median(@$v))
-                . (defined $spread ? sprintf ' ±%.0f%%', $spread : '');
-        } @used) . ' | ' . (defined $row->{failed} ? 'FAILED'
-                                                   : $row->{leaves}) . " |\n";
-    }
-
-    $text .= sprintf "\n%d rounds in %.0f s; load %s before and %s after;"
+    my $text = "### $result->{case}\n\n" . _table($result, $columns, $last)
+        . sprintf "\n%d rounds in %.0f s; load %s before and %s after;"
         . " %.0f %% of the processors went to others.\n",
         $result->{rounds}, $result->{seconds}, @{ $result->{load} },
         100 * $result->{others};
+
+    my %group;
+    for my $row (@{ $result->{rows} }) {
+        /^mem of (.*)/ && $group{$1}++ for keys %{ $row->{values} || {} };
+    }
+    $text .= "\n" . _table($result, [['mem idle', 'MB idle'],
+        ['mem load', 'MB under load'], ['mem after', 'MB after'],
+        map { ["mem of $_", "of these $_"] } sort keys %group]) if %group;
 
     if (@judged) {
         $text .= "\n| ratio | measured | wanted | |\n|---|---:|---|---|\n"
@@ -155,6 +208,33 @@ sub markdown {
     }
 
     return "$text\n";
+}
+
+
+# With a last column of words, or without one; then a row without figures is
+# none.
+
+sub _table {
+    my ($result, $columns, $last) = @_;
+    my @used = grep { my $c = $_->[0];
+        grep { $_->{values}{$c} } @{ $result->{rows} } } @$columns;
+
+    my $text = '| | ' . join(' | ', map({ $_->[1] } @used), $last // ())
+        . " |\n|---|" . '---:|' x @used . ($last ? '---|' : '') . "\n";
+
+    for my $row (@{ $result->{rows} }) {
+        next unless $last || grep { $row->{values}{$_->[0]} } @used;
+        $text .= "| $row->{name} | " . join(' | ', map({
+            my $v = $row->{values}{$_->[0]};
+            my $spread = $v && $result->{rounds} > 1 ? spread(@$v) : undef;
+            !$v ? '' : figure(median(@$v))
+                . (defined $spread ? sprintf ' ±%.0f%%', $spread : '');
+        } @used), !$last ? () : defined $row->{failed} ? 'FAILED'
+                                                       : $row->{leaves})
+            . " |\n";
+    }
+
+    return $text;
 }
 
 1;

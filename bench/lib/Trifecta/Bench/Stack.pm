@@ -42,7 +42,8 @@ sub stack {
     # what a test shortens is as it is shipped
     my %shipped = map { $_ => shipped($root, $_) }
         qw(threads lease heartbeat drain_timeout retention);
-    $t->{opt}{sidecar} = { %shipped, %{ $opt{sidecar} || {} } };
+    $t->{shipped} = { %shipped, %{ $opt{sidecar} || {} } };
+    $t->{opt}{sidecar} = { %{ $t->{shipped} } };
 
     _models($t, $root, $mock) if $mock;
     _keys($t);
@@ -76,7 +77,8 @@ sub _models {
     for my $name (sort keys %$mock) {
         my $port = $t->{mock}{$name} = $t->free_port;
         push @{ $t->{mock_servers} }, peer($t, $name, $port,
-            "$root/build/bench/mock", $port, @{ $mock->{$name} });
+            "$root/build/bench/mock", $port, map { /^note$/
+            ? "$t->{dir}/run/note" : $_ } @{ $mock->{$name} });
         $conf .= <<"END";
 [$name]
 provider  = openai
@@ -87,8 +89,30 @@ END
     }
 
     $t->{opt}{models} = join ' ', sort keys %$mock;
-    $t->{opt}{sidecar}{models} = "$t->{dir}/conf/models.conf";
+    $t->{shipped}{models} = $t->{opt}{sidecar}{models}
+        = "$t->{dir}/conf/models.conf";
     $t->write_file("$t->{dir}/conf/models.conf", $conf);
+}
+
+
+# So many sidecars with these keys of sidecar.conf over the stack's; nothing
+# happens if it is so already.
+
+sub sidecars {
+    my ($t, $n, %conf) = @_;
+    my $are = join ' ', $n, map { "$_=$conf{$_}" } sort keys %conf;
+
+    return if ($t->{sidecars_are} // '') eq $are;
+    for my $k (0 .. 9) {
+        my $proc = $t->proc('sidecar', $k);
+        $t->stop('sidecar', $k) if $proc && $proc->alive;
+    }
+
+    $t->{opt}{sidecar} = { %{ $t->{shipped} },
+        %conf };
+    $t->write_conf;
+    $t->start('sidecar', $_) for 0 .. $n - 1;
+    $t->{sidecars_are} = $are;
 }
 
 
@@ -172,7 +196,8 @@ sub groups {
     my ($t, @what) = @_;
     return map { my $what = $_;
         my @p = map { $_->pid } grep { $_ } $what eq 'sidecar'
-            ? map { $t->proc('sidecar', $_) } 0 .. 9 : $t->proc($what);
+            ? grep { $_ && $_->alive } map { $t->proc('sidecar', $_) } 0 .. 9
+            : $t->proc($what);
         @p ? ($what => \@p) : () } @what;
 }
 

@@ -121,7 +121,7 @@ sub row {
                               seconds => $env->{seconds});
             return ($load->{sent}, rate => $load->{rate});
         });
-        return $got if $env->{quick};
+        return $got if $env->{closed};
 
         my %open = (connections => 128, rate => $rate, warmup => 0.5,
                     seconds => $env->{seconds});

@@ -108,7 +108,7 @@ sub http {
                             seconds => $env->{seconds});
             return ($load->{sent}, rate => $load->{rate});
         });
-        return $got if $env->{quick};
+        return $got if $env->{closed};
 
         my $open = load($port, '/bare-result', %common, connections => 128,
             rate => $env->{rate}, seconds => $env->{seconds}, warmup => 0.5);

@@ -130,7 +130,7 @@ sub row {
             return ($load->{sent}, rate => $load->{rate});
         });
         $row{after}->() if $row{after};
-        return $got if $env->{quick};
+        return $got if $env->{closed};
 
         $row{before}->();
         my $open = load($port, $path, %common, connections => 128,
