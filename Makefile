@@ -166,7 +166,8 @@ build/$(1)/trifecta: $$(SIDECAR:%.c=build/$(1)/obj/%.o)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
 
--include $$(patsubst %.c,build/$(1)/obj/%.d,$$(SIDECAR) $$(UNIT) $$(FUZZ))
+-include $$(patsubst %.c,build/$(1)/obj/%.d,$$(SIDECAR) $$(UNIT) $$(FUZZ) \
+                             $$(MODULE))
 
 endef
 

@@ -23,7 +23,8 @@
  *
  * - The main configuration (one for http{}) holds what the directives said
  *   and, from init_process on, a pointer to the worker: the connections
- *   of this worker process.  Nothing else is mutable.
+ *   of this worker process, the tokens that it remembers and the rest that is
+ *   its own; the keys of ids are made ready then.  Nothing else is mutable.
  * - The location configuration says what a location is: the API, the admin
  *   pages, or something else whose requests need a verified token.
  * - The context belongs to one main request.  It is made at the first
@@ -72,6 +73,7 @@ typedef struct {
 typedef struct {
     ngx_array_t                   issuers;          /* tf_jwt_issuer_t */
     ngx_msec_t                    leeway;
+    size_t                        token_memory;     /* tokens.h; 0: none */
 
     ngx_array_t                  *models;           /* of ngx_str_t */
     ngx_array_t                  *vectors;          /* those; or NULL */

@@ -1,6 +1,6 @@
 #include "ngx_http_trifecta.h"
-#include "ngx_http_trifecta_jwt.h"
 #include "ngx_http_trifecta_require.h"
+#include "ngx_http_trifecta_tokens.h"
 
 
 /*
@@ -22,11 +22,7 @@ static tf_error_t ngx_http_trifecta_auth_bearer(ngx_http_request_t *r,
 static ngx_int_t ngx_http_trifecta_auth_allow(ngx_http_request_t *r,
     ngx_http_trifecta_ctx_t *ctx, ngx_array_t *list);
 static ngx_int_t ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
-    ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id);
-static ngx_int_t ngx_http_trifecta_auth_hold(ngx_http_request_t *r,
-    json_t *json);
-static ngx_int_t ngx_http_trifecta_auth_list(ngx_http_request_t *r,
-    ngx_str_t *text, const json_t *list);
+    ngx_http_trifecta_ctx_t *ctx, ngx_http_trifecta_token_t *token);
 static void ngx_http_trifecta_auth_cleanup(void *data);
 
 
@@ -36,15 +32,14 @@ static void ngx_http_trifecta_auth_cleanup(void *data);
 ngx_int_t
 ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                       rc;
-    ngx_str_t                       token;
-    tf_error_t                      code;
-    const char                     *err;
-    tf_jwt_verdict_t                verdict;
-    tf_jwt_identity_t               id;
-    ngx_http_trifecta_ctx_t        *ctx;
-    ngx_http_trifecta_loc_conf_t   *tlcf;
-    ngx_http_trifecta_main_conf_t  *tmcf;
+    ngx_str_t                      text;
+    tf_error_t                     code;
+    const char                    *err;
+    tf_jwt_reason_t                reason;
+    tf_jwt_verdict_t               verdict;
+    ngx_http_trifecta_ctx_t       *ctx;
+    ngx_http_trifecta_token_t     *token;
+    ngx_http_trifecta_loc_conf_t  *tlcf;
 
     tlcf = ngx_http_get_module_loc_conf(r, ngx_http_trifecta_module);
 
@@ -61,25 +56,18 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
         return ngx_http_trifecta_auth_allow(r, ctx, tlcf->require);
     }
 
-    code = ngx_http_trifecta_auth_bearer(r, &token, &err);
+    code = ngx_http_trifecta_auth_bearer(r, &text, &err);
 
     if (code != NGX_HTTP_TRIFECTA_AUTH_GOOD) {
         return ngx_http_trifecta_error(r, code, NULL, "%s", err);
     }
 
-    tmcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
-    verdict = tf_jwt_check(&id, token.data, token.len, tmcf->issuers.elts,
-                           tmcf->issuers.nelts, ngx_time(),
-                           (int64_t) (tmcf->leeway / 1000));
+    verdict = ngx_http_trifecta_token_check(r, &text, &token, &reason);
 
     switch (verdict) {
 
     case TF_JWT_OK:
-        rc = ngx_http_trifecta_auth_keep(r, ctx, &id);
-        tf_jwt_release(&id);
-
-        if (rc != NGX_OK) {
+        if (ngx_http_trifecta_auth_keep(r, ctx, token) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -103,7 +91,7 @@ ngx_http_trifecta_auth_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_trifecta_error(r, code, NULL, "%s",
-                                   tf_jwt_reason_text(id.reason));
+                                   tf_jwt_reason_text(reason));
 }
 
 
@@ -193,35 +181,34 @@ ngx_http_trifecta_auth_allow(ngx_http_request_t *r,
 }
 
 
-/* The claims live as long as the request; nothing of it is done by halves. */
+/* The token is held as long as the request lives. */
 
 static ngx_int_t
 ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
-    ngx_http_trifecta_ctx_t *ctx, tf_jwt_identity_t *id)
+    ngx_http_trifecta_ctx_t *ctx, ngx_http_trifecta_token_t *token)
 {
-    ngx_str_t  owner, groups, scopes;
+    tf_jwt_identity_t   *id;
+    ngx_pool_cleanup_t  *cln;
 
-    owner.len = id->owner_len;
-    owner.data = ngx_pnalloc(r->pool, owner.len);
+    cln = ngx_pool_cleanup_add(r->pool, 0);
 
-    if (owner.data == NULL
-        || ngx_http_trifecta_auth_list(r, &groups, id->groups) != NGX_OK
-        || ngx_http_trifecta_auth_list(r, &scopes, id->scopes) != NGX_OK
-        || ngx_http_trifecta_auth_hold(r, id->claims) != NGX_OK
-        || ngx_http_trifecta_auth_hold(r, id->groups) != NGX_OK
-        || ngx_http_trifecta_auth_hold(r, id->scopes) != NGX_OK)
-    {
+    if (cln == NULL) {
+        ngx_http_trifecta_token_release(token);
         return NGX_ERROR;
     }
 
-    ngx_memcpy(owner.data, id->owner, owner.len);
+    cln->handler = ngx_http_trifecta_auth_cleanup;
+    cln->data = token;
+
+    id = &token->id;
 
     ctx->claims = id->claims;
     ctx->groups = id->groups;
     ctx->scopes = id->scopes;
-    ctx->owner = owner;
-    ctx->groups_json = groups;
-    ctx->scopes_json = scopes;
+    ctx->owner.data = (u_char *) id->owner;
+    ctx->owner.len = id->owner_len;
+    ctx->groups_json = token->groups;
+    ctx->scopes_json = token->scopes;
     ctx->tenant.data = (u_char *) id->tenant.data;
     ctx->tenant.len = id->tenant.len;
     ctx->sub.data = (u_char *) id->sub.data;
@@ -233,48 +220,8 @@ ngx_http_trifecta_auth_keep(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_auth_list(ngx_http_request_t *r, ngx_str_t *text,
-    const json_t *list)
-{
-    text->len = json_dumpb(list, NULL, 0, JSON_COMPACT);
-
-    if (text->len == 0) {
-        return NGX_ERROR;
-    }
-
-    text->data = ngx_pnalloc(r->pool, text->len);
-
-    if (text->data == NULL
-        || json_dumpb(list, (char *) text->data, text->len, JSON_COMPACT)
-           != text->len)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_trifecta_auth_hold(ngx_http_request_t *r, json_t *json)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_trifecta_auth_cleanup;
-    cln->data = json_incref(json);
-
-    return NGX_OK;
-}
-
-
 static void
 ngx_http_trifecta_auth_cleanup(void *data)
 {
-    json_decref(data);
+    ngx_http_trifecta_token_release(data);
 }

@@ -1,5 +1,6 @@
 #include "ngx_http_trifecta_cache.h"
 #include "ngx_http_trifecta_cache_zone.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_worker.h"
@@ -304,7 +305,7 @@ ngx_http_trifecta_cache_key(ngx_http_request_t *r,
 
     ngx_memcpy(key->id, id.octets, sizeof(key->id));
 
-    return SHA256(text, n, key->caller) ? NGX_OK : NGX_ERROR;
+    return ngx_http_trifecta_sha256(r, text, n, key->caller);
 }
 
 

@@ -12,8 +12,7 @@ typedef struct {
 
 static tf_jwt_reason_t tf_claims_sub(tf_jwt_identity_t *id);
 static tf_jwt_reason_t tf_claims_aud(const tf_jwt_identity_t *id);
-static tf_jwt_reason_t tf_claims_dates(const tf_jwt_identity_t *id,
-    int64_t now, int64_t leeway, int *expired);
+static tf_jwt_reason_t tf_claims_dates(tf_jwt_identity_t *id);
 static int tf_claims_date(const json_t *value, int64_t *date);
 static tf_jwt_reason_t tf_claims_groups(tf_jwt_identity_t *id);
 static tf_jwt_reason_t tf_claims_scopes(tf_jwt_identity_t *id);
@@ -27,11 +26,11 @@ static tf_jwt_reason_t tf_claims_tenant(tf_jwt_identity_t *id, int *none);
 tf_jwt_reason_t
 tf_claims_check(tf_jwt_identity_t *id, int64_t now, int64_t leeway)
 {
-    int              expired, none;
-    tf_jwt_reason_t  reason;
+    int              none;
+    tf_jwt_reason_t  reason, timely;
 
-    expired = 0;
     none = 0;
+    timely = TF_JWT_R_GOOD;
 
     reason = tf_claims_sub(id);
 
@@ -40,7 +39,15 @@ tf_claims_check(tf_jwt_identity_t *id, int64_t now, int64_t leeway)
     }
 
     if (reason == TF_JWT_R_GOOD) {
-        reason = tf_claims_dates(id, now, leeway, &expired);
+        reason = tf_claims_dates(id);
+    }
+
+    if (reason == TF_JWT_R_GOOD) {
+        timely = tf_jwt_in_time(&id->dates, now, leeway);
+
+        if (timely != TF_JWT_R_EXPIRED) {
+            reason = timely;
+        }
     }
 
     if (reason == TF_JWT_R_GOOD) {
@@ -55,8 +62,8 @@ tf_claims_check(tf_jwt_identity_t *id, int64_t now, int64_t leeway)
         reason = tf_claims_tenant(id, &none);
     }
 
-    if (reason == TF_JWT_R_GOOD && expired) {
-        reason = TF_JWT_R_EXPIRED;
+    if (reason == TF_JWT_R_GOOD) {
+        reason = timely;
     }
 
     if (reason == TF_JWT_R_GOOD && none) {
@@ -142,43 +149,46 @@ tf_claims_aud(const tf_jwt_identity_t *id)
 
 
 static tf_jwt_reason_t
-tf_claims_dates(const tf_jwt_identity_t *id, int64_t now, int64_t leeway,
-    int *expired)
+tf_claims_dates(tf_jwt_identity_t *id)
 {
-    int64_t        exp, nbf, iat;
-    const json_t  *value;
+    const json_t    *value;
+    tf_jwt_dates_t  *dates;
 
-    if (tf_claims_date(json_object_get(id->claims, "exp"), &exp) != 0) {
+    dates = &id->dates;
+
+    if (tf_claims_date(json_object_get(id->claims, "exp"), &dates->exp) != 0)
+    {
         return TF_JWT_R_EXP;
     }
 
     value = json_object_get(id->claims, "nbf");
 
-    if (value != NULL) {
-        if (tf_claims_date(value, &nbf) != 0) {
-            return TF_JWT_R_NBF;
-        }
-
-        if (nbf > now + leeway) {
-            return TF_JWT_R_NOT_YET;
-        }
+    if (value != NULL && tf_claims_date(value, &dates->nbf) != 0) {
+        return TF_JWT_R_NBF;
     }
 
     value = json_object_get(id->claims, "iat");
 
-    if (value != NULL) {
-        if (tf_claims_date(value, &iat) != 0) {
-            return TF_JWT_R_IAT;
-        }
-
-        if (iat > now + leeway) {
-            return TF_JWT_R_FUTURE;
-        }
+    if (value != NULL && tf_claims_date(value, &dates->iat) != 0) {
+        return TF_JWT_R_IAT;
     }
 
-    *expired = now >= exp + leeway;
-
     return TF_JWT_R_GOOD;
+}
+
+
+tf_jwt_reason_t
+tf_jwt_in_time(const tf_jwt_dates_t *dates, int64_t now, int64_t leeway)
+{
+    if (dates->nbf > now + leeway) {
+        return TF_JWT_R_NOT_YET;
+    }
+
+    if (dates->iat > now + leeway) {
+        return TF_JWT_R_FUTURE;
+    }
+
+    return now >= dates->exp + leeway ? TF_JWT_R_EXPIRED : TF_JWT_R_GOOD;
 }
 
 

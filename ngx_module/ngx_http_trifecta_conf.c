@@ -1,8 +1,10 @@
 #include "ngx_http_trifecta_conf.h"
 #include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_files.h"
+#include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_models.h"
+#include "ngx_http_trifecta_tokens.h"
 
 #include <libpq-fe.h>
 
@@ -328,6 +330,7 @@ ngx_http_trifecta_create_main_conf(ngx_conf_t *cf)
     }
 
     mcf->leeway = NGX_CONF_UNSET_MSEC;
+    mcf->token_memory = NGX_CONF_UNSET_SIZE;
     mcf->max_jobs = NGX_CONF_UNSET;
     mcf->max_jobs_per_tenant = NGX_CONF_UNSET;
     mcf->max_waiters = NGX_CONF_UNSET;
@@ -348,6 +351,8 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_http_trifecta_main_conf_t *mcf = conf;
 
     ngx_conf_init_msec_value(mcf->leeway, 30000);
+    ngx_conf_init_size_value(mcf->token_memory,
+                             NGX_HTTP_TRIFECTA_TOKENS_SIZE);
     ngx_conf_init_value(mcf->max_jobs, 10000);
     ngx_conf_init_value(mcf->max_jobs_per_tenant, 1000);
     ngx_conf_init_value(mcf->max_waiters, 10000);
@@ -372,4 +377,42 @@ ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                  i;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    /* nginx runs the handlers of a phase from the last to the first */
+
+    static const ngx_http_handler_pt  handlers[] = {
+        ngx_http_trifecta_limit_phase,
+        ngx_http_trifecta_fence_subject,
+        ngx_http_trifecta_auth_handler,
+        ngx_http_trifecta_fence_address
+    };
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = handlers[i];
+    }
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_trifecta_log_handler;
+
+    return NGX_OK;
 }

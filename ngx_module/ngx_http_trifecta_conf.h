@@ -14,6 +14,7 @@
 /* The configuration of all locations together; errors are logged. */
 void *ngx_http_trifecta_create_main_conf(ngx_conf_t *cf);
 char *ngx_http_trifecta_init_main_conf(ngx_conf_t *cf, void *conf);
+ngx_int_t ngx_http_trifecta_postconfiguration(ngx_conf_t *cf);
 
 /* redis_conf.c */
 char *ngx_http_trifecta_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,

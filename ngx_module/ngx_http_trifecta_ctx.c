@@ -1,6 +1,4 @@
-#include "ngx_http_trifecta.h"
-
-#include <openssl/rand.h>
+#include "ngx_http_trifecta_crypto.h"
 
 
 /* Marks the context in the pool, where an internal redirect leaves it. */
@@ -16,7 +14,7 @@ ngx_http_trifecta_new_request_id(ngx_http_request_t *r, ngx_str_t *id)
 {
     u_char  *p, rnd[16];
 
-    if (RAND_bytes(rnd, sizeof(rnd)) != 1) {
+    if (ngx_http_trifecta_random(r, rnd, sizeof(rnd)) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -1,14 +1,12 @@
 #include "ngx_http_trifecta_enqueue.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_durable.h"
 #include "ngx_http_trifecta_fault.h"
 #include "ngx_http_trifecta_idem.h"
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_worker.h"
-
-#include <openssl/rand.h>
-#include <openssl/sha.h>
 
 
 #define NGX_HTTP_TRIFECTA_ARGS_MAX   (44 + NGX_HTTP_TRIFECTA_LIMIT_ARGS)
@@ -44,7 +42,7 @@ ngx_http_trifecta_new_job_id(ngx_http_request_t *r,
     tp = ngx_timeofday();
     ms = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    if (RAND_bytes(rnd, sizeof(rnd)) != 1
+    if (ngx_http_trifecta_random(r, rnd, sizeof(rnd)) != NGX_OK
         || tf_id_make(&id, &mcf->id_keys, ms, shard, rnd,
                       (char *) ctx->tenant.data, ctx->tenant.len,
                       (char *) ctx->owner.data, ctx->owner.len)
@@ -152,11 +150,13 @@ ngx_http_trifecta_enqueue(ngx_http_trifecta_submit_t *submit,
     ctx = ngx_http_trifecta_get_ctx(r);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
 
-    if (submit->payload.failed) {
+    if (submit->payload.failed
+        || ngx_http_trifecta_sha256(r, text->data, text->len, digest)
+           != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    (void) SHA256(text->data, text->len, digest);
     ngx_hex_dump(fp, digest, sizeof(digest));
 
     argc = 0;

@@ -1,8 +1,7 @@
 #include "ngx_http_trifecta_files.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_openai.h"
 #include "ngx_http_trifecta_worker.h"
-
-#include <openssl/rand.h>
 
 
 /* GET /v1/files, GET and DELETE /v1/files/{id}. */
@@ -162,7 +161,7 @@ ngx_http_trifecta_file_new_id(ngx_http_request_t *r, u_char *text)
     mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
     tp = ngx_timeofday();
 
-    if (RAND_bytes(rnd, sizeof(rnd)) != 1
+    if (ngx_http_trifecta_random(r, rnd, sizeof(rnd)) != NGX_OK
         || tf_id_make(&id, &mcf->id_keys,
                       (uint64_t) tp->sec * 1000 + tp->msec, 0, rnd,
                       (char *) ctx->tenant.data, ctx->tenant.len,

@@ -1,8 +1,7 @@
 #include "ngx_http_trifecta_idem.h"
 #include "ngx_http_trifecta_body.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_reply.h"
-
-#include <openssl/sha.h>
 
 
 ngx_int_t
@@ -86,7 +85,10 @@ ngx_http_trifecta_idem_text(ngx_http_request_t *r, const char *route,
     p = ngx_http_trifecta_idem_part(p, (const u_char *) route, len);
     p = ngx_http_trifecta_idem_part(p, key->data, key->len);
 
-    (void) SHA256(in, p - in, digest);
+    if (ngx_http_trifecta_sha256(r, in, p - in, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     (void) ngx_hex_dump(text, digest, SHA256_DIGEST_LENGTH);
 
     return NGX_OK;

@@ -139,11 +139,21 @@ typedef struct {
 } tf_jwt_issuer_t;
 
 
+/* When it is good, in seconds.  A date that the token has not is 0. */
+
+typedef struct {
+    int64_t                exp;
+    int64_t                nbf;
+    int64_t                iat;
+} tf_jwt_dates_t;
+
+
 /* What a good token proves.  "tenant" points into the issuer. */
 
 typedef struct {
     tf_jwt_reason_t        reason;
     const tf_jwt_issuer_t *issuer;
+    tf_jwt_dates_t         dates;
     json_t                *claims;          /* the whole payload */
     json_t                *groups;          /* array of strings */
     json_t                *scopes;          /* array of strings */
@@ -164,6 +174,14 @@ tf_jwt_verdict_t tf_jwt_check(tf_jwt_identity_t *id,
     size_t nissuers, int64_t now, int64_t leeway);
 
 void tf_jwt_release(tf_jwt_identity_t *id);
+
+/*
+ * Step 7, and what of step 6 is a matter of time: GOOD, NOT_YET, FUTURE or
+ * EXPIRED.  All else of a token that was good once stays as it is.
+ */
+
+tf_jwt_reason_t tf_jwt_in_time(const tf_jwt_dates_t *dates, int64_t now,
+    int64_t leeway);
 
 const char *tf_jwt_reason_text(tf_jwt_reason_t reason);
 

@@ -368,6 +368,8 @@ ngx_http_trifecta_sum(ngx_http_trifecta_main_conf_t *mcf,
         sum->streams += slot->streams;
         sum->channels += slot->channels;
         sum->pg_pending += slot->pg_pending;
+        sum->tokens += slot->tokens;
+        sum->token_bytes += slot->token_bytes;
 
         ngx_http_trifecta_sum_shards(sum, slot);
     }

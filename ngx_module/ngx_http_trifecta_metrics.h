@@ -64,6 +64,11 @@
       "Results removed because their job was deleted")                        \
     X(AUTH_FAILURES, "auth_failures_total", "",                               \
       "Requests whose token was missing or refused")                          \
+    X(TOKEN_VERIFIED, "tokens_total", "check=\"verified\"",                   \
+      "Good tokens of requests by how they were checked")                     \
+    X(TOKEN_KNOWN, "tokens_total", "check=\"remembered\"", "")                \
+    X(TOKEN_EVICTED, "token_evictions_total", "",                             \
+      "Remembered tokens that had to make room for others")                   \
     X(PG_CONNECTS, "pg_connects_total", "",                                   \
       "Connections to PostgreSQL that became ready")                          \
     X(PG_ERRORS, "pg_errors_total", "",                                       \
@@ -160,6 +165,8 @@ typedef struct {
     ngx_atomic_t                    pg_ready;
     ngx_atomic_t                    channels;   /* jobs they wait for */
     ngx_atomic_t                    pg_pending;
+    ngx_atomic_t                    tokens;     /* it remembers */
+    ngx_atomic_t                    token_bytes;
     uint32_t                        redis_pending[TF_SHARDS_MAX];
 } ngx_http_trifecta_slot_t;
 
@@ -184,6 +191,8 @@ typedef struct {
     ngx_uint_t                      streams;
     ngx_uint_t                      channels;
     ngx_uint_t                      pg_pending;
+    ngx_uint_t                      tokens;
+    ngx_uint_t                      token_bytes;
     ngx_uint_t                      shards_ready;   /* that are */
     ngx_http_trifecta_shard_sum_t   shards[TF_SHARDS_MAX];
 } ngx_http_trifecta_sum_t;

@@ -352,6 +352,12 @@ ngx_http_trifecta_metrics_write(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_metrics_gauge(out, "subscriptions",
                                     "Jobs that requests wait for",
                                     sum.channels);
+    ngx_http_trifecta_metrics_gauge(out, "tokens_remembered",
+                                    "Verified tokens that workers remember",
+                                    sum.tokens);
+    ngx_http_trifecta_metrics_gauge(out, "tokens_remembered_bytes",
+                                    "Memory that they take",
+                                    sum.token_bytes);
     ngx_http_trifecta_metrics_cache(mcf, out);
     ngx_http_trifecta_metrics_connections(out);
 

@@ -8,11 +8,9 @@
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_models.h"
 #include "ngx_http_trifecta_require.h"
+#include "ngx_http_trifecta_tokens.h"
 #include "ngx_http_trifecta_webhook.h"
 #include "ngx_http_trifecta_worker.h"
-
-
-static ngx_int_t ngx_http_trifecta_postconfiguration(ngx_conf_t *cf);
 
 
 static ngx_conf_num_bounds_t  ngx_http_trifecta_bounds = {
@@ -520,6 +518,21 @@ static ngx_command_t  ngx_http_trifecta_commands[] = {
       offsetof(ngx_http_trifecta_main_conf_t, leeway),
       NULL },
 
+    /*
+     * Syntax:   trifecta_jwt_memory size | off;
+     * Default:  trifecta_jwt_memory 8m;
+     * Context:  http
+     *
+     * How much of the tokens that it has verified each worker remembers.
+     */
+
+    { ngx_string("trifecta_jwt_memory"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_trifecta_conf_tokens,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -553,41 +566,3 @@ ngx_module_t  ngx_http_trifecta_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
-
-
-static ngx_int_t
-ngx_http_trifecta_postconfiguration(ngx_conf_t *cf)
-{
-    ngx_uint_t                  i;
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    /* nginx runs the handlers of a phase from the last to the first */
-
-    static const ngx_http_handler_pt  handlers[] = {
-        ngx_http_trifecta_limit_phase,
-        ngx_http_trifecta_fence_subject,
-        ngx_http_trifecta_auth_handler,
-        ngx_http_trifecta_fence_address
-    };
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
-        h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        *h = handlers[i];
-    }
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_trifecta_log_handler;
-
-    return NGX_OK;
-}

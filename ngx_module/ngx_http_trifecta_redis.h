@@ -8,8 +8,8 @@
 
 /*
  * A connection to Redis.  A worker has two to each shard (shard.h): one for
- * the commands of requests, and the subscriber's (subscriber.h).  nginx owns the socket; hiredis
- * formats commands and parses replies, and touches nothing else.
+ * the commands of requests, and the subscriber's (subscriber.h).  nginx owns
+ * the socket; hiredis parses replies, and touches nothing else.
  *
  *   down ──> finding ──> connecting ──> greeting ──> ready
  *     ^         │            │             │           │

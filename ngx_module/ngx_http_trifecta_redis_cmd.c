@@ -65,16 +65,30 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
 }
 
 
-static void
-ngx_http_trifecta_redis_init_cmd(ngx_http_trifecta_redis_t *redis,
-    ngx_http_trifecta_redis_cmd_t *cmd, size_t len)
+/* A command and, behind it, room for what is written. */
+
+static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_alloc_cmd(ngx_http_trifecta_redis_t *redis,
+    size_t len)
 {
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    cmd = ngx_alloc(sizeof(ngx_http_trifecta_redis_cmd_t) + len, redis->log);
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(cmd, sizeof(ngx_http_trifecta_redis_cmd_t));
+
+    cmd->buf = (char *) cmd + sizeof(ngx_http_trifecta_redis_cmd_t);
     cmd->len = len;
     cmd->deadline = ngx_current_msec + NGX_HTTP_TRIFECTA_REDIS_TIMEOUT;
     cmd->started = ngx_http_trifecta_usec();
 
     redis->ncmds++;
     redis->bytes += len;
+
+    return cmd;
 }
 
 
@@ -82,22 +96,17 @@ static ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
     const char **argv, const size_t *argvlen)
 {
-    int                             len;
+    size_t                          len;
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
-    cmd = ngx_calloc(sizeof(ngx_http_trifecta_redis_cmd_t), redis->log);
-    if (cmd == NULL) {
-        return NULL;
+    len = ngx_http_trifecta_resp_size(argc, argv, argvlen);
+
+    cmd = ngx_http_trifecta_redis_alloc_cmd(redis, len);
+
+    if (cmd) {
+        ngx_http_trifecta_resp_write((u_char *) cmd->buf, argc, argv,
+                                     argvlen);
     }
-
-    len = redisFormatCommandArgv(&cmd->buf, argc, argv, argvlen);
-
-    if (len < 0) {
-        ngx_free(cmd);
-        return NULL;
-    }
-
-    ngx_http_trifecta_redis_init_cmd(redis, cmd, (size_t) len);
 
     return cmd;
 }
@@ -111,7 +120,6 @@ ngx_http_trifecta_redis_free_cmd(ngx_http_trifecta_redis_t *redis,
     redis->nown -= cmd->own;
     redis->bytes -= cmd->len;
 
-    redisFreeCommand(cmd->buf);
     ngx_free(cmd);
 }
 
@@ -211,21 +219,12 @@ ngx_http_trifecta_redis_own_text(ngx_http_trifecta_redis_t *redis,
 {
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
-    cmd = ngx_calloc(sizeof(ngx_http_trifecta_redis_cmd_t), redis->log);
-    if (cmd == NULL) {
-        return NULL;
+    cmd = ngx_http_trifecta_redis_alloc_cmd(redis, len);
+
+    if (cmd) {
+        ngx_memcpy(cmd->buf, text, len);
+        ngx_http_trifecta_redis_add_own(redis, cmd, handler);
     }
-
-    cmd->buf = ngx_alloc(len, redis->log);
-    if (cmd->buf == NULL) {
-        ngx_free(cmd);
-        return NULL;
-    }
-
-    ngx_memcpy(cmd->buf, text, len);
-
-    ngx_http_trifecta_redis_init_cmd(redis, cmd, len);
-    ngx_http_trifecta_redis_add_own(redis, cmd, handler);
 
     return cmd;
 }

@@ -1,8 +1,7 @@
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_compat.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_metrics.h"
-
-#include <openssl/sha.h>
 
 
 #define NGX_HTTP_TRIFECTA_DETAIL_MAX  512
@@ -309,7 +308,9 @@ ngx_http_trifecta_etag(ngx_http_request_t *r, ngx_http_trifecta_json_t *body)
     p = ngx_pnalloc(r->pool, NGX_HTTP_TRIFECTA_ETAG_LEN);
 
     if (p == NULL || body->failed
-        || SHA256(body->start, body->last - body->start, digest) == NULL)
+        || ngx_http_trifecta_sha256(r, body->start, body->last - body->start,
+                                    digest)
+           != NGX_OK)
     {
         return etag;
     }

@@ -2,6 +2,89 @@
 
 
 /*
+ * A submit has half a hundred arguments: with printf() for the length of each
+ * its command would cost more than the rest of it.  This is a number's line,
+ * as the command has one for the arguments and one for each argument.
+ */
+
+static size_t
+ngx_http_trifecta_resp_number_size(size_t n)
+{
+    size_t  size;
+
+    for (size = 1 + 1 + 2; n >= 10; n /= 10) {
+        size++;
+    }
+
+    return size;
+}
+
+
+static u_char *
+ngx_http_trifecta_resp_number(u_char *p, char type, size_t n)
+{
+    u_char  *digit, digits[NGX_SIZE_T_LEN];
+
+    digit = digits + NGX_SIZE_T_LEN;
+
+    do {
+        *--digit = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    *p++ = (u_char) type;
+
+    while (digit < digits + NGX_SIZE_T_LEN) {
+        *p++ = *digit++;
+    }
+
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
+}
+
+
+size_t
+ngx_http_trifecta_resp_size(int argc, const char **argv,
+    const size_t *argvlen)
+{
+    int     i;
+    size_t  n, len;
+
+    n = ngx_http_trifecta_resp_number_size((size_t) argc);
+
+    for (i = 0; i < argc; i++) {
+        len = argvlen ? argvlen[i] : ngx_strlen(argv[i]);
+        n += ngx_http_trifecta_resp_number_size(len) + len + 2;
+    }
+
+    return n;
+}
+
+
+void
+ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
+    const size_t *argvlen)
+{
+    int     i;
+    size_t  len;
+
+    p = ngx_http_trifecta_resp_number(p, '*', (size_t) argc);
+
+    for (i = 0; i < argc; i++) {
+        len = argvlen ? argvlen[i] : ngx_strlen(argv[i]);
+
+        p = ngx_http_trifecta_resp_number(p, '$', len);
+        p = ngx_cpymem(p, argv[i], len);
+
+        *p++ = CR;
+        *p++ = LF;
+    }
+}
+
+
+/*
  * hiredis allocates an array when it sees its length, before any element:
  * one line of a broken server could ask for gigabytes.
  */

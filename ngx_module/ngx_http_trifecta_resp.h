@@ -7,7 +7,8 @@
 
 
 /*
- * Redis' protocol (RESP2) as far as the module needs it: a reader that
+ * Redis' protocol (RESP2) as far as the module needs it: a writer of commands
+ * that are written once, into a buffer of the right size, a reader that
  * refuses replies beyond any that the functions give, and what replies say.
  */
 
@@ -21,6 +22,14 @@ typedef struct {
                                     ngx_http_trifecta_redis_len_t n);
 } ngx_http_trifecta_resp_t;
 
+
+/* The bytes of a command; without argvlen each argument ends with a NUL. */
+size_t ngx_http_trifecta_resp_size(int argc, const char **argv,
+    const size_t *argvlen);
+
+/* Writes them. */
+void ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
+    const size_t *argvlen);
 
 /* The structure must stay where it is until it is closed. */
 ngx_int_t ngx_http_trifecta_resp_open(ngx_http_trifecta_resp_t *resp);

@@ -1,6 +1,5 @@
 #include "ngx_http_trifecta_standin.h"
-
-#include <openssl/rand.h>
+#include "ngx_http_trifecta_crypto.h"
 
 
 #define NGX_HTTP_TRIFECTA_STANDIN_POOL  16384
@@ -166,7 +165,7 @@ ngx_http_trifecta_standin_id(ngx_http_request_t *r, u_char *text)
     tp = ngx_timeofday();
     ms = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    if (RAND_bytes(rnd, sizeof(rnd)) != 1
+    if (ngx_http_trifecta_random(r, rnd, sizeof(rnd)) != NGX_OK
         || tf_id_make(&id, &mcf->id_keys, ms, 0, rnd,
                       (char *) ctx->tenant.data, ctx->tenant.len,
                       (char *) ctx->owner.data, ctx->owner.len)

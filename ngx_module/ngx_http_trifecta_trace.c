@@ -1,6 +1,4 @@
-#include "ngx_http_trifecta.h"
-
-#include <openssl/rand.h>
+#include "ngx_http_trifecta_crypto.h"
 
 
 /*
@@ -64,7 +62,9 @@ ngx_http_trifecta_trace(ngx_http_request_t *r, ngx_http_trifecta_ctx_t *ctx)
 
     p = ngx_pnalloc(r->pool, TF_TRACE_HEADER_LEN);
 
-    if (p == NULL || RAND_bytes(rnd, sizeof(rnd)) != 1) {
+    if (p == NULL
+        || ngx_http_trifecta_random(r, rnd, sizeof(rnd)) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -46,6 +46,22 @@ ngx_http_trifecta_init_process(ngx_cycle_t *cycle)
     ngx_queue_init(&worker->checks);
 
     mcf->worker = worker;
+
+    worker->crypto = ngx_http_trifecta_crypto_create(cycle);
+    if (worker->crypto == NULL) {
+        return NGX_ERROR;
+    }
+
+    tf_id_keys_ready(&mcf->id_keys);
+
+    if (mcf->token_memory) {
+        worker->tokens = ngx_http_trifecta_tokens_create(cycle, mcf);
+
+        if (worker->tokens == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     worker->pg = ngx_http_trifecta_pg_create(cycle, mcf);
     worker->store = ngx_http_trifecta_pg_create_lazy(cycle, mcf,
                                              NGX_HTTP_TRIFECTA_STORE_TIMEOUT);
@@ -76,6 +92,9 @@ ngx_http_trifecta_exit_process(ngx_cycle_t *cycle)
     ngx_http_trifecta_pg_destroy(mcf->worker->store);
     ngx_http_trifecta_pg_destroy(mcf->worker->pg);
     ngx_http_trifecta_batch_checks_end(mcf->worker);
+    ngx_http_trifecta_tokens_destroy(mcf->worker->tokens);
+    ngx_http_trifecta_crypto_destroy(mcf->worker->crypto);
+    tf_id_keys_unready(&mcf->id_keys);
 
     slot = ngx_http_trifecta_slot(mcf);
     ngx_memzero(slot, sizeof(ngx_http_trifecta_slot_t));

@@ -4,9 +4,11 @@
 
 #include "ngx_http_trifecta.h"
 #include "ngx_http_trifecta_cache.h"
+#include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_install.h"
 #include "ngx_http_trifecta_pg.h"
 #include "ngx_http_trifecta_shard.h"
+#include "ngx_http_trifecta_tokens.h"
 
 
 /*
@@ -16,6 +18,8 @@
  */
 
 struct ngx_http_trifecta_worker_s {
+    ngx_http_trifecta_crypto_t        *crypto;
+    ngx_http_trifecta_tokens_t        *tokens;      /* NULL: no memory */
     ngx_http_trifecta_pg_t            *pg;          /* for jobs */
     ngx_http_trifecta_pg_t            *store;       /* files and batches */
     ngx_http_trifecta_shard_t         *shards;

@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 
 
 /*
@@ -42,9 +43,12 @@ typedef struct {
     unsigned char  octets[16];
 } tf_id_t;
 
+/* mac: contexts that one thread has made ready (see below), or NULL. */
+
 typedef struct {
     unsigned char  key[TF_ID_KEYS_MAX][TF_ID_KEY_MAX];
     size_t         len[TF_ID_KEYS_MAX];
+    EVP_MAC_CTX   *mac[TF_ID_KEYS_MAX];
     unsigned       n;
 } tf_id_keys_t;
 
@@ -98,15 +102,110 @@ tf_id_keys_parse(tf_id_keys_t *keys, const char *data, size_t len)
 }
 
 
-/* Writes the three octets of the MAC; 0, or -1 when OpenSSL fails. */
+/* The MAC of key i, by its context if that is ready; 0 or -1. */
 
 static inline int
-tf_id_mac(unsigned char mac[3], const unsigned char *key, size_t keylen,
+tf_id_hmac(const tf_id_keys_t *keys, unsigned i, const unsigned char *in,
+    size_t len, unsigned char out[EVP_MAX_MD_SIZE])
+{
+    size_t        n;
+    unsigned      outlen;
+    EVP_MAC_CTX  *ctx;
+
+    ctx = keys->mac[i];
+
+    if (ctx != NULL) {
+        return EVP_MAC_init(ctx, NULL, 0, NULL) == 1
+               && EVP_MAC_update(ctx, in, len) == 1
+               && EVP_MAC_final(ctx, out, &n, EVP_MAX_MD_SIZE) == 1
+               ? 0 : -1;
+    }
+
+    return HMAC(EVP_sha256(), keys->key[i], (int) keys->len[i], in, len, out,
+                &outlen)
+           != NULL
+           ? 0 : -1;
+}
+
+
+/*
+ * Makes contexts ready that hold the keys, which saves OpenSSL most of the
+ * work of a MAC.  A context is written to with each MAC, so keys that were
+ * made ready are one thread's.  Where something fails, and where a context
+ * cannot start again with its key (OpenSSL before 3.0.3), nothing is ready
+ * and all works as before.
+ */
+
+static inline void
+tf_id_keys_unready(tf_id_keys_t *keys)
+{
+    unsigned  i;
+
+    for (i = 0; i < TF_ID_KEYS_MAX; i++) {
+        EVP_MAC_CTX_free(keys->mac[i]);
+        keys->mac[i] = NULL;
+    }
+}
+
+
+static inline void
+tf_id_keys_ready(tf_id_keys_t *keys)
+{
+    unsigned       i, k;
+    char           digest[] = "SHA256";
+    EVP_MAC       *mac;
+    OSSL_PARAM     params[2];
+    tf_id_keys_t   plain;
+    unsigned char  out[2][EVP_MAX_MD_SIZE];
+
+    tf_id_keys_unready(keys);
+
+    plain = *keys;
+
+    mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+    params[0] = OSSL_PARAM_construct_utf8_string("digest", digest, 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    for (i = 0; mac != NULL && i < keys->n; i++) {
+        keys->mac[i] = EVP_MAC_CTX_new(mac);
+
+        if (keys->mac[i] == NULL
+            || EVP_MAC_init(keys->mac[i], keys->key[i], keys->len[i], params)
+               != 1)
+        {
+            tf_id_keys_unready(keys);
+            break;
+        }
+
+        for (k = 0; k < 2; k++) {
+            if (tf_id_hmac(&plain, i, keys->key[i], k, out[0]) != 0
+                || tf_id_hmac(keys, i, keys->key[i], k, out[1]) != 0
+                || memcmp(out[0], out[1], 32) != 0)
+            {
+                tf_id_keys_unready(keys);
+                break;
+            }
+        }
+
+        if (keys->mac[i] == NULL) {
+            break;
+        }
+    }
+
+    EVP_MAC_free(mac);
+    OPENSSL_cleanse(&plain, sizeof(plain));
+}
+
+
+/* Writes the three octets of the MAC of key i; 0, or -1: OpenSSL failed. */
+
+static inline int
+tf_id_mac(unsigned char mac[3], const tf_id_keys_t *keys, unsigned i,
     const unsigned char octets[13], const char *tenant, size_t tlen,
     const char *owner, size_t olen)
 {
     size_t         n;
-    unsigned       outlen;
     unsigned char  out[EVP_MAX_MD_SIZE];
     unsigned char  in[2 + 13 + 2 + 64 + 2 + 255];
 
@@ -128,7 +227,7 @@ tf_id_mac(unsigned char mac[3], const unsigned char *key, size_t keylen,
     memcpy(in + n, owner, olen);
     n += olen;
 
-    if (HMAC(EVP_sha256(), key, (int) keylen, in, n, out, &outlen) == NULL) {
+    if (tf_id_hmac(keys, i, in, n, out) != 0) {
         return -1;
     }
 
@@ -167,8 +266,7 @@ tf_id_make(tf_id_t *id, const tf_id_keys_t *keys, uint64_t ms, unsigned shard,
     o[8] = (unsigned char) (0x80 | (rnd[1] & 0x3f));
     memcpy(o + 9, rnd + 2, 4);
 
-    return tf_id_mac(o + 13, keys->key[0], keys->len[0], o, tenant, tlen,
-                     owner, olen);
+    return tf_id_mac(o + 13, keys, 0, o, tenant, tlen, owner, olen);
 }
 
 
@@ -189,8 +287,7 @@ tf_id_verify(const tf_id_t *id, const tf_id_keys_t *keys, const char *tenant,
     }
 
     for (i = 0; i < keys->n; i++) {
-        if (tf_id_mac(mac, keys->key[i], keys->len[i], id->octets, tenant,
-                      tlen, owner, olen)
+        if (tf_id_mac(mac, keys, i, id->octets, tenant, tlen, owner, olen)
             != 0)
         {
             return 0;

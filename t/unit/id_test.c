@@ -104,6 +104,44 @@ id_of_somebody_else_does_not_verify(void **state)
 }
 
 
+/* What is made ready says what it says otherwise, again and again. */
+
+static void
+id_of_keys_that_are_ready_is_the_same(void **state)
+{
+    tf_id_t       id, same;
+    unsigned      i;
+    tf_id_keys_t  k, ready;
+
+    (void) state;
+
+    assert_null(tf_id_keys_parse(&k, KEY1 "\n" KEY2, 65));
+    ready = k;
+
+    tf_id_keys_ready(&ready);
+    assert_non_null(ready.mac[0]);
+    assert_non_null(ready.mac[1]);
+
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(tf_id_make(&id, &k, i, i, rnd, "tenant", 6, "o", 1),
+                         0);
+        assert_int_equal(tf_id_make(&same, &ready, i, i, rnd, "tenant", 6,
+                                    "o", 1),
+                         0);
+        assert_memory_equal(&id, &same, sizeof(id));
+        assert_true(tf_id_verify(&same, &ready, "tenant", 6, "o", 1));
+        assert_false(tf_id_verify(&same, &ready, "tenant", 6, "p", 1));
+    }
+
+    make(&id, KEY2, 0, "t", "o");
+    assert_true(tf_id_verify(&id, &ready, "t", 1, "o", 1));
+
+    tf_id_keys_unready(&ready);
+    assert_null(ready.mac[0]);
+    assert_true(tf_id_verify(&id, &ready, "t", 1, "o", 1));
+}
+
+
 static void
 id_with_any_bit_changed_does_not_verify(void **state)
 {
@@ -209,6 +247,7 @@ main(void)
         cmocka_unit_test(id_is_a_uuid_v7_that_says_its_time_and_shard),
         cmocka_unit_test(id_mac_has_the_documented_value),
         cmocka_unit_test(id_of_somebody_else_does_not_verify),
+        cmocka_unit_test(id_of_keys_that_are_ready_is_the_same),
         cmocka_unit_test(id_with_any_bit_changed_does_not_verify),
         cmocka_unit_test(id_of_the_previous_key_verifies_during_rotation),
         cmocka_unit_test(id_keys_that_are_weak_or_too_many_are_refused),

@@ -9,6 +9,7 @@ my @DIRECTIVES = qw(trifecta_redis trifecta_redis_password_file trifecta_pg
                     trifecta_pg_password_file trifecta_id_key_file
                     trifecta_models trifecta_max_jobs
                     trifecta_max_jobs_per_tenant trifecta_jwt_leeway
+                    trifecta_jwt_memory
                     trifecta_max_waiters trifecta_wait_fallback
                     trifecta_result_cache);
 
