@@ -183,8 +183,13 @@ is $s->{'trifecta_worker_batch_jobs_sum{stage="complete"}'}, '12.000',
     'the_batches_hold_every_job';
 is $s->{trifecta_worker_lost_total}, 0, 'no lease was lost';
 
-my @long = map { $t->ask('sleep=3000 say=late', model => 'test') } 1 .. 25;
-sleep 1.2;
+my @long = map { $t->ask('sleep=8000 say=late', model => 'test') } 1 .. 25;
+$t->wait_for(sub {
+    my $text = sidecar_text();
+    my ($age) = $text =~ /^trifecta_queue_oldest_age_seconds (\S+)/m;
+    my ($running) = $text =~ /^trifecta_queue_jobs\{state="running"\} (\d+)/m;
+    $age >= 1 && $running == 4;
+}, 15);
 $s = format_is_right(sidecar_text(), 'sidecar at work');
 is $s->{trifecta_queue_live}, 25, 'open jobs';
 is $s->{'trifecta_queue_jobs{state="running"}'}, $s->{trifecta_worker_threads},

@@ -20,6 +20,7 @@ my $t = Trifecta::Test->new(start => 0,
     sidecar => { threads => 6, lease => '3s', heartbeat => '500ms' });
 my $pause = 0.4 * $t->slow;
 
+my $heard = $t->dir . '/heard';       # what the model that breaks off has said
 my $server = Trifecta::Test::ModelServer->new($t,
     slow   => sub { $_[0]->slowly($pause, 'The default ', 'of quux_read_time',
                                   'out is 60s [', '1', ']. Fin', 'e?') },
@@ -40,7 +41,7 @@ my $server = Trifecta::Test::ModelServer->new($t,
     },
     breaks => sub { $_[0]->head(200, 'text/event-stream');
                     $_[0]->chunk("CANARY $_ ") for 1 .. 5;
-                    sleep 0.3; },
+                    $t->wait_for(sub { -e $heard }, 30); },
     whole  => sub { $_[0]->answer(200, { choices => [{ message => {
                         content => 'The default is 60s [1].' },
                         finish_reason => 'stop' }], usage => {
@@ -192,6 +193,8 @@ for my $model (qw(whole lines)) {
 
 {
     my $id = $t->ask($question, model => 'breaks');
+    $t->wait_for(sub { types_of(said($id)) =~ /d/ }, 20);
+    $t->write_file($heard, '');
     my $end = ends($id);
     my @said = holds($id, $end, 'a model that breaks off');
     like(types_of(@said), qr/^sd+rd+$/,
