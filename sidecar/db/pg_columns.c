@@ -73,6 +73,13 @@ tf_pg_columns_next(tf_pg_columns_t *c)
 
 
 void
+tf_pg_columns_null(tf_pg_columns_t *c)
+{
+    tf_pg_put32(&tf_pg_columns_next(c)->data, (uint32_t) -1);
+}
+
+
+void
 tf_pg_columns_text(tf_pg_columns_t *c, const char *text)
 {
     size_t           len;

@@ -54,7 +54,10 @@ void tf_pg_columns_init(tf_pg_columns_t *c, const tf_pg_type_t *types,
     unsigned n);
 void tf_pg_columns_free(tf_pg_columns_t *c);
 
-/* The next value.  TEXT, JSONB; NULL, and JSON of no bytes, is SQL's NULL. */
+/* The next value. */
+void tf_pg_columns_null(tf_pg_columns_t *c);
+
+/* TEXT, JSONB; NULL, and JSON of no bytes, is SQL's NULL. */
 void tf_pg_columns_text(tf_pg_columns_t *c, const char *text);
 
 /* INT2, INT4, INT8; or MOMENT, in ms since 1970. */

@@ -32,6 +32,7 @@ typedef struct {
     tf_begin_shard_t   shards[TF_SHARDS_MAX];
     tf_job_t          *jobs[TF_STORE_BATCH_MAX];
     tf_begin_t         result[TF_STORE_BATCH_MAX];
+    tf_some_t          ready;       /* to run */
 } tf_beginner_t;
 
 
@@ -190,7 +191,7 @@ tf_begin_go_on(tf_beginner_t *b, tf_job_t *job, const char *answer)
         tf_pool_put(b->q, &b->q->complete, job);
 
     } else {
-        tf_pool_put(b->q, &b->q->ready, job);
+        tf_some_add(&b->ready, job);
     }
 }
 
@@ -320,6 +321,7 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
         }
 
         if (tf_begin_next_call(b->jobs[i], &again)) {
+            tf_pool_put_some(b->q, &b->q->ready, &b->ready);
             freeReplyObject(reply);
             reply = tf_begin_answer(b, shard, &told, deadline);
             k = 0;
@@ -341,6 +343,7 @@ tf_begin_told(tf_beginner_t *b, unsigned shard, unsigned n, int told,
         k++;
     }
 
+    tf_pool_put_some(b->q, &b->q->ready, &b->ready);
     freeReplyObject(reply);
 }
 

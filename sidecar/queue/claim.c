@@ -58,6 +58,7 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
     int64_t            epoch;
     unsigned           n;
     tf_job_t          *job;
+    tf_some_t          some = TF_SOME_INIT;
     const redisReply  *head;
 
     if (tf_reply_len(reply) == 0) {
@@ -82,10 +83,11 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
         }
 
         job->shard = c->shard;
-        tf_pool_hold(c->q, job);
-        tf_pool_put(c->q, &c->q->begin, job);
+        tf_some_add(&some, job);
         n++;
     }
+
+    tf_pool_enter(c->q, &some);
 
     return n;
 }

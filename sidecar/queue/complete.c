@@ -96,6 +96,7 @@ tf_complete_done(tf_completer_t *c, unsigned n)
     int64_t              now;
     unsigned             i;
     tf_job_t            *job;
+    tf_some_t            ended = TF_SOME_INIT;
     tf_queue_counters_t *counters;
 
     tf_fault(complete, committed);
@@ -116,11 +117,11 @@ tf_complete_done(tf_completer_t *c, unsigned n)
                                     : &counters->failed, 1);
             tf_hist_add(&c->q->hist.whole, &tf_hist_ms,
                         now - (job->until - job->deadline + job->accepted));
-            tf_pool_finish(c->q, job);
+            tf_some_add(&ended, job);
             break;
 
         case TF_COMPLETE_ENDED:
-            tf_pool_finish(c->q, job);
+            tf_some_add(&ended, job);
             break;
 
         case TF_COMPLETE_FENCED:
@@ -138,6 +139,8 @@ tf_complete_done(tf_completer_t *c, unsigned n)
             break;
         }
     }
+
+    tf_pool_finish_some(c->q, &ended);
 
     (void) pthread_mutex_lock(&c->q->mutex);
     c->q->store_streak = 0;

@@ -1,5 +1,6 @@
 #include "queue/job.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,10 +118,69 @@ tf_job_state_terminal(tf_job_state_t state)
 }
 
 
+/* Where the strings of an answer go: the element and the member. */
+
+static const struct {
+    size_t  element;
+    size_t  offset;
+} tf_job_strings[] = {
+    { 2,  offsetof(tf_job_t, sid) },
+    { 5,  offsetof(tf_job_t, tenant) },
+    { 6,  offsetof(tf_job_t, owner) },
+    { 7,  offsetof(tf_job_t, groups) },
+    { 8,  offsetof(tf_job_t, scopes) },
+    { 9,  offsetof(tf_job_t, kind) },
+    { 10, offsetof(tf_job_t, model) },
+    { 11, offsetof(tf_job_t, payload) },
+    { 12, offsetof(tf_job_t, request_id) },
+    { 13, offsetof(tf_job_t, fp) },
+    { 18, offsetof(tf_job_t, trace) },
+    { 19, offsetof(tf_job_t, idem) }
+};
+
+#define TF_JOB_NSTRINGS                                                       \
+    (sizeof(tf_job_strings) / sizeof(tf_job_strings[0]))
+
+
+/* Memory for the job and, behind it, its strings. */
+
+static tf_job_t *
+tf_job_alloc(const redisReply *reply)
+{
+    char        *to;
+    size_t       i, size;
+    tf_job_t    *job;
+    const char  *from;
+
+    size = sizeof(tf_job_t);
+
+    for (i = 0; i < TF_JOB_NSTRINGS; i++) {
+        size += strlen(tf_reply_str(reply, tf_job_strings[i].element)) + 1;
+    }
+
+    job = malloc(size);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    memset(job, 0, sizeof(tf_job_t));
+    to = (char *) (job + 1);
+
+    for (i = 0; i < TF_JOB_NSTRINGS; i++) {
+        from = tf_reply_str(reply, tf_job_strings[i].element);
+        size = strlen(from) + 1;
+        memcpy(to, from, size);
+        memcpy((char *) job + tf_job_strings[i].offset, &to, sizeof(to));
+        to += size;
+    }
+
+    return job;
+}
+
+
 tf_job_t *
 tf_job_from_reply(const redisReply *reply, int64_t epoch)
 {
-    size_t       i;
     int64_t      now;
     tf_job_t    *job;
     tf_trace_t   trace;
@@ -132,7 +192,7 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
         return NULL;
     }
 
-    job = calloc(1, sizeof(tf_job_t));
+    job = tf_job_alloc(reply);
     if (job == NULL) {
         return NULL;
     }
@@ -155,32 +215,8 @@ tf_job_from_reply(const redisReply *reply, int64_t epoch)
     job->until = tf_clock_ms() + job->deadline - now;
     job->state = TF_JOB_RUNNING;
 
-    if (tf_trace_parse(&trace, tf_reply_str(reply, 18),
-                       strlen(tf_reply_str(reply, 18)))
-        == 0)
-    {
+    if (tf_trace_parse(&trace, job->trace, strlen(job->trace)) == 0) {
         memcpy(job->trace_id, trace.trace_id, sizeof(job->trace_id));
-    }
-
-    {
-        char **const  at[] = {
-            &job->sid, NULL, NULL, &job->tenant, &job->owner, &job->groups,
-            &job->scopes, &job->kind, &job->model, &job->payload,
-            &job->request_id, &job->fp, NULL, NULL, NULL, NULL,
-            &job->trace, &job->idem
-        };
-
-        for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
-            if (at[i] == NULL) {
-                continue;
-            }
-
-            *at[i] = strdup(tf_reply_str(reply, i + 2));
-            if (*at[i] == NULL) {
-                tf_job_free(job);
-                return NULL;
-            }
-        }
     }
 
     return job;
@@ -191,18 +227,6 @@ void
 tf_job_free(tf_job_t *job)
 {
     tf_emit_free(job);
-    free(job->sid);
-    free(job->tenant);
-    free(job->owner);
-    free(job->groups);
-    free(job->scopes);
-    free(job->kind);
-    free(job->model);
-    free(job->payload);
-    free(job->request_id);
-    free(job->fp);
-    free(job->trace);
-    free(job->idem);
     free(job->body);
     free(job->citations);
     free(job->tool_calls);

@@ -73,7 +73,7 @@ struct tf_job_s {
     tf_job_t        *held_prev;     /* in the list of all held jobs */
     tf_job_t        *held_next;
 
-    /* as claimed */
+    /* as claimed; its strings are in one piece of memory with it */
 
     tf_shard_t      *shard;         /* where it is and goes back to */
     tf_handed_t      handed;

@@ -202,14 +202,18 @@ tf_ledger_known(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
 
 static tf_pg_status_t
 tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
-    const char *rows, unsigned ops)
+    const char *rows, unsigned ops, tf_pg_columns_t *new)
 {
     tf_pg_status_t  rc;
 
     tf_fault(ledger, gathered);
-    rc = tf_store_ledger(&l->pg, rows, ops);
+    rc = new != NULL && new->rows > 0 ? tf_store_new(&l->pg, new) : TF_PG_OK;
 
-    if (rc == TF_PG_ERROR && n == 1) {
+    if (rc == TF_PG_OK) {
+        rc = tf_store_ledger(&l->pg, rows, ops);
+    }
+
+    if (rc == TF_PG_ERROR && new == NULL) {
         tf_log(TF_LOG_ERROR, "accepted job %s cannot be written to the "
                "ledger: %s", tf_ledger_field(entries[0].entry, "id"),
                l->pg.err);
@@ -227,27 +231,36 @@ tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
 }
 
 
-/* 0: stored and acknowledged; -1: a store is away, the entries stay. */
+/*
+ * 0: stored and acknowledged; -1: a store is away, the entries stay.  What the
+ * server refuses is stored one by one, each with care.
+ */
 
 static int
-tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
+tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
+    int care)
 {
-    char            *rows;
-    unsigned         i, ops;
-    tf_cmd_t         cmd = TF_CMD_INIT;
-    redisReply      *reply;
-    tf_pg_status_t   rc;
+    char             *rows;
+    unsigned          i, ops;
+    tf_cmd_t          cmd = TF_CMD_INIT;
+    redisReply       *reply;
+    tf_pg_status_t    rc;
+    tf_pg_columns_t   new;
 
     rc = tf_ledger_known(l, entries, n);
 
     if (rc == TF_PG_OK) {
-        rows = tf_ledger_rows(l, entries, n, &ops);
+        tf_store_new_init(&new);
+        rows = tf_ledger_rows(l, entries, n, &ops, care ? NULL : &new);
+
         if (rows == NULL) {
+            tf_pg_columns_free(&new);
             tf_pool_shard_down(l->shard, l->redis.err);
             return -1;
         }
 
-        rc = tf_ledger_write(l, entries, n, rows, ops);
+        rc = tf_ledger_write(l, entries, n, rows, ops, care ? NULL : &new);
+        tf_pg_columns_free(&new);
         free(rows);
     }
 
@@ -256,9 +269,9 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
         return -1;
     }
 
-    if (rc == TF_PG_ERROR && n > 1) {
+    if (rc == TF_PG_ERROR && !care) {
         for (i = 0; i < n; i++) {
-            if (tf_ledger_store(l, entries + i, 1) != 0) {
+            if (tf_ledger_store(l, entries + i, 1, 1) != 0) {
                 return -1;
             }
         }
@@ -368,7 +381,7 @@ tf_ledger_step(tf_ledger_t *l)
         return 0;
     }
 
-    rc = tf_ledger_store(l, l->entries, l->n);
+    rc = tf_ledger_store(l, l->entries, l->n, 0);
 
     if (rc == 0) {
         tf_ledger_forget(l);
@@ -390,7 +403,7 @@ tf_ledger_leave(tf_ledger_t *l)
     (void) pthread_mutex_unlock(&l->q->mutex);
 
     if (l->n > 0 && !down) {
-        (void) tf_ledger_store(l, l->entries, l->n);
+        (void) tf_ledger_store(l, l->entries, l->n, 0);
     }
 
     tf_ledger_forget(l);

@@ -59,10 +59,11 @@ int tf_ledger_brief(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n);
 
 /*
  * The jobs of the entries that are not known, as the rows and the ops that
- * tf_store_ledger() takes; the caller frees it.  NULL: Redis is away.
+ * tf_store_ledger() takes; the caller frees it.  NULL: Redis is away.  With
+ * "new" (tf_store_new_init()), new jobs go there, as far as they look well.
  */
 char *tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries,
-    unsigned n, unsigned *ops);
+    unsigned n, unsigned *ops, tf_pg_columns_t *new);
 
 /*
  * Jobs that ended in the queue have deliveries, too.  "now" is the time of the

@@ -11,11 +11,17 @@
 
 #define TF_LEDGER_SAID  16      /* whose words are asked for at once */
 
+/* In the order of tf_store_new(), and what a job said. */
+
 static const char *const  tf_ledger_fields[] = {
-    "tenant", "owner", "groups", "scopes", "kind", "model", "prio",
+    "tenant", "owner", "groups", "scopes", "kind", "model", "prio", "payload",
     "request_id", "fp", "idem", "retry_of", "trace", "run_at", "acc", "dl",
-    "payload", "ev"
+    "ev"
 };
+
+#define TF_LEDGER_PRIO      6
+#define TF_LEDGER_RETRY_OF  11
+#define TF_LEDGER_RUN_AT    13
 
 #define TF_LEDGER_NFIELDS                                                     \
     (sizeof(tf_ledger_fields) / sizeof(tf_ledger_fields[0]))
@@ -119,6 +125,83 @@ tf_ledger_row(json_t *rows, const redisReply *entry, const redisReply *values)
     }
 
     (void) json_array_append_new(rows, row);
+}
+
+
+/* Digits only, and not too many. */
+
+static int
+tf_ledger_number(const redisReply *value)
+{
+    return value->type == REDIS_REPLY_STRING && value->len > 0
+           && value->len <= 15
+           && strspn(value->str, "0123456789") == value->len;
+}
+
+
+/*
+ * A new job as columns; 0, or -1 when it does not look well: then it is for
+ * tf_ledger_row() to see what can be made of it.
+ */
+
+static int
+tf_ledger_new(tf_pg_columns_t *c, const redisReply *entry,
+    const redisReply *values)
+{
+    size_t             i;
+    tf_id_t            id;
+    const char        *job;
+    const redisReply  *value;
+
+    job = tf_ledger_field(entry, "id");
+
+    if (strcmp(tf_ledger_field(entry, "op"), "new") != 0
+        || tf_reply_len(values) != TF_LEDGER_NFIELDS
+        || tf_reply_str(values, 0)[0] == '\0'
+        || tf_id_parse(&id, job, strlen(job)) != 0
+        || !tf_ledger_number(values->element[TF_LEDGER_PRIO])
+        || values->element[TF_LEDGER_PRIO]->len > 1)
+    {
+        return -1;
+    }
+
+    for (i = TF_LEDGER_RUN_AT; i < TF_LEDGER_NFIELDS - 1; i++) {
+        if (!tf_ledger_number(values->element[i])
+            && !(i == TF_LEDGER_RUN_AT
+                 && values->element[i]->type == REDIS_REPLY_NIL))
+        {
+            return -1;
+        }
+    }
+
+    value = values->element[TF_LEDGER_RETRY_OF];
+
+    if (value->type != REDIS_REPLY_NIL
+        && tf_id_parse(&id, value->str, value->len) != 0)
+    {
+        return -1;
+    }
+
+    tf_pg_columns_id(c, job);
+
+    for (i = 0; i < TF_LEDGER_NFIELDS - 1; i++) {
+        value = values->element[i];
+
+        if (value->type != REDIS_REPLY_STRING) {
+            tf_pg_columns_null(c);
+
+        } else if (i == TF_LEDGER_PRIO || i >= TF_LEDGER_RUN_AT) {
+            tf_pg_columns_num(c, strtoll(value->str, NULL, 10));
+
+        } else if (i == TF_LEDGER_RETRY_OF) {
+            tf_pg_columns_id(c, value->str);
+
+        } else {
+            tf_pg_columns_text(c, value->str);
+        }
+    }
+
+    return 0;
 }
 
 
@@ -267,7 +350,7 @@ tf_ledger_brief(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
 
 char *
 tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned n,
-    unsigned *ops)
+    unsigned *ops, tf_pg_columns_t *new)
 {
     char        *text;
     json_t      *rows;
@@ -299,8 +382,11 @@ tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned n,
             return NULL;
         }
 
-        *ops |= tf_store_op(tf_ledger_field(entries[i].entry, "op"));
-        tf_ledger_row(rows, entries[i].entry, reply);
+        if (new == NULL || tf_ledger_new(new, entries[i].entry, reply) != 0) {
+            *ops |= tf_store_op(tf_ledger_field(entries[i].entry, "op"));
+            tf_ledger_row(rows, entries[i].entry, reply);
+        }
+
         freeReplyObject(reply);
     }
 

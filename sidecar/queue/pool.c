@@ -9,96 +9,222 @@
 
 
 void
-tf_pool_hold(tf_queue_t *q, tf_job_t *job)
+tf_some_add(tf_some_t *some, tf_job_t *job)
 {
-    (void) pthread_mutex_lock(&q->mutex);
+    job->next = NULL;
 
-    job->held_next = q->held;
-    if (q->held != NULL) {
-        q->held->held_prev = job;
+    if (some->tail != NULL) {
+        some->tail->next = job;
+
+    } else {
+        some->head = job;
     }
 
-    q->held = job;
-    q->nheld++;
-    job->shard->nheld++;
+    some->tail = job;
+    some->n++;
+}
+
+
+/* Under the lock. */
+
+static void
+tf_pool_append(tf_stage_t *stage, const tf_some_t *some)
+{
+    if (stage->tail != NULL) {
+        stage->tail->next = some->head;
+
+    } else {
+        stage->head = some->head;
+    }
+
+    stage->tail = some->tail;
+    stage->n += some->n;
+}
+
+
+/* So many threads wake up at most; without the lock, which they want. */
+
+static void
+tf_pool_filled(tf_stage_t *stage, tf_some_t *some)
+{
+    for ( /* void */ ; some->n > 0; some->n--) {
+        (void) pthread_cond_signal(&stage->filled);
+    }
+
+    some->head = NULL;
+    some->tail = NULL;
+}
+
+
+void
+tf_pool_enter(tf_queue_t *q, tf_some_t *some)
+{
+    tf_job_t  *job;
+
+    if (some->n == 0) {
+        return;
+    }
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    for (job = some->head; job != NULL; job = job->next) {
+        job->held_next = q->held;
+        if (q->held != NULL) {
+            q->held->held_prev = job;
+        }
+
+        q->held = job;
+        q->nheld++;
+        job->shard->nheld++;
+    }
+
+    tf_pool_append(&q->begin, some);
 
     (void) pthread_mutex_unlock(&q->mutex);
+
+    tf_pool_filled(&q->begin, some);
+}
+
+
+void
+tf_pool_forget_some(tf_queue_t *q, tf_some_t *some)
+{
+    tf_job_t  *job, *next;
+
+    if (some->n == 0) {
+        return;
+    }
+
+    (void) pthread_mutex_lock(&q->mutex);
+
+    for (job = some->head; job != NULL; job = job->next) {
+        if (job->held_prev != NULL) {
+            job->held_prev->held_next = job->held_next;
+
+        } else {
+            q->held = job->held_next;
+        }
+
+        if (job->held_next != NULL) {
+            job->held_next->held_prev = job->held_prev;
+        }
+
+        q->nheld--;
+        job->shard->nheld--;
+        job->shard->nreturning -= (unsigned) job->returning;
+    }
+
+    (void) pthread_cond_broadcast(&q->freed);
+
+    (void) pthread_mutex_unlock(&q->mutex);
+
+    for (job = some->head; job != NULL; job = next) {
+        next = job->next;
+        tf_job_free(job);
+    }
+
+    *some = (tf_some_t) TF_SOME_INIT;
 }
 
 
 void
 tf_pool_forget(tf_queue_t *q, tf_job_t *job)
 {
+    tf_some_t  one = TF_SOME_INIT;
+
+    tf_some_add(&one, job);
+    tf_pool_forget_some(q, &one);
+}
+
+
+void
+tf_pool_put_some(tf_queue_t *q, tf_stage_t *stage, tf_some_t *some)
+{
+    if (some->n == 0) {
+        return;
+    }
+
     (void) pthread_mutex_lock(&q->mutex);
-
-    if (job->held_prev != NULL) {
-        job->held_prev->held_next = job->held_next;
-
-    } else {
-        q->held = job->held_next;
-    }
-
-    if (job->held_next != NULL) {
-        job->held_next->held_prev = job->held_prev;
-    }
-
-    q->nheld--;
-    job->shard->nheld--;
-    job->shard->nreturning -= (unsigned) job->returning;
-    (void) pthread_cond_broadcast(&q->freed);
-
+    tf_pool_append(stage, some);
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_job_free(job);
+    tf_pool_filled(stage, some);
 }
 
 
 void
 tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job)
 {
-    job->next = NULL;
+    tf_some_t  one = TF_SOME_INIT;
 
-    (void) pthread_mutex_lock(&q->mutex);
-
-    if (stage->tail != NULL) {
-        stage->tail->next = job;
-
-    } else {
-        stage->head = job;
-    }
-
-    stage->tail = job;
-    stage->n++;
-    (void) pthread_cond_signal(&stage->filled);
-
-    (void) pthread_mutex_unlock(&q->mutex);
+    tf_some_add(&one, job);
+    tf_pool_put_some(q, stage, &one);
 }
 
 
+/* All of one shard. */
+
 static void
-tf_pool_back(tf_queue_t *q, tf_job_t *job, tf_return_t back)
+tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
+    tf_return_t back)
 {
-    job->back = back;
+    tf_job_t  *job;
 
     (void) pthread_mutex_lock(&q->mutex);
 
-    job->returning = 1;
-    job->shard->nreturning++;
+    for (job = some->head; job != NULL; job = job->next) {
+        job->back = back;
+        job->returning = 1;
+        shard->nreturning++;
+    }
 
-    if (job->shard->down) {
+    tf_pool_append(&shard->back, some);
+
+    if (shard->down) {
         (void) pthread_cond_broadcast(&q->freed);
     }
 
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_put(q, &job->shard->back, job);
+    tf_pool_filled(&shard->back, some);
+}
+
+
+static void
+tf_pool_back_one(tf_queue_t *q, tf_job_t *job, tf_return_t back)
+{
+    tf_some_t  one = TF_SOME_INIT;
+
+    tf_some_add(&one, job);
+    tf_pool_back(q, job->shard, &one, back);
+}
+
+
+void
+tf_pool_finish_some(tf_queue_t *q, tf_some_t *some)
+{
+    tf_job_t    *job, *next;
+    tf_some_t    same = TF_SOME_INIT;
+    tf_shard_t  *shard;
+
+    for (job = some->head; job != NULL; job = next) {
+        next = job->next;
+        shard = job->shard;
+        tf_some_add(&same, job);
+
+        if (next == NULL || next->shard != shard) {
+            tf_pool_back(q, shard, &same, TF_RETURN_FINISH);
+        }
+    }
+
+    *some = (tf_some_t) TF_SOME_INIT;
 }
 
 
 void
 tf_pool_finish(tf_queue_t *q, tf_job_t *job)
 {
-    tf_pool_back(q, job, TF_RETURN_FINISH);
+    tf_pool_back_one(q, job, TF_RETURN_FINISH);
 }
 
 
@@ -116,14 +242,14 @@ tf_pool_release(tf_queue_t *q, tf_job_t *job)
         return;
     }
 
-    tf_pool_back(q, job, TF_RETURN_RELEASE);
+    tf_pool_back_one(q, job, TF_RETURN_RELEASE);
 }
 
 
 void
 tf_pool_retry(tf_queue_t *q, tf_job_t *job)
 {
-    tf_pool_back(q, job, TF_RETURN_RETRY);
+    tf_pool_back_one(q, job, TF_RETURN_RETRY);
 }
 
 
@@ -233,13 +359,7 @@ tf_pool_tried(tf_pulse_t *pulse, int done, int refused)
 int
 tf_pool_over(tf_queue_t *q)
 {
-    int  over;
-
-    (void) pthread_mutex_lock(&q->mutex);
-    over = q->over;
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    return over;
+    return atomic_load(&q->over);
 }
 
 

@@ -38,6 +38,16 @@ typedef struct {
     pthread_cond_t   filled;
 } tf_stage_t;
 
+/* Jobs that go on together, linked by "next". */
+
+typedef struct {
+    tf_job_t  *head;
+    tf_job_t  *tail;
+    unsigned   n;
+} tf_some_t;
+
+#define TF_SOME_INIT  { NULL, NULL, 0 }
+
 /*
  * The steps whose progress is watched (pulse.h): X(stage, needs Redis, needs
  * PostgreSQL, ms that it has besides stuck_after).  "reclaim" stands for the
@@ -117,7 +127,7 @@ struct tf_queue_s {
 
     int                   draining;
     int                   hurry;
-    int                   over;         /* drain is done: threads return */
+    atomic_int            over;         /* drain is done: threads return */
 
     tf_pulse_t            pulses[TF_POOL_NSTEPS];
     tf_answers_t          answers;      /* of PostgreSQL */
@@ -151,18 +161,29 @@ void *tf_pool_ledger(void *shard);
 void *tf_pool_keep(void *shard);
 
 
-/* The job joins or leaves the held ones; leaving frees it. */
-void tf_pool_hold(tf_queue_t *q, tf_job_t *job);
+/*
+ * The functions for "some" do to all of them at once what the others do to
+ * one: the next stage finds them as one batch.  The list is empty then.
+ */
+void tf_some_add(tf_some_t *some, tf_job_t *job);
+
+/* The jobs join the held ones and go to the begin stage. */
+void tf_pool_enter(tf_queue_t *q, tf_some_t *some);
+
+/* They leave the held ones, and are freed. */
 void tf_pool_forget(tf_queue_t *q, tf_job_t *job);
+void tf_pool_forget_some(tf_queue_t *q, tf_some_t *some);
 
 /* Moves a job to a stage. */
 void tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job);
+void tf_pool_put_some(tf_queue_t *q, tf_stage_t *stage, tf_some_t *some);
 
 /*
  * The ways out, to the return stage of its shard: it ended, it goes on
  * elsewhere, or it is tried later.
  */
 void tf_pool_finish(tf_queue_t *q, tf_job_t *job);
+void tf_pool_finish_some(tf_queue_t *q, tf_some_t *some);
 void tf_pool_release(tf_queue_t *q, tf_job_t *job);
 void tf_pool_retry(tf_queue_t *q, tf_job_t *job);
 

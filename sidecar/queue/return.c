@@ -86,6 +86,7 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 {
     unsigned     i, keep, born;
     tf_cmd_t     cmd = TF_CMD_INIT;
+    tf_some_t    told = TF_SOME_INIT;
     tf_queue_t  *q;
     redisReply  *reply;
 
@@ -121,7 +122,8 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
         reply = tf_redis_reply(redis, 0);
         if (reply == NULL) {
             memmove(jobs + keep, jobs + i, (n - i) * sizeof(tf_job_t *));
-            return keep + n - i;
+            keep += n - i;
+            break;
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
@@ -142,8 +144,10 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
         }
 
         freeReplyObject(reply);
-        tf_pool_forget(q, jobs[i]);
+        tf_some_add(&told, jobs[i]);
     }
+
+    tf_pool_forget_some(q, &told);
 
     return keep;
 }

@@ -6,7 +6,6 @@
 #include <jansson.h>
 
 #include "base/log.h"
-#include "db/pg_columns.h"
 #include "queue/emit.h"
 
 

@@ -3,6 +3,7 @@
 
 
 #include "db/pg.h"
+#include "db/pg_columns.h"
 #include "queue/job.h"
 
 
@@ -63,6 +64,14 @@ tf_pg_status_t tf_store_complete(tf_pg_t *pg, tf_job_t **jobs, unsigned n,
  */
 unsigned tf_store_op(const char *op);
 tf_pg_status_t tf_store_ledger(tf_pg_t *pg, const char *rows, unsigned ops);
+
+/*
+ * The same for new jobs that look well: in the order of a job's columns, id,
+ * tenant, owner, groups, scopes, kind, model, prio, request, request_id, fp,
+ * idem, retry_of, trace, run_at, acc and dl.
+ */
+void tf_store_new_init(tf_pg_columns_t *c);
+tf_pg_status_t tf_store_new(tf_pg_t *pg, tf_pg_columns_t *c);
 
 /*
  * Which of these ids have a row: id, idem_key, retry_of and trace of each.

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "db/pg_columns.h"
 
 
 /* What the ledger writes (ledger.c), and what it need not. */
@@ -34,15 +33,31 @@ static const char  tf_store_known_sql[] =
 
 /* begin may have been first, and does not know of what it is a repetition. */
 
+#define TF_STORE_NEW_SQL(select)                                              \
+    "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "                    \
+    "SELECT DISTINCT ON (id) " select " ORDER BY id "                         \
+    "ON CONFLICT (id) DO UPDATE "                                             \
+    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of, "        \
+    "trace = excluded.trace "                                                 \
+    "WHERE (job.idem_key, job.retry_of, job.trace) IS DISTINCT FROM "         \
+    "(excluded.idem_key, excluded.retry_of, excluded.trace)"
+
+static const tf_pg_type_t  tf_store_new_types[] = {
+    TF_PG_TYPE_UUID, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_JSONB,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_INT2,
+    TF_PG_TYPE_JSONB, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT, TF_PG_TYPE_TEXT,
+    TF_PG_TYPE_UUID, TF_PG_TYPE_TEXT, TF_PG_TYPE_MOMENT, TF_PG_TYPE_MOMENT,
+    TF_PG_TYPE_MOMENT
+};
+
 static const char  tf_store_new_sql[] =
-    "INSERT INTO trifecta.job (" TF_STORE_INTO ", state) "
-    "SELECT DISTINCT ON (id) " TF_STORE_FROM ", 'queued' "
-    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
-    ", op text) WHERE op = 'new' ORDER BY id ON CONFLICT (id) DO UPDATE "
-    "SET idem_key = excluded.idem_key, retry_of = excluded.retry_of, "
-    "trace = excluded.trace "
-    "WHERE (job.idem_key, job.retry_of, job.trace) IS DISTINCT FROM "
-    "(excluded.idem_key, excluded.retry_of, excluded.trace)";
+    TF_STORE_NEW_SQL("x.*, request->>'conversation_id', 'queued' "
+    "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], "
+    "$5::jsonb[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], "
+    "$10::text[], $11::text[], $12::text[], $13::uuid[], $14::text[], "
+    "$15::timestamptz[], $16::timestamptz[], $17::timestamptz[]) "
+    "AS x(id, tenant, owner, groups, scopes, kind, model, prio, request, "
+    "request_id, fp, idem, retry_of, trace, run_at, acc, dl)");
 
 /* An end that the queue decided: op, state, error. */
 
@@ -89,7 +104,9 @@ static const struct {
     const char  *op;
     const char  *sql;
 } tf_store_ledger_sql[] = {
-    { "new", tf_store_new_sql },
+    { "new", TF_STORE_NEW_SQL(TF_STORE_FROM ", 'queued' "
+    "FROM json_to_recordset($1::json) AS x(" TF_STORE_COLUMNS
+    ", op text) WHERE op = 'new'") },
     { "expire", TF_STORE_END_SQL("expire", "failed", TF_STORE_EXPIRED) },
     { "cancel", TF_STORE_END_SQL("cancel", "cancelled", TF_STORE_CANCELLED) },
 
@@ -161,6 +178,28 @@ tf_store_op(const char *op)
     }
 
     return ops;
+}
+
+
+void
+tf_store_new_init(tf_pg_columns_t *c)
+{
+    tf_pg_columns_init(c, tf_store_new_types,
+                       sizeof(tf_store_new_types)
+                       / sizeof(tf_store_new_types[0]));
+}
+
+
+tf_pg_status_t
+tf_store_new(tf_pg_t *pg, tf_pg_columns_t *c)
+{
+    PGresult        *res;
+    tf_pg_status_t   rc;
+
+    rc = tf_pg_prepared_columns(pg, &res, 0, tf_store_new_sql, c);
+    PQclear(res);
+
+    return rc == TF_PG_ERROR && !tf_store_bad_data(pg) ? TF_PG_DOWN : rc;
 }
 
 
