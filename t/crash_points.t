@@ -19,6 +19,7 @@ use Trifecta::Test::Promises;
 use Trifecta::Test::Stacks;
 
 my $STACKS = 3;
+my $LONG = 2500;         # ms: a job still runs when its sidecar is killed
 my $P = '{trifecta:0}';
 my $bin = $ENV{TRIFECTA_BIN} || Trifecta::Test->root . '/build/test/trifecta';
 my ($t, $p);
@@ -132,7 +133,7 @@ sub take_over {
     my @held;
 
     $t->start('sidecar', 1);
-    @held = map { $p->ask("sleep=900 say=$point $_", runs => 2) } 1 .. 3;
+    @held = map { $p->ask("sleep=$LONG say=$point $_", runs => 2) } 1 .. 3;
     running($_) for @held;
     my $proc = armed('sidecar', $point);
     $t->kill('sidecar', 1);
@@ -145,7 +146,7 @@ sub take_over {
 sub left_behind {
     my ($point) = @_;
     $t->start('sidecar', 1);
-    my @jobs = map { $p->ask("sleep=900 say=$point $_", runs => 2) } 1 .. 6;
+    my @jobs = map { $p->ask("sleep=$LONG say=$point $_", runs => 2) } 1 .. 6;
     running($_) for @jobs[0 .. 3];
     $t->wait_for(sub { !$t->redis('XLEN', "$P:acc") }, 10);
     $t->kill('sidecar', 1);
@@ -183,7 +184,7 @@ sub differ {
 
 sub back_in_time {
     my ($point) = @_;
-    my $job = $p->ask("sleep=900 say=$point", runs => 2);
+    my $job = $p->ask("sleep=$LONG say=$point", runs => 2);
 
     $t->start('sidecar', 1);
     running($job);

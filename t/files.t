@@ -514,19 +514,22 @@ sub half {
 sub many {
     my ($count) = @_;
     my $one = form(purpose => 'batch', file => ['turn', 'x']);
-    my @socks;
-
-    $t->freeze('pg');
-
-    for my $n (0 .. $count - 1) {
-        my $token = $t->token(sub => 'many' . $n % 8);
-        my $sock = $t->socket or die "socket: $!\n";
-        print {$sock} "POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
+    my @text = map {
+        my $token = $t->token(sub => 'many' . $_ % 8);
+        "POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
             . "Connection: close\r\nAuthorization: Bearer $token\r\n"
             . "Content-Type: multipart/form-data; boundary=XyZ\r\n"
             . 'Content-Length: ' . length($one) . "\r\n\r\n$one";
-        $sock->flush;
-        push @socks, $sock;
+    } 0 .. $count - 1;
+
+    # handshakes take longer than the store may be away
+    my @socks = map { $t->socket or die "socket: $!\n" } @text;
+
+    $t->freeze('pg');
+
+    for my $n (0 .. $#socks) {
+        print { $socks[$n] } $text[$n];
+        $socks[$n]->flush;
     }
 
     sleep 0.3;
