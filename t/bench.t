@@ -233,19 +233,30 @@ is(Trifecta::Test->read_file("$temp/md"), $out, '--markdown has the same');
 my $json = eval { decode_json(Trifecta::Test->read_file("$temp/json")) };
 is($json->{cases}[0]{case}, 'submit', '--json has the case');
 like($json->{machine}{nginx}, qr/^\d+\.\d+/, 'and the versions');
+like($out, qr/stores on \w+/, 'it says what the stores lie on');
 
 
 # The other cases, with rows that do all that there is
 
 my @tiny = ('--no-peers', '--quick', '--rounds', 1, '--seconds', 0.2);
 ($status, $out) = run_bench(@tiny, '--rows', '^ours, 16384|^2 s.*2 sh|^ours$',
-                            'sizes', 'sidecars', 'killed');
+    'sizes', 'sidecars', 'killed', 'streams', 'growth');
 is($status, 0, 'other cases run') or diag($out);
 like($out, qr/^\| ours, 16384 B, 32 at once \| \d/m, 'large jobs');
 like($out, qr/^\| 2 sidecars, 2 shards \| [\d.]+ \|(?: [\d.]+ \|){6}  \|$/m,
     'two sidecars with two Redis');
 like($out, qr/^\| ours \| 40\.0 \| 0 \| [\d.]+ \| [\d.]+ \| its lease ends/m,
     'no job is lost with its worker');
+like($out, qr/^\| ours \| 30\.0 \|(?: [\d.]+ \|){4,}/m, 'chats at once');
+like($out, qr/^\| \Q$_\E \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$/m, "growth: $_")
+    for 'jobs: submit, p50 µs', 'jobs: cancel, µs redis',
+        'results: read, µs pg', 'tenants: claim and complete, µs redis';
+
+($status, $out) = run_program('waiters', '--table', '--plain', '--streams',
+                              '--rounds', 1, '--waiters', 5);
+is($status, 0, 'clients that wait') or diag($out);
+like($out, qr/^\| 5 \| streams \| 5 \|(?: [\d.]+ \|){5}$/m,
+    'are all answered, and measured');
 
 SKIP: {
     my $none = !-e "$root/build/bench/node/done";

@@ -18,6 +18,8 @@ our @CASES = (
     { name => 'sizes',    module => 'Sizes' },
     { name => 'killed',   module => 'Killed' },
     { name => 'sidecars', module => 'Sidecars' },
+    { name => 'streams',  module => 'Streams' },
+    { name => 'growth',   module => 'Growth' },
     { name => 'waiting',  module => 'Waiting' },
     { name => 'ingest',   module => 'Ingest' },
     { name => 'search',   module => 'Search' },

@@ -6,6 +6,7 @@ package Trifecta::Bench::Machine;
 use strict;
 use warnings;
 
+use File::Spec ();
 use POSIX qw(strftime);
 
 my %VERSION = (
@@ -44,7 +45,10 @@ sub facts {
     chomp(my $commit = qx(git -C '$root' describe --always --dirty 2> /dev/null)
                        // '');
 
-    return { %facts, processor => $cpu // 'unknown', processors => $n,
+    my $temp = File::Spec->tmpdir;
+    chomp(my $disk = qx(stat -f -c %T '$temp') // 'unknown');
+
+    return { %facts, stores => $disk, processor => $cpu // 'unknown', processors => $n,
         memory => sprintf('%.0f GB', $memory / 1048576), commit => $commit,
         date => strftime('%Y-%m-%d %H:%M UTC', gmtime),
         command => join ' ', 'bench/run', @main::COMMAND };
@@ -55,9 +59,10 @@ sub describe {
     my $f = facts(@_);
     my %rest = %$f;
     my @first = delete @rest{qw(command date commit processors processor
-                                memory)};
+                                memory stores)};
 
-    return sprintf("`%s`, %s, Trifecta %s, %d of \"%s\", %s.\n", @first)
+    return sprintf("`%s`, %s, Trifecta %s, %d of \"%s\", %s, stores on %s.\n",
+                   @first)
         . join(', ', map { "$_ $rest{$_}" } sort keys %rest) . ".\n\n";
 }
 

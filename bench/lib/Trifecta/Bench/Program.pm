@@ -8,6 +8,13 @@ use warnings;
 
 sub run {
     my ($env, $name, @args) = @_;
+    return '### ' . join(' ', $name, @args) . "\n\n```\n"
+        . output($env, $name, @args) . "```\n\n";
+}
+
+
+sub output {
+    my ($env, $name, @args) = @_;
     my $root = $env->{root};
 
     local $ENV{TRIFECTA_BIN} = $ENV{TRIFECTA_BIN}
@@ -20,7 +27,7 @@ sub run {
     my $out = do { local $/; <$fh> } // '';
     close $fh or die "bench/$name failed\n$out";
 
-    return '### ' . join(' ', $name, @args) . "\n\n```\n$out```\n\n";
+    return $out;
 }
 
 1;

@@ -12,7 +12,12 @@ sub what { 'documents come and go: chunks a second' }
 
 sub program {
     my ($env) = @_;
-    return Trifecta::Bench::Program::run($env, 'ingest');
+
+    return Trifecta::Bench::Program::run($env, 'ingest', '--chunks', 100)
+        if $env->{quick};
+    return Trifecta::Bench::Program::run($env, 'ingest')
+        . Trifecta::Bench::Program::run($env, 'ingest', '--chunks',
+                                        '1000,10000,100000');
 }
 
 1;

@@ -12,8 +12,11 @@ sub what { 'a question to a large collection, by PostgreSQL and by an index' }
 
 sub program {
     my ($env) = @_;
-    return Trifecta::Bench::Program::run($env, 'index',
-        $env->{quick} ? (2000, 50, 1) : (20000, 100, 3));
+    my @runs = $env->{quick} ? [500, 10, 1]
+        : ([1000, 100, 3], [10_000, 100, 3], [100_000, 100, 3]);
+
+    return join '', map { Trifecta::Bench::Program::run($env, 'index', @$_) }
+        @runs;
 }
 
 1;
