@@ -198,6 +198,42 @@ is(look('t', 'o', $job->{id})->[0], 'succeeded', 'indeed');
 ledger_all();
 nothing_is_left('a_finished_job_leaves_nothing_behind');
 
+# several ends in one call
+
+fresh();
+submit(tenant => $_) for qw(t t u v);
+my @four = claim('w1', 4);
+fcall('cancel', 't', 'o', $four[1]{id});
+$r->cmd('HSET', "$P:j:$four[2]{id}", 'sid', 'no id');
+submit() for 1 .. 17;
+is_deeply(fcall('finish', 'w1',
+                $four[0]{id}, 1, 'succeeded', $four[1]{id}, 1, 'cancelled',
+                $four[0]{id}, 1, 'failed',    $four[3]{id}, 9, 'succeeded',
+                $four[3]{id}, 1, 'running',   $four[2]{id}, 1, 'failed'),
+    [qw(OK OK FENCED FENCED FENCED OK)],
+    'finish_answers_for_each_of_several_jobs');
+is_deeply([map { $r->cmd('HGET', "$P:j:$_->{id}", 'state') } @four],
+    [qw(succeeded cancelled failed running)],
+    'each has ended as it was said, and the one that is not theirs has not');
+is_deeply([map { card("t:$_:run") } qw(t u v)], [0, 0, 1],
+    'each is out of the set of its tenant');
+is_deeply(fcall('heartbeat', 'w1', map { ($_->{id}, 1) } @four),
+    [qw(LOST LOST LOST OK)], 'heartbeat answers for each of them, too');
+counts_agree('counts agree after several ends');
+is_deeply([@{ look('t', 'o', $four[0]{id}) }[0, 4, 5]], ['succeeded', 0, 0],
+    'a_job_that_has_ended_has_no_place_in_the_queue');
+
+fresh();
+submit() for 1, 2;
+my ($whole, $spoilt) = claim('w1', 2);
+$r->cmd('HSET', "$P:j:$spoilt->{id}", 'sid', 'no id');
+sleep 0.2;
+is_deeply(fcall('heartbeat', 'w1', map { ($_->{id}, 1) } $spoilt, $whole),
+    [qw(OK OK)], 'a heartbeat of a job whose entry is spoilt');
+cmp_ok((grep { $_->[0] eq $whole->{sid} }
+        @{ $r->cmd('XPENDING', "$P:r:1", 'w', '-', '+', 9) })[0][2], '<', 150,
+    'one_spoilt_job_does_not_stop_the_heartbeat_of_the_others');
+
 # release
 
 fresh();
@@ -392,6 +428,10 @@ is((submit(lim(['user', 'u2', 3, 60000])))[0][0], 'OK',
 $reply = submit(lim(['user', 'u3', 5, 60000]));
 is_deeply([@$reply[5 .. 8]], ['user', 5, 60000, 4],
     'an admitted request says what is left');
+
+is_deeply([map { $_->[0] } map { scalar submit(lim(['user', 'u4', 1e9, 1000])) }
+           1, 2], [qw(OK OK)],
+    'a_quota_that_is_too_high_to_count_admits_all');
 
 fresh();
 submit(lim(['user', 'a', 10, 60000], ['tenant', 't', 1, 60000]));

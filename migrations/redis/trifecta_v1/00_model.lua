@@ -52,13 +52,14 @@ local SCHEMA      = 1         -- TF_REDIS_SCHEMA of version.h
 local READY_MAX   = 16        -- TF_READY_MAX of job.h
 local CRASHES_MAX = 3         -- TF_CRASHES_MAX
 local LOST_MAX    = 10        -- TF_LOST_MAX
-local ENDED_TTL   = 3600      -- TF_ENDED_TTL, s
-local EVENTS_TTL  = 300       -- TF_EVENTS_TTL, s, after the end
+local ENDED_TTL   = '3600'    -- TF_ENDED_TTL, s
+local EVENTS_TTL  = '300'     -- TF_EVENTS_TTL, s, after the end
 local EVENTS_MAX  = 16384     -- TF_EVENTS_MAX, entries of a job
 local EVENTS_SIZE = 4194304   -- TF_EVENTS_SIZE, bytes of them
 local OUTAGE      = 10000     -- ms without any reclaim: everybody was away
 local WORKER_GONE = 600000    -- ms after which a silent worker is forgotten
 local PRIORITIES  = 3
+local PRIORITY    = { ['0'] = 0, ['1'] = 1, ['2'] = 2 }
 local BACKGROUND  = PRIORITIES - 1     -- TF_PRIORITY_BACKGROUND
 local ASIDE_TTL   = 604800000 -- ms, a key of another type that was moved
 local IDEM_TTL    = 86400000  -- ms, an Idempotency-Key
@@ -66,6 +67,9 @@ local LEDGER_MAX  = 100000    -- entries of P:acc, then nothing is accepted
 local DEAD_MAX    = 1000      -- entries of P:dead
 local DROPS_MAX   = 500       -- entries that one claim drops
 local SKIPPED_MAX = 100       -- entries that one mend looks at
+local STACK_SOME  = 1000      -- arguments of a command, of a list of them
+local CLAIM_SOME  = 500       -- entries that are read at once
+local SEEN_EACH   = 1000      -- ms, when a worker that gets nothing is noted
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true,
                    dead = true }

@@ -1,6 +1,14 @@
 local function now_ms()
     local t = redis.call('TIME')
-    return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+    return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+
+-- A whole number as the text that Redis takes.  A number that is given to a
+-- command is written with 17 digits, which takes longer than many a command.
+
+local function whole(n)
+    return string.format('%d', n)
 end
 
 
@@ -80,53 +88,74 @@ local function ready_max(prio)
 end
 
 
--- Puts a queued job into its stream, or parks it when its tenant has enough
+-- A queued job goes into its stream, or is parked when its tenant has enough
 -- there.  The order in the park is priority, then acceptance, so a job that
--- was released comes before those accepted later.
+-- was released comes before those accepted later.  Says what its hash is to
+-- have: sub, and sid unless it is parked.
 
-local function enqueue(P, id, tenant, prio, acc)
+local function place(P, id, tenant, prio, acc)
     local T = P .. ':t:' .. tenant
 
     if own('ZCARD', T .. ':ready') >= ready_max(prio) then
-        own('ZADD', T .. ':park', prio * 2^42 + acc, id)
-        redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'parked')
-        redis.call('HDEL', job_key(P, id), 'sid')
-        return
+        own('ZADD', T .. ':park', whole(prio * 2^42 + acc), id)
+        return 'parked'
     end
 
     local sid = redis.call('XADD', P .. ':r:' .. prio, '*', 'id', id)
 
     own('ZADD', T .. ':ready', acc, id)
-    redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'ready',
-               'sid', sid)
+
+    return 'ready', sid
 end
 
+
+local function enqueue(P, id, tenant, prio, acc)
+    local sub, sid = place(P, id, tenant, prio, acc)
+
+    if sid then
+        redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', sub,
+                   'sid', sid)
+    else
+        redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', sub)
+        redis.call('HDEL', job_key(P, id), 'sid')
+    end
+end
+
+
+-- The parked jobs of a tenant for which there is a place now.
 
 local function promote(P, tenant)
     local T = P .. ':t:' .. tenant
 
     while true do
         local ready = own('ZCARD', T .. ':ready')
+        local parked = ready < READY_MAX
+                       and own('ZRANGE', T .. ':park', '0',
+                               READY_MAX - ready - 1, 'WITHSCORES')
 
-        if ready >= READY_MAX then
+        if not parked or #parked == 0 then
             return
         end
 
-        local id, score = unpack(own('ZRANGE', T .. ':park', 0, 0,
-                                     'WITHSCORES'))
+        for i = 1, #parked, 2 do
+            local id = parked[i]
 
-        -- those behind it are of its priority or a lower one
+            -- those behind it are of its priority or a lower one
 
-        if not id or ready >= ready_max(math.floor(score / 2^42)) then
-            return
-        end
+            if ready >= ready_max(math.floor(parked[i + 1] / 2^42)) then
+                return
+            end
 
-        own('ZREM', T .. ':park', id)
+            own('ZREM', T .. ':park', id)
 
-        local job = job_get(P, id, 'prio', 'acc', 'sub')
+            local job = job_get(P, id, 'prio', 'acc', 'sub')
 
-        if job and job.state == 'queued' and job.sub == 'parked' then
-            enqueue(P, id, tenant, tonumber(job.prio), tonumber(job.acc))
+            if job and job.state == 'queued' and job.sub == 'parked'
+               and tonumber(job.prio) and tonumber(job.acc)
+            then
+                enqueue(P, id, tenant, tonumber(job.prio), job.acc)
+                ready = ready + 1
+            end
         end
     end
 end
@@ -135,6 +164,7 @@ end
 -- Not before its time: pump puts it into the stream then.
 
 local function put_off(P, id, due)
+    due = whole(due)
     own('ZADD', P .. ':dly', due, id)
     redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', 'delayed',
                'run_at', due)
@@ -142,20 +172,65 @@ local function put_off(P, id, due)
 end
 
 
--- The only way out of ready and run: the stream entry goes, and the place
--- is given to the tenant's next parked job.
+-- A command for a whole list, as many at a time as Lua's stack can hold.
 
-local function leave(P, id, tenant, prio, sid, sub)
-    local T = P .. ':t:' .. tenant
+local function for_all(list, cmd, key, group)
+    for i = 1, #list, STACK_SOME do
+        local last = math.min(i + STACK_SOME - 1, #list)
 
-    if sid then
-        local stream = P .. ':r:' .. prio
-        redis.call('XACK', stream, 'w', sid)
-        redis.call('XDEL', stream, sid)
+        if group then
+            redis.call(cmd, key, group, unpack(list, i, last))
+        else
+            redis.call(cmd, key, unpack(list, i, last))
+        end
+    end
+end
+
+
+-- Entries leave a stream of jobs.  One of them may be none, from a hash that
+-- was damaged, or the stream may be something else by now: that is mended
+-- elsewhere, and what is done here must not fail each time.
+
+local function entries_go(stream, sids)
+    local reply = redis.pcall('XACK', stream, 'w', unpack(sids))
+
+    if type(reply) ~= 'table' then
+        redis.call('XDEL', stream, unpack(sids))
+        return
     end
 
-    own('ZREM', T .. ':' .. sub, id)
+    for _, sid in ipairs(sids) do
+        redis.pcall('XACK', stream, 'w', sid)
+        redis.pcall('XDEL', stream, sid)
+    end
+end
+
+
+-- The way out of ready and run: the stream entry goes, and the place is given
+-- to the tenant's next parked job.
+
+local function leave(P, id, tenant, prio, sid, sub)
+    if sid then
+        entries_go(P .. ':r:' .. prio, { sid })
+    end
+
+    own('ZREM', P .. ':t:' .. tenant .. ':' .. sub, id)
     promote(P, tenant)
+end
+
+
+-- A bag: lists of what goes into several keys, or out of them, by key.
+
+local function put(bag, key, item)
+    local list = bag[key]
+
+    if not list then
+        list = {}
+        bag[key] = list
+        bag[#bag + 1] = key
+    end
+
+    list[#list + 1] = item
 end
 
 
@@ -167,18 +242,20 @@ local function ring(P, id, state)
 end
 
 
--- The end of an open job, as far as Redis is concerned.  What it has said on
--- its way stays a little: its readers may be behind.  With "keep" its request
--- stays until the ledger has written that end: there may be no row of it yet.
+-- The end of an open job, as far as Redis is concerned; it has left the sets.
+-- What it has said on its way stays a little: its readers may be behind.  With
+-- "keep" its request stays until the ledger has written that end: there may be
+-- no row of it yet.
 
-local function ended(P, id, job, state, keep)
-    own('ZREM', P .. ':live', id)
-    own('ZREM', P .. ':t:' .. (job.tenant or '') .. ':live', id)
-    redis.call('HSET', job_key(P, id), 'state', state)
-    redis.call('HDEL', job_key(P, id), 'worker', 'sid', 'sub')
+local function end_hash(P, id, job, state, keep)
+    local key = job_key(P, id)
 
-    if not keep then
-        redis.call('HDEL', job_key(P, id), 'payload')
+    redis.call('HSET', key, 'state', state)
+
+    if keep then
+        redis.call('HDEL', key, 'worker', 'sid', 'sub')
+    else
+        redis.call('HDEL', key, 'worker', 'sid', 'sub', 'payload')
     end
 
     if job.ev then
@@ -186,6 +263,18 @@ local function ended(P, id, job, state, keep)
     end
 
     ring(P, id, state)
+end
+
+
+local function ended(P, id, job, state, keep)
+    own('ZREM', P .. ':live', id)
+    own('ZREM', P .. ':t:' .. (job.tenant or '') .. ':live', id)
+    end_hash(P, id, job, state, keep)
+end
+
+
+local function digits(text)
+    return text and #text <= 15 and text:find('^%d+$')
 end
 
 
@@ -199,18 +288,29 @@ the same call with it.
 local SOUND = { 'sid', 'tenant', 'owner', 'prio', 'acc', 'dl', 'lease',
                 'attempt', 'fails', 'crashes', 'lost' }
 
-local function sound(job, prio)
-    for i = 4, #SOUND do
-        local n = job[SOUND[i]]
+local NUMBERS = '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ $'
 
-        if not n or #n > 15 or not n:match('^%d+$') then
-            return false
-        end
+local function sound(job, prio)
+    local p, acc, dl, lease = job.prio, job.acc, job.dl, job.lease
+    local attempt, fails = job.attempt, job.fails
+    local crashes, lost = job.crashes, job.lost
+
+    if not (p and acc and dl and lease and attempt and fails and crashes
+            and lost and job.tenant and job.owner)
+       or #p > 15 or #acc > 15 or #dl > 15 or #lease > 15 or #attempt > 15
+       or #fails > 15 or #crashes > 15 or #lost > 15
+    then
+        return false
     end
 
-    local p = tonumber(job.prio)
+    -- all at once, for this is asked in nearly each call
 
-    return job.tenant and job.owner and p < PRIORITIES and p == (prio or p)
+    local all = p .. ' ' .. acc .. ' ' .. dl .. ' ' .. lease .. ' ' .. attempt
+                .. ' ' .. fails .. ' ' .. crashes .. ' ' .. lost .. ' '
+
+    p = tonumber(p)
+
+    return all:find(NUMBERS) and p < PRIORITIES and p == (prio or p)
 end
 
 
@@ -226,10 +326,10 @@ local function damaged(P, id, job, prio, sid)
 end
 
 
--- Fields, or names, and their values as a table.
+-- Fields, or names, and their values as a table; o may be one that is made.
 
-local function options(args)
-    local o = {}
+local function options(args, o)
+    o = o or {}
 
     for i = 1, #args, 2 do
         o[args[i]] = args[i + 1]

@@ -9,24 +9,23 @@ local function limits_check(P, o, now)
     local limits = {}
 
     for i = 1, tonumber(o.nlim or 0) do
-        local l = { name = o['lim' .. i], quota = tonumber(o['lim' .. i .. 'q']),
-                    window = tonumber(o['lim' .. i .. 'w']) }
-
-        l.key = P .. ':lim:' .. l.name .. ':' .. o['lim' .. i .. 'k']
-        l.step = l.window / l.quota
-
-        local tat = tonumber(own('GET', l.key) or 0)
+        local name = 'lim' .. i
+        local quota, window = tonumber(o[name .. 'q']), tonumber(o[name .. 'w'])
+        local key = P .. ':lim:' .. o[name] .. ':' .. o[name .. 'k']
+        local tat = tonumber(own('GET', key) or 0)
 
         -- a clock that went back, or a policy that has other numbers now,
         -- must not lock anybody out
-        if tat > now + l.window then
-            tat = now + l.window
-            redis.call('SET', l.key, tat, 'PX', math.ceil(l.window))
+        if tat > now + window then
+            tat = now + window
+            redis.call('SET', key, tat, 'PX', math.ceil(window))
         end
 
-        l.tat = math.max(tat, now)
-        l.wait = math.ceil(l.tat + l.step - l.window - now)
-        limits[i] = l
+        tat = math.max(tat, now)
+
+        limits[i] = { name = o[name], quota = quota, window = window,
+                      key = key, step = window / quota, tat = tat,
+                      wait = math.ceil(tat + window / quota - window - now) }
     end
 
     return limits
@@ -36,15 +35,15 @@ end
 -- name quota window(ms) remaining reset(ms), for each
 
 local function limits_say(out, limits, now, charged)
+    local n = #out
+
     for _, l in ipairs(limits) do
         local tat = charged and l.tat + l.step or l.tat
         local left = math.floor((l.window - (tat - now)) / l.step + 1e-6)
 
-        out[#out + 1] = l.name
-        out[#out + 1] = l.quota
-        out[#out + 1] = l.window
-        out[#out + 1] = math.max(left, 0)
-        out[#out + 1] = math.ceil(tat - now)
+        out[n + 1], out[n + 2], out[n + 3] = l.name, l.quota, l.window
+        out[n + 4], out[n + 5] = math.max(left, 0), math.ceil(tat - now)
+        n = n + 5
     end
 
     return out
@@ -70,7 +69,7 @@ local function limits_charge(P, o, now)
 
     for _, l in ipairs(limits) do
         redis.call('SET', l.key, l.tat + l.step, 'PX',
-                   math.ceil(l.tat + l.step - now))
+                   whole(math.max(math.ceil(l.tat + l.step - now), 1)))
     end
 
     return limits

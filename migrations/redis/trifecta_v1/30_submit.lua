@@ -1,3 +1,10 @@
+local function field(fields, name, value)
+    local n = #fields
+
+    fields[n + 1], fields[n + 2] = name, value
+end
+
+
 --[[
 submit P (field value)...
   id tenant owner groups scopes kind model prio payload request_id fp
@@ -25,7 +32,13 @@ optional:
 
 local function submit(keys, args)
     local P = keys[1]
-    local o = options(args)
+    local o = options(args, { id = nil, tenant = nil, owner = nil,
+                              groups = nil, scopes = nil, kind = nil,
+                              model = nil, prio = nil, payload = nil,
+                              request_id = nil, fp = nil, limit = nil,
+                              max = nil, tmax = nil, trace = nil, nlim = nil,
+                              idem = nil })     -- it need not grow
+    local key = job_key(P, o.id)
 
     local meta = redis.call('HMGET', P .. ':meta', 'epoch', 'paused',
                             'rebuild', 'server')
@@ -54,7 +67,7 @@ local function submit(keys, args)
 
     local live_key = P .. ':live'
     local tlive_key = P .. ':t:' .. o.tenant .. ':live'
-    local old = redis.call('HGET', job_key(P, o.id), 'acc')
+    local old = redis.call('HGET', key, 'acc')
 
     if old then
         return { 'DUP', o.id, tonumber(old), own('ZCARD', live_key),
@@ -89,46 +102,66 @@ local function submit(keys, args)
     end
 
     local delay = tonumber(o.delay or 0)
-    local prio = tonumber(o.prio)
+    local acc = whole(now)
+    local sub, sid = 'delayed', nil
 
-    redis.call('HSET', job_key(P, o.id), 'state', 'queued',
-               'tenant', o.tenant, 'owner', o.owner, 'groups', o.groups,
-               'scopes', o.scopes, 'kind', o.kind, 'model', o.model,
-               'prio', o.prio, 'payload', o.payload,
-               'request_id', o.request_id, 'fp', o.fp, 'acc', now,
-               'dl', now + delay + tonumber(o.limit), 'lease', 0,
-               'attempt', 0, 'fails', 0, 'crashes', 0, 'lost', 0)
+    if delay > 0 then
+        own('ZADD', P .. ':dly', whole(now + delay), o.id)
+    else
+        sub, sid = place(P, o.id, o.tenant, tonumber(o.prio), acc)
+    end
+
+    local fields = { 'state', 'queued', 'sub', sub, 'tenant', o.tenant,
+                     'owner', o.owner, 'groups', o.groups, 'scopes', o.scopes,
+                     'kind', o.kind, 'model', o.model, 'prio', o.prio,
+                     'payload', o.payload, 'request_id', o.request_id,
+                     'fp', o.fp, 'acc', acc,
+                     'dl', whole(now + delay + tonumber(o.limit)),
+                     'lease', '0', 'attempt', '0', 'fails', '0',
+                     'crashes', '0', 'lost', '0', nil, nil, nil, nil, nil,
+                     nil, nil, nil, nil, nil }  -- room for these:
+
+    if sid then
+        field(fields, 'sid', sid)
+    elseif delay > 0 then
+        field(fields, 'run_at', whole(now + delay))
+    end
 
     if idem_key then
         redis.call('SET', idem_key, o.id .. ' ' .. o.fp, 'PX', IDEM_TTL)
-        redis.call('HSET', job_key(P, o.id), 'idem', o.idem)
+        field(fields, 'idem', o.idem)
     end
 
     if o.retry_of then
-        redis.call('HSET', job_key(P, o.id), 'retry_of', o.retry_of)
+        field(fields, 'retry_of', o.retry_of)
     end
 
     if o.trace then
-        redis.call('HSET', job_key(P, o.id), 'trace', o.trace)
+        field(fields, 'trace', o.trace)
     end
 
     if o.durable then
-        redis.call('HSET', job_key(P, o.id), 'durable', 1)
+        field(fields, 'durable', '1')
     end
 
-    own('ZADD', live_key, now, o.id)
-    own('ZADD', tlive_key, now, o.id)
-
-    if delay > 0 then
-        put_off(P, o.id, now + delay)
-    else
-        enqueue(P, o.id, o.tenant, prio, now)
-    end
-
+    redis.call('HSET', key, unpack(fields))
+    own('ZADD', live_key, acc, o.id)
+    own('ZADD', tlive_key, acc, o.id)
     redis.call('XADD', P .. ':acc', '*', 'op', 'new', 'id', o.id)
 
     return limits_say({ 'OK', o.id, now, live + 1, tlive + 1 }, limits, now,
                       true)
+end
+
+
+-- Why there is no such job here.
+
+local function absent(P)
+    if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
+        return 'NOTREADY'
+    end
+
+    return 'ABSENT'
 end
 
 
@@ -142,11 +175,7 @@ local function job_of(P, args, ...)
         return job
     end
 
-    if redis.call('HEXISTS', P .. ':meta', 'epoch') == 0 then
-        return nil, 'NOTREADY'
-    end
-
-    return nil, 'ABSENT'
+    return nil, absent(P)
 end
 
 
@@ -156,26 +185,33 @@ look P tenant owner id     (no-writes)
    NOTREADY                unknown here, and this Redis has no epoch
    DELETED                 its owner deleted it
    state attempt acc model position live started cancel(0|1) done total
+   position and live are 0 for a job that has ended
 --]]
 
 local function look(keys, args)
-    local P = keys[1]
-    local job, absent = job_of(P, args, 'attempt', 'acc', 'model', 'started',
-                               'cancel', 'done', 'total')
+    local P, id = keys[1], args[3]
+    local v = redis.pcall('HMGET', job_key(P, id), 'state', 'tenant', 'owner',
+                          'deleted', 'attempt', 'acc', 'model', 'started',
+                          'cancel', 'done', 'total')
 
-    if not job then
-        return { absent }
+    if v.err or not v[1] or v[2] ~= args[1] or v[3] ~= args[2] then
+        return { absent(P) }
     end
 
-    if job.deleted then
+    if v[4] then
         return { 'DELETED' }
     end
 
-    return { job.state, tonumber(job.attempt), tonumber(job.acc), job.model,
-             redis.call('ZRANK', P .. ':live', args[3]) or 0,
-             redis.call('ZCARD', P .. ':live'), tonumber(job.started or 0),
-             job.cancel and 1 or 0, tonumber(job.done or 0) or 0,
-             tonumber(job.total or 0) or 0 }
+    local position, live = 0, 0
+
+    if not TERMINAL[v[1]] then
+        position = redis.call('ZRANK', P .. ':live', id) or 0
+        live = redis.call('ZCARD', P .. ':live')
+    end
+
+    return { v[1], tonumber(v[5]), tonumber(v[6]), v[7], position, live,
+             tonumber(v[8] or 0), v[9] and 1 or 0, tonumber(v[10] or 0) or 0,
+             tonumber(v[11] or 0) or 0 }
 end
 
 

@@ -1,26 +1,43 @@
+-- What claim and reclaim ask of a job; nil when there is none.
+
+local HANDED = { 'state', 'ev', 'sid', 'tenant', 'owner', 'prio', 'acc', 'dl',
+                 'lease', 'attempt', 'fails', 'crashes', 'lost', 'started',
+                 'cancel', 'groups', 'scopes', 'kind', 'model', 'payload',
+                 'request_id', 'fp', 'trace', 'idem' }
+
+local function waiting(P, id)
+    local v = redis.pcall('HMGET', job_key(P, id), unpack(HANDED))
+
+    if v.err or not v[1] then
+        return nil
+    end
+
+    return { state = v[1], ev = v[2], sid = v[3], tenant = v[4], owner = v[5],
+             prio = v[6], acc = v[7], dl = v[8], lease = v[9],
+             attempt = v[10], fails = v[11], crashes = v[12], lost = v[13],
+             started = v[14], cancel = v[15], values = v }
+end
+
+
 -- What a worker needs to know of a job that was handed to it.  One that its
 -- owner has stopped, while somebody had it who did not come to that, only ends.
 
-local function hand_over(P, w, id, sid, prio, now, what)
-    local lease = redis.call('HINCRBY', job_key(P, id), 'lease', 1)
+local function hand_over(P, w, id, job, now, what)
+    local v, lease = job.values, tonumber(job.lease) + 1
 
     redis.call('HSET', job_key(P, id), 'state', 'running', 'sub', 'run',
-               'worker', w, 'sid', sid, 'attempt', 0)
-    redis.call('HSETNX', job_key(P, id), 'started', now)
+               'worker', w, 'attempt', '0', 'lease', whole(lease),
+               'started', job.started or whole(now))
 
-    local v = redis.call('HMGET', job_key(P, id), 'tenant', 'owner', 'groups',
-                         'scopes', 'kind', 'model', 'payload', 'request_id',
-                         'fp', 'acc', 'dl', 'fails', 'trace', 'idem',
-                         'cancel')
-
-    if v[15] then
+    if job.cancel then
         what = 'CANCELLED'
     end
 
-    return { what, id, sid, lease, prio, v[1], v[2], v[3] or '[]',
-             v[4] or '[]', v[5] or '', v[6] or '', v[7] or '', v[8] or '',
-             v[9] or '', tonumber(v[10]), tonumber(v[11]), now,
-             tonumber(v[12]), v[13] or '', v[14] or '' }
+    return { what, id, job.sid, lease, tonumber(job.prio), job.tenant,
+             job.owner, v[16] or '[]', v[17] or '[]', v[18] or '',
+             v[19] or '', v[20] or '', v[21] or '', v[22] or '',
+             tonumber(job.acc), tonumber(job.dl), now, tonumber(job.fails),
+             v[23] or '', v[24] or '' }
 end
 
 
@@ -39,30 +56,71 @@ local function claim_head(P)
 end
 
 
+-- Those that were handed out go from ready to run, and parked ones come after
+-- them; a bag has them by tenant.
+
+local function to_run(P, got, now)
+    for _, tenant in ipairs(got) do
+        local T, ids, scored = P .. ':t:' .. tenant, got[tenant], {}
+
+        for i, id in ipairs(ids) do
+            scored[2 * i - 1], scored[2 * i] = now, id
+        end
+
+        own('ZADD', T .. ':run', unpack(scored))
+        own('ZREM', T .. ':ready', unpack(ids))
+        promote(P, tenant)
+    end
+end
+
+
+-- The last entry of each stream: what comes is behind it.
+
+local function last_ids(P, head)
+    for prio = 0, PRIORITIES - 1 do
+        local last = redis.call('XREVRANGE', P .. ':r:' .. prio, '+', '-',
+                                'COUNT', '1')[1]
+
+        head[prio + 4] = last and last[1] or '0-0'
+    end
+end
+
+
+-- A worker is noted when it gets something, and now and then when it does not.
+
+local function seen(P, w, now, got)
+    local at = not got and tonumber(own('ZSCORE', P .. ':wk', w) or 0)
+
+    if got or at > now or now - at >= SEEN_EACH then
+        own('ZADD', P .. ':wk', whole(now), w)
+    end
+end
+
+
 --[[
 claim P worker n lowest_first(0|1) [m]
-  Hands out at most n ready jobs, of the lowest priority at most m of them.  Entries whose job is gone, cancelled or
-  no longer theirs are dropped; a job past its deadline, or damaged, is ended
-  as failed and left to the ledger.
+  Hands out at most n ready jobs, of the lowest priority at most m of them.
+  Entries whose job is gone, cancelled or no longer theirs are dropped; a job
+  past its deadline, or damaged, is ended as failed and left to the ledger.
 -> {{epoch, strange, damaged, last id of r:0, of r:1, of r:2}, job...}
    strange and damaged say how many entries were dropped because they name
    no job, or because the hash of theirs was damaged.
    The last ids are there only when fewer than n came and there is no more,
    but for the lowest priority if m came of it: what XREAD BLOCK may wait
    behind without missing anything.
-   job = RUN (or CANCELLED: complete as that, then finish) id sid lease prio tenant owner groups scopes kind model payload
-         request_id fp acc dl now fails trace idem
+   job = RUN (or CANCELLED: complete as that, then finish) id sid lease prio
+         tenant owner groups scopes kind model payload request_id fp acc dl
+         now fails trace idem
 --]]
 
 local function claim(keys, args)
     local P, w, n = keys[1], args[1], tonumber(args[2])
     local now = now_ms()
-    local out = { claim_head(P) }
+    local head = claim_head(P)
+    local out = { head }
     local from, to, step = 0, PRIORITIES - 1, 1
     local room = tonumber(args[4] or n)
     local dropped = 0
-
-    own('ZADD', P .. ':wk', now, w)
 
     if args[3] == '1' then
         from, to, step = PRIORITIES - 1, 0, -1
@@ -72,7 +130,7 @@ local function claim(keys, args)
         local stream = P .. ':r:' .. prio
 
         while dropped < DROPS_MAX do
-            local want = n - (#out - 1)
+            local want = math.min(n - (#out - 1), CLAIM_SOME)
 
             if prio == BACKGROUND then
                 want = math.min(want, room)
@@ -80,27 +138,29 @@ local function claim(keys, args)
 
             local got = want > 0
                         and redis.call('XREADGROUP', 'GROUP', 'w', w, 'COUNT',
-                                       want, 'STREAMS', stream, '>')
+                                       whole(want), 'STREAMS', stream, '>')
             if not got then
                 break
             end
 
+            local gone, took = {}, {}
+
             for _, entry in ipairs(got[1][2]) do
                 local sid, id = entry[1], entry[2][2]
-                local job = named(id) and job_get(P, id, unpack(SOUND))
+                local job = named(id) and waiting(P, id)
+
                 dropped = dropped + 1
 
                 if not job or job.state ~= 'queued' or job.sid ~= sid then
-                    redis.call('XACK', stream, 'w', sid)
-                    redis.call('XDEL', stream, sid)
+                    gone[#gone + 1] = sid
 
                     if not named(id) then
-                        out[1][2] = out[1][2] + 1
+                        head[2] = head[2] + 1
                     end
 
                 elseif not sound(job, prio) then
                     damaged(P, id, job, prio, sid)
-                    out[1][3] = out[1][3] + 1
+                    head[3] = head[3] + 1
 
                 elseif now > tonumber(job.dl) then
                     leave(P, id, job.tenant, prio, sid, 'ready')
@@ -109,48 +169,54 @@ local function claim(keys, args)
                                'id', id)
 
                 else
-                    local T = P .. ':t:' .. job.tenant
-
                     dropped = dropped - 1
                     room = room - (prio == BACKGROUND and 1 or 0)
-                    out[#out + 1] = hand_over(P, w, id, sid, prio, now, 'RUN')
-                    own('ZADD', T .. ':run', now, id)
-                    own('ZREM', T .. ':ready', id)
-                    promote(P, job.tenant)
+                    out[#out + 1] = hand_over(P, w, id, job, now, 'RUN')
+                    put(took, job.tenant, id)
                     ring(P, id, 'running')
                 end
             end
+
+            if #gone > 0 then
+                entries_go(stream, gone)
+            end
+
+            to_run(P, took, whole(now))
         end
     end
 
-    if #out - 1 < n and dropped < DROPS_MAX then
-        for prio = 0, PRIORITIES - 1 do
-            local info = redis.call('XINFO', 'STREAM', P .. ':r:' .. prio)
+    seen(P, w, now, #out > 1)
 
-            for i = 1, #info, 2 do
-                if info[i] == 'last-generated-id' then
-                    out[1][prio + 4] = info[i + 1]
-                end
-            end
-        end
+    if #out - 1 < n and dropped < DROPS_MAX then
+        last_ids(P, head)
     end
 
     return out
 end
 
 
--- The job, if the worker holds it under this lease.
+-- The job, if the worker holds it under this lease: what names its keys, and
+-- the fields that are asked for.  If others are damaged, it may end all the
+-- same; claim and reclaim look at all of them.
 
-local function held(P, w, id, lease)
-    local job = job_get(P, id, 'worker', 'cancel', 'deleted', unpack(SOUND))
+local function held(P, w, id, lease, ...)
+    local v = redis.pcall('HMGET', job_key(P, id), 'state', 'worker', 'lease',
+                          'tenant', 'prio', 'sid', 'ev', ...)
 
-    if job and job.state == 'running' and job.worker == w
-       and job.lease == lease and sound(job)
+    if v.err or v[1] ~= 'running' or v[2] ~= w or v[3] ~= lease or not v[4]
+       or not PRIORITY[v[5]]
     then
-        return job
+        return nil
     end
 
-    return nil
+    local job = { state = v[1], lease = v[3], tenant = v[4], prio = v[5],
+                  sid = v[6], ev = v[7] }
+
+    for i = 1, select('#', ...) do
+        job[select(i, ...)] = v[7 + i]
+    end
+
+    return job
 end
 
 
@@ -182,25 +248,46 @@ local function started(keys, args)
 end
 
 
+-- The holder of entries has them since now: XCLAIM JUSTID by itself resets
+-- their idle time.  One of them may be none, from a hash that was damaged.
+
+local function keep(stream, w, sids)
+    for i = 1, #sids, STACK_SOME do
+        local some = { unpack(sids, i, math.min(i + STACK_SOME - 1, #sids)) }
+        local n = #some
+
+        some[n + 1] = 'JUSTID'
+
+        local reply = redis.pcall('XCLAIM', stream, 'w', w, '0', unpack(some))
+
+        for k = 1, reply.err and n or 0 do
+            redis.pcall('XCLAIM', stream, 'w', w, '0', some[k], 'JUSTID')
+        end
+    end
+end
+
+
 -- heartbeat P worker (id lease)... -> OK | CANCEL | LOST, one for each.
--- XCLAIM JUSTID by the holder itself resets the entry's idle time.
 
 local function heartbeat(keys, args)
     local P, w = keys[1], args[1]
-    local out = {}
+    local out, kept = {}, {}
 
-    own('ZADD', P .. ':wk', now_ms(), w)
+    own('ZADD', P .. ':wk', whole(now_ms()), w)
 
     for i = 2, #args, 2 do
-        local job = held(P, w, args[i], args[i + 1])
+        local job = held(P, w, args[i], args[i + 1], 'cancel')
 
         if not job then
             out[#out + 1] = 'LOST'
         else
-            redis.call('XCLAIM', P .. ':r:' .. job.prio, 'w', w, 0, job.sid,
-                       'JUSTID')
+            put(kept, P .. ':r:' .. job.prio, job.sid or '')
             out[#out + 1] = job.cancel and 'CANCEL' or 'OK'
         end
+    end
+
+    for _, stream in ipairs(kept) do
+        keep(stream, w, kept[stream])
     end
 
     return out

@@ -15,7 +15,7 @@ local function emit_one(P, id, job, attempt, n, t, d)
         return 'OK'
     end
 
-    local len = own('XLEN', key)
+    local len = job.len or own('XLEN', key)
 
     if len == 0 and job.ev then
         -- somebody has deleted the stream
@@ -42,18 +42,21 @@ local function emit_one(P, id, job, attempt, n, t, d)
         redis.call('HDEL', job_key(P, id), 'ev')
         job.ev = nil
 
+        job.len = 0
+
         if n > 1 then
             return 'FROM 1'
         end
 
-        bytes = 0
+        bytes, len = 0, 0
         redis.call('XADD', key, attempt .. '-' .. n, 't', t, 'd', d)
     end
 
     if n == 1 or len == 0 then
-        redis.call('PEXPIREAT', key, tonumber(job.dl) + ENDED_TTL * 1000)
+        redis.call('PEXPIREAT', key, whole(job.dl + ENDED_TTL * 1000))
     end
 
+    job.len = len + 1
     job.ev = attempt .. '-' .. n .. ' ' .. bytes + #d
     job.said = true
 
@@ -81,12 +84,15 @@ local function emit(keys, args)
         local job = jobs[id]
 
         if job == nil then
-            job = held(P, w, id, args[i + 1]) or false
+            job = held(P, w, id, args[i + 1], 'attempt', 'dl', 'deleted')
+                  or false
             jobs[id] = job
         end
 
         -- 0: Redis was not told which attempt it is
-        if job and (job.attempt == '0' or job.attempt == args[i + 2]) then
+        if job and digits(job.dl)
+           and (job.attempt == '0' or job.attempt == args[i + 2])
+        then
             out[#out + 1] = emit_one(P, id, job, attempt,
                                      tonumber(args[i + 3]), args[i + 4],
                                      args[i + 5])

@@ -1,23 +1,60 @@
--- finish P worker id lease state -> OK | FENCED.  PostgreSQL has it already.
+-- finish P worker (id lease state)... -> OK | FENCED, one for each.  PostgreSQL
+-- has them already.  They leave the streams and the sets first, all at once:
+-- what stops that, because a key is something else now, has changed nothing.
 
 local function finish(keys, args)
-    local P, w, id, lease, state = keys[1], unpack(args)
-    local job = held(P, w, id, lease)
+    local P, w = keys[1], args[1]
+    local out, jobs = {}, {}
+    local sids, sets, tenants = {}, {}, {}
 
-    if not job or not TERMINAL[state] then
-        return { 'FENCED' }
+    for i = 2, #args, 3 do
+        local id, lease, state = args[i], args[i + 1], args[i + 2]
+        local job = TERMINAL[state] and not jobs[id] and held(P, w, id, lease)
+
+        if not job then
+            out[#out + 1] = 'FENCED'
+        else
+            local T = P .. ':t:' .. job.tenant
+
+            out[#out + 1] = 'OK'
+            job.id, job.ends = id, state
+            jobs[id] = true
+            jobs[#jobs + 1] = job
+
+            if job.sid then
+                put(sids, P .. ':r:' .. job.prio, job.sid)
+            end
+
+            put(sets, P .. ':live', id)
+            put(sets, T .. ':live', id)
+            put(sets, T .. ':run', id)
+            put(tenants, job.tenant)
+        end
     end
 
-    leave(P, id, job.tenant, job.prio, job.sid, 'run')
-    ended(P, id, job, state)
-    redis.call('EXPIRE', job_key(P, id), ENDED_TTL)
-
-    if state == 'dead' then
-        redis.call('XADD', P .. ':dead', 'MAXLEN', '~', DEAD_MAX, '*',
-                   'id', id, 'tenant', job.tenant)
+    for _, stream in ipairs(sids) do
+        entries_go(stream, sids[stream])
     end
 
-    return { 'OK' }
+    for _, key in ipairs(sets) do
+        own('ZREM', key, unpack(sets[key]))
+    end
+
+    for _, tenant in ipairs(tenants) do
+        promote(P, tenant)
+    end
+
+    for _, job in ipairs(jobs) do
+        end_hash(P, job.id, job, job.ends)
+        redis.call('EXPIRE', job_key(P, job.id), ENDED_TTL)
+
+        if job.ends == 'dead' then
+            redis.call('XADD', P .. ':dead', 'MAXLEN', '~', DEAD_MAX, '*',
+                       'id', job.id, 'tenant', job.tenant)
+        end
+    end
+
+    return out
 end
 
 
@@ -27,9 +64,9 @@ end
 
 local function retry(keys, args)
     local P, w, id, lease, delay, failed = keys[1], unpack(args)
-    local job = held(P, w, id, lease)
+    local job = held(P, w, id, lease, 'fails')
 
-    if not job then
+    if not job or not digits(job.fails) then
         return { 'FENCED' }
     end
 
@@ -61,10 +98,11 @@ local function pump(keys, args)
 
         own('ZREM', P .. ':dly', id)
 
-        if job and job.state == 'queued' and job.sub == 'delayed' then
+        if job and job.state == 'queued' and job.sub == 'delayed'
+           and tonumber(job.prio) and tonumber(job.acc)
+        then
             redis.call('HDEL', job_key(P, id), 'run_at')
-            enqueue(P, id, job.tenant, tonumber(job.prio),
-                    tonumber(job.acc))
+            enqueue(P, id, job.tenant, tonumber(job.prio), job.acc)
         end
     end
 
@@ -77,15 +115,15 @@ end
 
 local function release(keys, args)
     local P, w, id, lease = keys[1], unpack(args)
-    local job = held(P, w, id, lease)
+    local job = held(P, w, id, lease, 'acc')
 
-    if not job then
+    if not job or not digits(job.acc) then
         return { 'FENCED' }
     end
 
     leave(P, id, job.tenant, job.prio, job.sid, 'run')
-    redis.call('HDEL', job_key(P, id), 'worker', 'sid')
-    enqueue(P, id, job.tenant, tonumber(job.prio), tonumber(job.acc))
+    redis.call('HDEL', job_key(P, id), 'worker')
+    enqueue(P, id, job.tenant, tonumber(job.prio), job.acc)
     ring(P, id, 'queued')
 
     return { 'OK' }

@@ -157,11 +157,10 @@ local function reclaim(keys, args)
             local sid, holder = entry[1], entry[2]
             local body = redis.call('XRANGE', stream, sid, sid)[1]
             local id = body and body[2][2]
-            local job = named(id) and job_get(P, id, unpack(SOUND))
+            local job = named(id) and waiting(P, id)
 
             if not job or job.state ~= 'running' or job.sid ~= sid then
-                redis.call('XACK', stream, 'w', sid)
-                redis.call('XDEL', stream, sid)
+                entries_go(stream, { sid })
 
                 if body and not named(id) then
                     out[1][2] = out[1][2] + 1
@@ -194,7 +193,7 @@ local function reclaim(keys, args)
                     end
 
                     redis.call('XCLAIM', stream, 'w', w, 0, sid, 'JUSTID')
-                    out[#out + 1] = hand_over(P, w, id, sid, prio, now, what)
+                    out[#out + 1] = hand_over(P, w, id, job, now, what)
                 end
             end
         end

@@ -163,7 +163,7 @@ local function mend_skipped(P, prio)
         if job and job.sub == 'ready' and job.sid == sid and sound(job, prio)
         then
             own('ZREM', P .. ':t:' .. job.tenant .. ':ready', id)
-            enqueue(P, id, job.tenant, prio, tonumber(job.acc))
+            enqueue(P, id, job.tenant, prio, job.acc)
             n = n + 1
         end
     end

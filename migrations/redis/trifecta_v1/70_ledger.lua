@@ -3,31 +3,34 @@
 
 local function ledgered(keys, args)
     local P = keys[1]
+    local acc, entries = P .. ':acc', {}
 
     for i = 1, #args, 2 do
-        local job = job_get(P, args[i + 1], 'durable')
-        local entry = redis.call('XRANGE', P .. ':acc', args[i], args[i])[1]
+        local key = job_key(P, args[i + 1])
+        local job = redis.pcall('HMGET', key, 'state', 'durable')
 
-        redis.call('XACK', P .. ':acc', 'l', args[i])
-        redis.call('XDEL', P .. ':acc', args[i])
+        entries[#entries + 1] = args[i]
 
-        if job and TERMINAL[job.state] then
+        if TERMINAL[job[1]] then
             -- its end may be an entry behind that of its begin
 
+            local entry = redis.call('XRANGE', acc, args[i], args[i])[1]
+
             if entry and entry[2][2] ~= 'new' then
-                redis.call('HDEL', job_key(P, args[i + 1]), 'payload')
+                redis.call('HDEL', key, 'payload')
             end
 
-            if redis.call('TTL', job_key(P, args[i + 1])) == -1 then
-                redis.call('EXPIRE', job_key(P, args[i + 1]), ENDED_TTL)
-            end
+            redis.call('EXPIRE', key, ENDED_TTL, 'NX')
         end
 
-        if job and job.durable then
-            redis.call('HDEL', job_key(P, args[i + 1]), 'durable')
+        if job[1] and job[2] then
+            redis.call('HDEL', key, 'durable')
             ring(P, args[i + 1], 'ledgered')
         end
     end
+
+    for_all(entries, 'XACK', acc, 'l')
+    for_all(entries, 'XDEL', acc)
 
     return { 'OK' }
 end
