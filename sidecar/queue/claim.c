@@ -66,6 +66,7 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
     }
 
     n = 0;
+    c->took = 0;
     head = reply->element[0];
     epoch = tf_reply_num(head, 0);
     tf_claim_odd(c, tf_reply_num(head, 1), tf_reply_num(head, 2));
@@ -82,6 +83,7 @@ tf_claim_take(tf_claimer_t *c, const redisReply *reply)
             tf_hist_add(&c->q->hist.wait, &tf_hist_ms, job->waited);
         }
 
+        c->took += job->prio == TF_PRIORITY_BACKGROUND;
         job->shard = c->shard;
         tf_some_add(&some, job);
         n++;
@@ -372,7 +374,7 @@ tf_claim_name(tf_claimer_t *c)
 void *
 tf_pool_claim(void *data)
 {
-    int           due, places;
+    int           n, due, places;
     tf_queue_t   *q;
     tf_claimer_t  c;
 
@@ -417,8 +419,12 @@ tf_pool_claim(void *data)
             continue;
         }
 
-        if (places > 0 && tf_claim_claim(&c, places) == 0) {
-            tf_claim_wait(&c);
+        if (places > 0) {
+            n = tf_claim_claim(&c, places);
+
+            if (n >= 0 && n < places && (c.took == 0 || c.took < c.back)) {
+                tf_claim_wait(&c);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ typedef struct {
     tf_redis_t   redis;
     uint64_t     number;        /* among those who wait for a place; or 0 */
     int          back;          /* of its places, for the background */
+    int          took;          /* of those, by the last call */
     unsigned     claims;
     unsigned     streak;
     int          owed;          /* a reclaim that had no place */

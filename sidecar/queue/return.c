@@ -12,24 +12,51 @@
 
 
 static void
-tf_return_command(tf_shard_t *shard, const tf_job_t *job, tf_cmd_t *cmd)
+tf_return_command(tf_shard_t *shard, tf_job_t *const *jobs, unsigned n,
+    tf_cmd_t *cmd)
 {
+    unsigned         i;
+    const tf_job_t  *job;
+
     static const char *const  functions[] = {
         TF_FN_FINISH, TF_FN_RELEASE, TF_FN_RETRY
     };
 
-    tf_cmd_fcall(cmd, functions[job->back], shard->prefix);
+    tf_cmd_fcall(cmd, functions[jobs[0]->back], shard->prefix);
     tf_cmd_str(cmd, shard->worker);
-    tf_cmd_str(cmd, job->id);
-    tf_cmd_num(cmd, job->lease);
 
-    if (job->back == TF_RETURN_FINISH) {
-        tf_cmd_str(cmd, tf_job_state_word(job->state));
+    for (i = 0; i < n; i++) {
+        job = jobs[i];
+        tf_fault_at(finish, before, 3 * job->back);
+        tf_cmd_str(cmd, job->id);
+        tf_cmd_num(cmd, job->lease);
 
-    } else if (job->back == TF_RETURN_RETRY) {
-        tf_cmd_num(cmd, job->retry_after);
-        tf_cmd_num(cmd, !job->waits);
+        if (job->back == TF_RETURN_FINISH) {
+            tf_cmd_str(cmd, tf_job_state_word(job->state));
+
+        } else if (job->back == TF_RETURN_RETRY) {
+            tf_cmd_num(cmd, job->retry_after);
+            tf_cmd_num(cmd, !job->waits);
+        }
     }
+}
+
+
+/*
+ * How many of the jobs the next call is for.  Those that have ended share one,
+ * unless a call failed just now: that may be the fault of one of them.
+ */
+
+static unsigned
+tf_return_some(tf_job_t *const *jobs, unsigned n, int alone)
+{
+    unsigned  i;
+
+    for (i = 0; i < n && jobs[i]->back == TF_RETURN_FINISH && !alone; i++) {
+        /* void */
+    }
+
+    return i ? i : 1;
 }
 
 
@@ -74,6 +101,22 @@ tf_return_born(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 }
 
 
+static void
+tf_return_done(tf_queue_t *q, tf_job_t *job, tf_some_t *told)
+{
+    tf_fault_at(finish, answered, 3 * job->back);
+
+    if (job->back == TF_RETURN_RELEASE) {
+        (void) atomic_fetch_add(&q->counters.released, 1);
+
+    } else if (job->back == TF_RETURN_RETRY) {
+        (void) atomic_fetch_add(&q->counters.retried, 1);
+    }
+
+    tf_some_add(told, job);
+}
+
+
 /*
  * Tells Redis of n jobs in one write; returns how many were not answered, or
  * with an error, and moves these to the front.  They are told again: each
@@ -82,20 +125,18 @@ tf_return_born(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 
 static unsigned
 tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
-    unsigned n)
+    unsigned n, int alone)
 {
-    unsigned     i, keep, born;
+    unsigned     i, k, some, keep, born;
     tf_cmd_t     cmd = TF_CMD_INIT;
     tf_some_t    told = TF_SOME_INIT;
-    tf_queue_t  *q;
     redisReply  *reply;
 
-    q = shard->q;
     born = tf_return_born(shard, redis, jobs, n);
 
-    for (i = 0; i < n; i++) {
-        tf_fault_at(finish, before, 3 * jobs[i]->back);
-        tf_return_command(shard, jobs[i], &cmd);
+    for (i = 0; i < n; i += some) {
+        some = tf_return_some(jobs + i, n - i, alone);
+        tf_return_command(shard, jobs + i, some, &cmd);
 
         if (tf_redis_append(redis, &cmd) != 0) {
             tf_cmd_free(&cmd);
@@ -118,7 +159,9 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
         freeReplyObject(reply);
     }
 
-    for (i = 0, keep = 0; i < n; i++) {
+    for (i = 0, keep = 0; i < n; i += some) {
+        some = tf_return_some(jobs + i, n - i, alone);
+
         reply = tf_redis_reply(redis, 0);
         if (reply == NULL) {
             memmove(jobs + keep, jobs + i, (n - i) * sizeof(tf_job_t *));
@@ -129,25 +172,30 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
         if (reply->type == REDIS_REPLY_ERROR) {
             (void) snprintf(redis->err, sizeof(redis->err), "Redis: %s",
                             reply->str);
-            freeReplyObject(reply);
-            jobs[keep++] = jobs[i];
-            continue;
+
+        } else if (tf_reply_len(reply) < some) {
+            (void) snprintf(redis->err, sizeof(redis->err), "Redis answered "
+                            "for %zu of %u jobs: its function library is "
+                            "not the one of this release",
+                            tf_reply_len(reply), some);
         }
 
-        tf_fault_at(finish, answered, 3 * jobs[i]->back);
+        for (k = 0; k < some; k++) {
 
-        if (jobs[i]->back == TF_RETURN_RELEASE) {
-            (void) atomic_fetch_add(&q->counters.released, 1);
+            /* an error has no elements */
 
-        } else if (jobs[i]->back == TF_RETURN_RETRY) {
-            (void) atomic_fetch_add(&q->counters.retried, 1);
+            if (k < tf_reply_len(reply)) {
+                tf_return_done(shard->q, jobs[i + k], &told);
+
+            } else {
+                jobs[keep++] = jobs[i + k];
+            }
         }
 
         freeReplyObject(reply);
-        tf_some_add(&told, jobs[i]);
     }
 
-    tf_pool_forget_some(q, &told);
+    tf_pool_forget_some(shard->q, &told);
 
     return keep;
 }
@@ -176,7 +224,7 @@ tf_pool_return(void *data)
         tf_hist_add(&q->hist.back, &tf_hist_size, n);
         tf_pulse_try(&shard->pulses[TF_POOL_STEP_return]);
 
-        left = tf_return_batch(shard, &redis, jobs, n);
+        left = tf_return_batch(shard, &redis, jobs, n, streak > 0);
         tf_pool_tried(&shard->pulses[TF_POOL_STEP_return], left < n,
                       redis.refused);
         n = left;
