@@ -19,6 +19,8 @@ use Trifecta::Test::ModelServer;
 my $t = Trifecta::Test->new(start => 0,
     sidecar => { threads => 6, lease => '3s', heartbeat => '500ms' });
 my $pause = 0.4 * $t->slow;
+my $gate = $t->dir . '/gate';
+my $thinks = sub { sleep 0.05 until -e $gate; $_[0]->sse('It is so.') };
 
 my $heard = $t->dir . '/heard';       # what the model that breaks off has said
 my $server = Trifecta::Test::ModelServer->new($t,
@@ -47,11 +49,13 @@ my $server = Trifecta::Test::ModelServer->new($t,
                         finish_reason => 'stop' }], usage => {
                         prompt_tokens => 2, completion_tokens => 1 } }) },
     lines  => sub { $_[0]->lines('from ', 'an ', 'ollama') },
+    looks => $thinks, bare => $thinks,
 );
 
-my @models = qw(slow canary nothing almost bytes breaks whole lines);
+my @models = qw(slow canary nothing almost bytes breaks whole lines looks bare);
 my $models = $t->dir . '/models.conf';
-my %more = (breaks => "fallback = slow\n", lines => "provider = ollama\n");
+my %more = (breaks => "fallback = slow\n", lines => "provider = ollama\n",
+            bare => "retrieval = off\n");
 
 $t->write_file($models, join '', map {
     "[$_]\nbase_url = " . $server->url . ($_ eq 'lines' ? '' : '/v1') . "\n"
@@ -149,6 +153,23 @@ sub holds {
     my ($deltas) = @{ $t->sql('admin', 'SELECT deltas FROM '
         . 'trifecta.job_result WHERE job = ?', $id)->[0] };
     ok(defined $deltas, 'where it was cut is stored');
+}
+
+
+# that there was a search is worth a call to Redis, that there was none is not
+
+{
+    my %id = map { $_ => $t->ask($question, model => $_) } qw(looks bare);
+    ok($t->wait_for(sub { types_of(said($id{looks})) eq 's'
+                          && $server->requests('bare') }, 20 * $t->slow),
+        'a_search_is_told_before_the_model_writes');
+    sleep 0.5;
+    is(types_of(said($id{bare})), '', 'where_nothing_is_searched_nothing_is_told');
+    $t->write_file($gate, '');
+    holds($id{$_}, ends($id{$_}), $_) for sort keys %id;
+    $t->wait_for(sub { types_of(said($id{bare})) ne '' }, 5);
+    like(types_of(said($id{bare})), qr/^(sd+)?$/,
+        'but_with_the_first_text_it_is');
 }
 
 

@@ -137,9 +137,9 @@ tf_query_rest(const json_t *payload)
 /* What the answer says on its way is what the job says. */
 
 static int
-tf_query_searched(void *arg)
+tf_query_searched(void *arg, int news)
 {
-    return tf_job_emit_searched(arg);
+    return tf_job_emit_searched(arg, news);
 }
 
 

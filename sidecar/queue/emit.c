@@ -61,6 +61,15 @@ tf_emit_many(const tf_emit_t *e)
 }
 
 
+/* All that Redis does not have yet is that the job has searched. */
+
+static unsigned
+tf_emit_searched(const tf_emit_t *e)
+{
+    return e->sent + 1 == e->n && e->said[e->sent].type == 's';
+}
+
+
 /* When there is something to send; -1: not before somebody says more. */
 
 static int64_t
@@ -72,11 +81,13 @@ tf_emit_due(const tf_emit_t *e, int64_t now)
         return -1;
     }
 
-    if (e->sent < e->n) {
+    pending = e->text.len - e->cut;
+
+    if (e->sent < e->n
+        && !(e->quiet && pending == 0 && tf_emit_searched(e)))
+    {
         return now;
     }
-
-    pending = e->text.len - e->cut;
 
     if (pending == 0) {
         return -1;
@@ -88,14 +99,19 @@ tf_emit_due(const tf_emit_t *e, int64_t now)
 }
 
 
-/* What gathered becomes pieces, once Redis has those before them. */
+/*
+ * What gathered becomes pieces, once Redis has those before them; no call is on
+ * its way.
+ */
 
 static void
 tf_emit_cut(tf_emit_t *e, int64_t now)
 {
     size_t  len;
 
-    if (e->sent < e->n || tf_emit_due(e, now) != now) {
+    if ((e->sent < e->n && !tf_emit_searched(e)) || e->text.len == e->cut
+        || tf_emit_due(e, now) != now)
+    {
         return;
     }
 
@@ -152,6 +168,10 @@ tf_emit_gather(tf_emit_call_t *c, tf_cmd_t *cmd)
 
     for (e = c->shard->emitter.first; e != NULL; e = e->next) {
         tf_emit_cut(e, now);
+
+        if (tf_emit_due(e, now) != now) {
+            continue;
+        }
 
         for (i = e->sent; i < e->n && !e->mute; i++) {
             if (c->n == TF_EMIT_BATCH

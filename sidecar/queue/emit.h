@@ -16,7 +16,8 @@
  *
  * The thread that runs a job appends text; the emitter, a thread of each
  * shard, cuts it into pieces and tells Redis (the function emit), many jobs in
- * one call.  The first text of a job goes at once; then a piece at most every
+ * one call.  The first text of a job goes at once, and in the same call what was
+ * not worth one of its own before it; then a piece at most every
  * TF_EMIT_MS, or as soon as TF_EMIT_BYTES are there, or when the call before
  * it was answered, whichever is later.  A job that says very much says it in
  * larger pieces after a while, so that readers who come late, and Redis, have
@@ -84,6 +85,7 @@ struct tf_emit_s {
     unsigned    gone:1;         /* the job is not here any more */
     unsigned    mute:1;         /* Redis does not want more */
     unsigned    full:1;         /* it said too much, or memory was short */
+    unsigned    quiet:1;        /* that it has searched can wait for text */
 };
 
 /* Of a shard. */
@@ -102,8 +104,11 @@ typedef struct {
  */
 int tf_job_emit_text(tf_job_t *job, const char *text, size_t len);
 
-/* What the answer needs was looked up; counts once, before any text. */
-int tf_job_emit_searched(tf_job_t *job);
+/*
+ * What the answer needs was looked up; counts once, before any text.  Unless
+ * it is news it leaves together with the first text.
+ */
+int tf_job_emit_searched(tf_job_t *job, int news);
 
 /* The text so far is void: another one begins. */
 int tf_job_emit_reset(tf_job_t *job);

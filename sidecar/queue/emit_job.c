@@ -157,7 +157,7 @@ tf_job_emit_text(tf_job_t *job, const char *text, size_t len)
 
 
 int
-tf_job_emit_searched(tf_job_t *job)
+tf_job_emit_searched(tf_job_t *job, int news)
 {
     int         rc;
     tf_emit_t  *e;
@@ -176,8 +176,9 @@ tf_job_emit_searched(tf_job_t *job)
     }
 
     rc = tf_emit_add(e, e->attempt, 's', e->cut);
+    e->quiet = !news;
 
-    return tf_emit_unlock(job, rc, 1);
+    return tf_emit_unlock(job, rc, news);
 }
 
 

@@ -59,7 +59,7 @@ tf_rag_answer(const tf_answer_request_t *request, tf_answer_t *answer)
     }
 
     if (rc == TF_ANSWER_OK && model->by->wire != NULL
-        && tf_answer_searched(a) != 0)
+        && tf_answer_searched(a, model->retrieval) != 0)
     {
         rc = tf_answer_failed(answer, "internal_error", "The answer could not "
                               "be passed on as it came.", 1);

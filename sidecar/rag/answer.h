@@ -41,14 +41,15 @@ typedef enum {
 
 /*
  * Where an answer goes while it is made: that the search is over (at most
- * once, before any text), the text in whole characters, as it will be served,
+ * once, before any text; news if there was one and the model is asked now), the
+ * text in whole characters, as it will be served,
  * and that all text so far is void.  Only what a model writes piece by piece
  * goes there; whatever is there at once is in the answer only.  Each returns
  * 0, or -1 when the answer is to be given up.
  */
 
 typedef struct {
-    int              (*searched)(void *arg);
+    int              (*searched)(void *arg, int news);
     int              (*text)(void *arg, const char *data, size_t len);
     int              (*reset)(void *arg);
     void              *arg;

@@ -23,7 +23,7 @@ tf_answer_failed(tf_answer_t *answer, const char *code, const char *message,
 
 
 int
-tf_answer_searched(tf_answering_t *a)
+tf_answer_searched(tf_answering_t *a, int news)
 {
     const tf_answer_sink_t  *sink;
 
@@ -35,7 +35,7 @@ tf_answer_searched(tf_answering_t *a)
 
     a->searched = 1;
 
-    return sink->searched(sink->arg);
+    return sink->searched(sink->arg, news);
 }
 
 
@@ -50,7 +50,8 @@ tf_answer_show(void *arg, const char *data, size_t len)
     sink = a->asked->sink;
     a->shown = 1;
 
-    return tf_answer_searched(a) == 0 ? sink->text(sink->arg, data, len) : -1;
+    return tf_answer_searched(a, 0) == 0 ? sink->text(sink->arg, data, len)
+                                         : -1;
 }
 
 

@@ -64,7 +64,7 @@ void tf_answer_keep(tf_answering_t *a);
 void tf_answer_watch(tf_answering_t *a);
 
 /* Who watches is told, once, that the search is over; 0, or -1. */
-int tf_answer_searched(tf_answering_t *a);
+int tf_answer_searched(tf_answering_t *a, int news);
 
 /* From the reply of a model: the answer as it may be served. */
 tf_answer_status_t tf_answer_finish(tf_answering_t *a, tf_answer_t *answer);
