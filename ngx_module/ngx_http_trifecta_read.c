@@ -1,3 +1,4 @@
+#include "ngx_http_trifecta_look.h"
 #include "ngx_http_trifecta_metrics.h"
 #include "ngx_http_trifecta_read.h"
 #include "ngx_http_trifecta_worker.h"
@@ -393,77 +394,59 @@ ngx_http_trifecta_read_store(ngx_http_trifecta_read_t *read)
 
 static ngx_int_t
 ngx_http_trifecta_read_reply(ngx_http_trifecta_read_t *read,
-    redisReply *reply)
+    ngx_http_trifecta_redis_answer_t *answer)
 {
-    redisReply     **e;
-    tf_job_state_t   state;
+    ngx_http_trifecta_look_t  look;
 
-    read->queue = ngx_http_trifecta_queue_away;
+    ngx_http_trifecta_looked(read->op.request, answer, &look);
 
-    if (reply == NULL) {
+    switch (look.what) {
+
+    case ngx_http_trifecta_look_away:
+        read->queue = ngx_http_trifecta_queue_away;
         return ngx_http_trifecta_read_store(read);
-    }
 
-    if (ngx_http_trifecta_resp_is(reply, 0, "ABSENT")) {
+    case ngx_http_trifecta_look_absent:
         read->queue = ngx_http_trifecta_queue_absent;
         return ngx_http_trifecta_read_store(read);
-    }
 
-    if (ngx_http_trifecta_resp_is(reply, 0, "DELETED")) {
+    case ngx_http_trifecta_look_deleted:
+        read->queue = ngx_http_trifecta_queue_away;
         read->seen = ngx_http_trifecta_seen_deleted;
         return NGX_OK;
+
+    case ngx_http_trifecta_look_known:
+        break;
     }
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, read->op.request->connection->log, 0,
-                      "trifecta: Redis refused to look: %*s",
-                      (size_t) reply->len, reply->str);
-    }
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[3]->type != REDIS_REPLY_STRING)
-    {
-        return ngx_http_trifecta_read_store(read);
-    }
-
-    e = reply->element;
-    state = ngx_http_trifecta_state_of(e[0]->str, e[0]->len);
-
-    if (state == TF_JOB_NSTATES) {
-        return ngx_http_trifecta_read_store(read);
-    }
-
-    read->state = state;
-    read->accepted = ngx_http_trifecta_resp_int(e[2]);
-    read->position = ngx_http_trifecta_resp_int(e[4]);
+    read->state = look.state;
+    read->accepted = look.accepted;
+    read->position = look.position;
     read->stopping = 0;
     read->ready = 0;
     read->total = 0;
 
-    ngx_http_trifecta_read_model(read, e[3]->str, e[3]->len);
+    ngx_http_trifecta_read_model(read, (char *) look.model.data,
+                                 look.model.len);
 
-    if (!ngx_http_trifecta_state_ends(state)) {
-        read->stopping = (reply->elements > 7
-                          && ngx_http_trifecta_resp_int(e[7]) == 1);
-
-        if (reply->elements > 9) {
-            read->ready = ngx_http_trifecta_resp_int(e[8]);
-            read->total = ngx_http_trifecta_resp_int(e[9]);
-        }
-
-        if (ngx_http_trifecta_read_doubts(read)) {
-            read->queue = ngx_http_trifecta_queue_doubted;
-            return ngx_http_trifecta_read_store(read);
-        }
-
-        read->seen = ngx_http_trifecta_seen_open;
-        return NGX_OK;
+    if (ngx_http_trifecta_state_ends(look.state)) {
+        read->queue = ngx_http_trifecta_queue_ended;
+        return ngx_http_trifecta_read_store(read);
     }
 
-    read->queue = ngx_http_trifecta_queue_ended;
+    read->stopping = look.stopping;
+    read->ready = look.ready;
+    read->total = look.total;
 
-    return ngx_http_trifecta_read_store(read);
+    if (ngx_http_trifecta_read_doubts(read)) {
+        read->queue = ngx_http_trifecta_queue_doubted;
+        return ngx_http_trifecta_read_store(read);
+    }
+
+    read->queue = ngx_http_trifecta_queue_away;
+    read->seen = ngx_http_trifecta_seen_open;
+
+    return NGX_OK;
 }
 
 
@@ -508,7 +491,7 @@ ngx_http_trifecta_read_looked(void *data,
         ngx_http_trifecta_read_more(read, answer);
     }
 
-    if (ngx_http_trifecta_read_reply(read, answer->reply) == NGX_OK) {
+    if (ngx_http_trifecta_read_reply(read, answer) == NGX_OK) {
         read->done(read);
     }
 }
@@ -544,8 +527,7 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
                                               read);
 
     } else {
-        read->op.cmd = ngx_http_trifecta_job_command(r, "FCALL_RO",
-                                              TF_FN_LOOK, 0,
+        read->op.cmd = ngx_http_trifecta_look(r,
                                               ngx_http_trifecta_read_looked,
                                               read);
     }

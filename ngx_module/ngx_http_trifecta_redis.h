@@ -74,13 +74,18 @@ typedef struct ngx_http_trifecta_redis_cmd_s  ngx_http_trifecta_redis_cmd_t;
 
 /*
  * The reply is NULL when there was none; it belongs to the caller, unless the
- * handler of an owner's command sets "kept".  sent: bytes were written at
+ * handler of an owner's command sets "kept".  Of several commands it is that
+ * of the last one, and the others are in "first" if there is a last one.  sent: bytes were written at
  * least once.  resent: written on two connections.  unconfirmed: too few
  * replicas have what it did (confirm.h).
  */
 
+#define NGX_HTTP_TRIFECTA_REDIS_FIRST    2
+
 typedef struct {
     redisReply                     *reply;
+    redisReply                    **first;  /* of several commands */
+    ngx_uint_t                      nfirst;
     unsigned                        sent:1;
     unsigned                        resent:1;
     unsigned                        unconfirmed:1;
@@ -125,6 +130,14 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_command(
     ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
     const size_t *argvlen, ngx_uint_t flags,
     ngx_http_trifecta_redis_handler_pt handler, void *data);
+
+/*
+ * The same for n commands that only read, of 2 or 3, which are formatted
+ * already and go together; the text is copied.
+ */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_commands(
+    ngx_http_trifecta_redis_t *redis, ngx_uint_t n, const u_char *text,
+    size_t len, ngx_http_trifecta_redis_handler_pt handler, void *data);
 
 /*
  * For the shards (shard.h): one that waits before its first attempt makes it,

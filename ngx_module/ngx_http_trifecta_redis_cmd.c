@@ -65,9 +65,7 @@ ngx_http_trifecta_redis_rearm(ngx_http_trifecta_redis_t *redis)
 }
 
 
-/* A command and, behind it, room for what is written. */
-
-static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_redis_alloc_cmd(ngx_http_trifecta_redis_t *redis,
     size_t len)
 {
@@ -92,7 +90,7 @@ ngx_http_trifecta_redis_alloc_cmd(ngx_http_trifecta_redis_t *redis,
 }
 
 
-static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
     const char **argv, const size_t *argvlen)
 {
@@ -116,6 +114,12 @@ static void
 ngx_http_trifecta_redis_free_cmd(ngx_http_trifecta_redis_t *redis,
     ngx_http_trifecta_redis_cmd_t *cmd)
 {
+    ngx_uint_t  i;
+
+    for (i = 0; i < cmd->nfirst; i++) {
+        freeReplyObject(cmd->first[i]);
+    }
+
     redis->ncmds--;
     redis->nown -= cmd->own;
     redis->bytes -= cmd->len;
@@ -132,6 +136,8 @@ ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
 {
     void                                *data;
     uint64_t                             spent;
+    ngx_uint_t                           i, nfirst;
+    redisReply                          *first[NGX_HTTP_TRIFECTA_REDIS_FIRST];
     ngx_http_trifecta_redis_answer_t     answer;
     ngx_http_trifecta_redis_handler_pt   handler;
 
@@ -156,10 +162,26 @@ ngx_http_trifecta_redis_answer(ngx_http_trifecta_redis_t *redis,
     handler = cmd->handler;
     data = cmd->data;
 
+    /* the command is gone before whoever gets the answer does anything */
+
+    nfirst = cmd->nfirst;
+
+    for (i = 0; i < nfirst; i++) {
+        first[i] = cmd->first[i];
+    }
+
+    answer.first = first;
+    answer.nfirst = nfirst;
+    cmd->nfirst = 0;
+
     ngx_http_trifecta_redis_free_cmd(redis, cmd);
 
     if (handler) {
         handler(data, &answer);
+    }
+
+    for (i = 0; i < nfirst; i++) {
+        freeReplyObject(first[i]);
     }
 
     return answer.kept;
@@ -356,9 +378,10 @@ ngx_int_t
 ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
     const char **err)
 {
-    ngx_int_t     rc;
-    redisReply   *reply;
-    ngx_queue_t  *q;
+    ngx_int_t                       rc;
+    redisReply                     *reply;
+    ngx_queue_t                    *q;
+    ngx_http_trifecta_redis_cmd_t  *cmd;
 
     for ( ;; ) {
 
@@ -383,16 +406,21 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
         }
 
         q = ngx_queue_head(&redis->sent);
+        cmd = ngx_http_trifecta_redis_cmd(q);
+
+        if (cmd->owed) {
+            cmd->owed--;
+            cmd->first[cmd->nfirst++] = reply;
+            continue;
+        }
+
         ngx_queue_remove(q);
 
         if (ngx_http_trifecta_resp_error(reply, "READONLY")) {
             redis->readonly = 1;
         }
 
-        if (!ngx_http_trifecta_redis_answer(redis,
-                                            ngx_http_trifecta_redis_cmd(q),
-                                            reply))
-        {
+        if (!ngx_http_trifecta_redis_answer(redis, cmd, reply)) {
             freeReplyObject(reply);
         }
 
@@ -499,88 +527,4 @@ ngx_http_trifecta_redis_expire(ngx_http_trifecta_redis_t *redis,
     cmd = ngx_http_trifecta_redis_cmd(q);
 
     return (ngx_msec_int_t) (cmd->deadline - ngx_current_msec) <= 0;
-}
-
-
-/*
- * While this worker waits to try again, another one may have found the server
- * back: then a request need not be refused.
- */
-
-void
-ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis)
-{
-    ngx_msec_t  ready_at;
-
-    ready_at = ngx_http_trifecta_metrics(redis->mcf)
-                   ->shards[redis->shard->index].ready_at;
-
-    if (redis->reconnect.timer_set
-        && (ngx_msec_int_t) (ready_at - redis->failed_at) > 0)
-    {
-        ngx_del_timer(&redis->reconnect);
-
-        redis->fails = 0;
-
-        ngx_http_trifecta_redis_connect(redis);
-    }
-}
-
-
-ngx_http_trifecta_redis_cmd_t *
-ngx_http_trifecta_redis_command(ngx_http_trifecta_redis_t *redis, int argc,
-    const char **argv, const size_t *argvlen, ngx_uint_t flags,
-    ngx_http_trifecta_redis_handler_pt handler, void *data)
-{
-    ngx_http_trifecta_redis_cmd_t  *cmd;
-
-    ngx_http_trifecta_redis_hint(redis);
-
-    if ((redis->state != ngx_http_trifecta_redis_ready && redis->fails)
-        || redis->ncmds >= NGX_HTTP_TRIFECTA_REDIS_MAX
-        || redis->bytes >= NGX_HTTP_TRIFECTA_REDIS_BYTES)
-    {
-        return NULL;
-    }
-
-    cmd = ngx_http_trifecta_redis_create_cmd(redis, argc, argv, argvlen);
-    if (cmd == NULL) {
-        return NULL;
-    }
-
-    cmd->handler = handler;
-    cmd->data = data;
-    cmd->resend = (flags & NGX_HTTP_TRIFECTA_REDIS_RESEND) ? 1 : 0;
-
-    if (redis->state == ngx_http_trifecta_redis_ready) {
-        ngx_queue_insert_tail(&redis->out, &cmd->queue);
-
-        /* all commands of this turn of the loop leave together */
-
-        ngx_post_event(redis->connection->write, &ngx_posted_events);
-
-    } else {
-        ngx_queue_insert_tail(&redis->waiting, &cmd->queue);
-    }
-
-    ngx_http_trifecta_redis_rearm(redis);
-
-    return cmd;
-}
-
-
-void
-ngx_http_trifecta_redis_charge(ngx_http_trifecta_redis_cmd_t *cmd,
-    uint64_t *spent)
-{
-    if (cmd) {
-        cmd->spent = spent;
-    }
-}
-
-
-void
-ngx_http_trifecta_redis_orphan(ngx_http_trifecta_redis_cmd_t *cmd)
-{
-    cmd->handler = NULL;
 }

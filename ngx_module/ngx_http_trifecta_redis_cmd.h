@@ -9,8 +9,8 @@
 /*
  * What the files of a Redis connection share with each other and with the
  * owner of one: redis.c moves the connection from state to state,
- * redis_greet.c asks whom it has reached, redis_cmd.c moves commands through
- * the three queues.
+ * redis_greet.c asks whom it has reached, redis_ask.c takes commands of
+ * requests, redis_cmd.c moves them through the three queues.
  */
 
 typedef enum {
@@ -32,6 +32,9 @@ struct ngx_http_trifecta_redis_cmd_s {
     uint64_t                            *spent;
     ngx_http_trifecta_redis_handler_pt   handler;
     void                                *data;
+    ngx_uint_t                           owed;      /* replies, but one */
+    ngx_uint_t                           nfirst;    /* of them are here */
+    redisReply                          *first[NGX_HTTP_TRIFECTA_REDIS_FIRST];
 #ifdef TF_FAULTS
     ngx_uint_t                           fault;     /* of fault.h; or 0 */
 #endif
@@ -119,6 +122,13 @@ ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own(
 ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_own_text(
     ngx_http_trifecta_redis_t *redis, const char *text, size_t len,
     ngx_http_trifecta_redis_handler_pt handler);
+
+/* A command and, behind it, room for what is written; and that, written. */
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_alloc_cmd(
+    ngx_http_trifecta_redis_t *redis, size_t len);
+ngx_http_trifecta_redis_cmd_t *ngx_http_trifecta_redis_create_cmd(
+    ngx_http_trifecta_redis_t *redis, int argc, const char **argv,
+    const size_t *argvlen);
 
 /* Another worker may have found the server back: then try now. */
 void ngx_http_trifecta_redis_hint(ngx_http_trifecta_redis_t *redis);
