@@ -8,7 +8,7 @@
 /*
  * What Redis says of the job of a context.
  *
- * Three plain commands, written together, cost Redis a tenth of a function
+ * Three plain commands, written together, cost Redis a third of a function
  * that does the same: whether there is an epoch, the fields of the job's hash,
  * and its place among the open ones.  Whose the job is is checked here as the
  * functions do it.  Nothing changes between the first two that matters: the

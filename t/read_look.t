@@ -66,8 +66,8 @@ my $second = $t->ask('second');
 
 # Not the caller's: by the hash, for the id alone says otherwise
 
-for my $field (['tenant', 'acme'], ['owner', 'test:bob'], ['owner', 'test:alic'],
-               ['owner', 'test:alice2'])
+for my $field (['tenant', 'acme'], ['owner', 'test:bob'],
+               ['owner', 'test:alic'], ['owner', 'test:alice2'])
 {
     my ($name, $value) = @$field;
     my $mine = $t->redis('HGET', key($second), $name);
