@@ -134,7 +134,8 @@ $text = Trifecta::Bench::Profile::table('samples', 3, ['b', 1, 'f', '/x/lib'],
     ['a', 1, 'main', '/usr/bin/redis-check-rdb'],
     ['a', 3, '[unknown]', '[kernel.kallsyms]']);
 cmp_ok(index($text, "### Costs of a: 4 samples\n\nBy object: the kernel 75.0 %,"
-    . " redis-server 25.0 %.\n"), '==', 0, 'a profile has the costs of a process');
+    . " redis-server 25.0 %.\n"), '==', 0,
+    'a profile has the costs of a process');
 cmp_ok(index($text, '| 75.0 % | `a function without a name` | the kernel |'
     . "\n| 25.0 % | `main` | redis-server |\n\n### Costs of b: 1 samples\n"),
     '>', 0, 'and the top of them, with shares');

@@ -122,7 +122,8 @@ const kinds = {
         async work(concurrency) {
             const { run } = need('graphile-worker');
             await run({ connectionString: url, concurrency,
-                ...(plain ? {} : { maxPoolSize: Math.min(concurrency, 20) + 2 }),
+                ...(plain ? {}
+                    : { maxPoolSize: Math.min(concurrency, 20) + 2 }),
                 taskList: {
                     noop: async (data, { job, query }) => {
                         await noop(data);

@@ -16,7 +16,7 @@ our @CASES = (
     { name => 'jobs',     module => 'Jobs',   quick => 1 },
     { name => 'chat',     module => 'Chat',   quick => 1 },
     { name => 'sizes',    module => 'Sizes' },
-    { name => 'killed',   module => 'Killed' },
+    { name => 'killed',   module => 'Killed', quick => 1 },
     { name => 'sidecars', module => 'Sidecars' },
     { name => 'streams',  module => 'Streams' },
     { name => 'growth',   module => 'Growth' },

@@ -48,8 +48,8 @@ sub facts {
     my $temp = File::Spec->tmpdir;
     chomp(my $disk = qx(stat -f -c %T '$temp') // 'unknown');
 
-    return { %facts, stores => $disk, processor => $cpu // 'unknown', processors => $n,
-        memory => sprintf('%.0f GB', $memory / 1048576), commit => $commit,
+    return { %facts, stores => $disk, processor => $cpu // 'unknown',
+        processors => $n, memory => sprintf('%.0f GB', $memory / 1048576), commit => $commit,
         date => strftime('%Y-%m-%d %H:%M UTC', gmtime),
         command => join ' ', 'bench/run', @main::COMMAND };
 }

@@ -22,7 +22,7 @@ use Trifecta::Bench::Stack;
 use Trifecta::Bench::Stats qw(figure);
 
 my $P = '{trifecta:0}';
-my $AHEAD = 50_000;         # entries that the accept log may have: half
+my $AHEAD = 50_000;         # of 100,000 entries that the accept log may have
 my $OWNER = 'test:alice';
 
 
