@@ -46,7 +46,7 @@
 /*
  * Rows that belong together stand in the order in which they are passed.  Two
  * places count on it: return.c takes the three of finish, release and retry
- * by how a job goes back, store.c those of the ledger by its statement.
+ * by how a job goes back, store_ledger.c those of the ledger by its statement.
  */
 
 #define TF_FAULT_POINTS(X)                                                    \

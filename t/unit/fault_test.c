@@ -33,7 +33,7 @@ the_rows_that_code_counts_on_are_in_its_order(void **state)
 {
     (void) state;
 
-    /* enum tf_return_t, and the statements of store.c */
+    /* enum tf_return_t, and the statements of store_ledger.c */
 
     assert_int_equal(TF_FAULT_release_before, TF_FAULT_finish_before + 3);
     assert_int_equal(TF_FAULT_retry_before, TF_FAULT_finish_before + 6);
