@@ -39,8 +39,10 @@ ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
 
     ngx_http_trifecta_json_lit(&j, "{\"query_id\":");
     ngx_http_trifecta_json_str(&j, &ctx->job_id);
-    ngx_http_trifecta_json_printf(&j, ",\"status\":\"%s\",\"created_at\":",
-                                  accepted->status);
+    ngx_http_trifecta_json_lit(&j, ",\"status\":\"");
+    ngx_http_trifecta_json_raw(&j, accepted->status,
+                               ngx_strlen(accepted->status));
+    ngx_http_trifecta_json_lit(&j, "\",\"created_at\":");
     ngx_http_trifecta_json_time(&j, accepted->ms);
 
     if (conversation.len) {
@@ -50,10 +52,11 @@ ngx_http_trifecta_accepted_reply(ngx_http_trifecta_poll_t *poll)
 
     ngx_http_trifecta_json_lit(&j, ",\"links\":{\"self\":");
     ngx_http_trifecta_json_str(&j, &accepted->path);
-    ngx_http_trifecta_json_printf(&j, ",\"events\":\"%V/events\"",
-                                  &accepted->path);
-    ngx_http_trifecta_json_printf(&j, ",\"cancel\":\"%V/cancel\"}}",
-                                  &accepted->path);
+    ngx_http_trifecta_json_lit(&j, ",\"events\":\"");
+    ngx_http_trifecta_json_raw(&j, accepted->path.data, accepted->path.len);
+    ngx_http_trifecta_json_lit(&j, "/events\",\"cancel\":\"");
+    ngx_http_trifecta_json_raw(&j, accepted->path.data, accepted->path.len);
+    ngx_http_trifecta_json_lit(&j, "/cancel\"}}");
 
     if (ngx_http_trifecta_poll_headers(poll) != NGX_OK
         || ngx_http_trifecta_header(r, "Location", accepted->path.data,

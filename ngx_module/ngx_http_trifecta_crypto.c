@@ -6,7 +6,7 @@
 #include <openssl/rand.h>
 
 
-#define NGX_HTTP_TRIFECTA_RANDOM  1024
+#define NGX_HTTP_TRIFECTA_RANDOM  4096
 
 
 struct ngx_http_trifecta_crypto_s {

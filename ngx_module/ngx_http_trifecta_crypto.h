@@ -13,8 +13,8 @@
  * OpenSSL looks an algorithm up by its name each time that it is not told
  * otherwise, and asks the system whether the process has forked each time
  * that it gives random bytes.  Either costs more than what is then done, so a
- * worker looks up once, and takes random bytes by the kilobyte.  Those that
- * were given out are erased here.
+ * worker looks up once, and takes random bytes by the page.  Those that were
+ * given out are erased here.
  *
  * Without a worker (nothing of this module is used, or a handler runs where
  * none is) both functions do the same without what is kept.

@@ -387,13 +387,17 @@ ngx_int_t
 ngx_http_trifecta_job_path(ngx_http_request_t *r, ngx_str_t *id,
     ngx_str_t *path)
 {
+    u_char  *p;
+
     path->len = sizeof(NGX_HTTP_TRIFECTA_QUERY_PATH "/") - 1 + id->len;
     path->data = ngx_pnalloc(r->pool, path->len);
     if (path->data == NULL) {
         return NGX_ERROR;
     }
 
-    (void) ngx_sprintf(path->data, NGX_HTTP_TRIFECTA_QUERY_PATH "/%V", id);
+    p = ngx_cpymem(path->data, NGX_HTTP_TRIFECTA_QUERY_PATH "/",
+                   sizeof(NGX_HTTP_TRIFECTA_QUERY_PATH "/") - 1);
+    ngx_memcpy(p, id->data, id->len);
 
     return NGX_OK;
 }
