@@ -288,8 +288,7 @@ sub _start_pg {
     Trifecta::Test::Prepared::copy($self, $self->{dir}, 'pg')
         unless -e "$data/PG_VERSION";
 
-    # a postmaster that was killed leaves its file; it is certainly dead
-    unlink "$data/postmaster.pid";
+    $self->_after_pg;
 
     my $proc = $self->_spawn($name, death => 'QUIT',
         env => { TF_PDEATHSIG => 'QUIT' },
@@ -303,6 +302,21 @@ sub _start_pg {
         or return 'no login';
 
     return;
+}
+
+
+# A postmaster that was killed leaves its file, and a segment of shared memory
+# of which the system has some thousands; it is certainly dead.
+
+sub _after_pg {
+    my ($self) = @_;
+    my $file = "$self->{dir}/pg/postmaster.pid";
+
+    return unless -e $file;
+
+    my ($id) = ((split /\n/, $self->read_file($file))[6] // '') =~ /(\d+)\s*$/;
+    system "ipcrm -m $id 2> /dev/null" if defined $id;
+    unlink $file;
 }
 
 
@@ -605,6 +619,7 @@ sub _clean {
 
     $_->disconnect for grep { $_ } values %{ delete $self->{dbh} || {} };
     eval { $_->kill } for values %{ $self->{procs} };
+    $self->_after_pg;
     delete $live{$self->{dir}};
 
     if ($ENV{TRIFECTA_TEST_KEEP} || $self->{failed}

@@ -92,6 +92,7 @@ password_encryption = 'scram-sha-256'
 shared_buffers = '32MB'
 max_connections = 100
 max_wal_size = '256MB'
+dynamic_shared_memory_type = 'mmap'
 timezone = 'UTC'
 $more
 END
