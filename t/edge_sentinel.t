@@ -157,7 +157,10 @@ ok $t->wait_for(sub { role('redis1') eq 'slave' }, 60),
 
 {
     $t->wait_for(\&known, 15);
-    $t->redis_at('sentinel0', 'SENTINEL', 'FAILOVER', 'queue');
+
+    # one that has not heard of the replica for a moment refuses it
+    $t->wait_for(sub { eval {
+        $t->redis_at('sentinel0', 'SENTINEL', 'FAILOVER', 'queue'); 1 } }, 60);
     ok $t->wait_for(sub { role('redis2') eq 'master' }, 60), 'a failover';
     ok $t->wait_for(sub { role('redis1') eq 'slave' }, 60), 'complete';
     goes_on('redis2', 'a_master_that_is_a_replica_now_is_left');

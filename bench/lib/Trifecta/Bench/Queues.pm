@@ -39,12 +39,12 @@ my %LASTS = (
 
 our @PEERS = (
     { name => 'BullMQ, results in PostgreSQL', kind => 'bullmq-pg', at => 32,
-      jobs => 1000, leaves => $LESS, quick => 1, lasts => $LASTS{bullmq} },
+      jobs => 3000, leaves => $LESS, quick => 1, lasts => $LASTS{bullmq} },
     { name => 'BullMQ, results in Redis', kind => 'bullmq', at => 32,
-      jobs => 1000, leaves => $NONE, quick => 1, lasts => $LASTS{bullmq} },
-    { name => 'graphile-worker', kind => 'graphile', at => 32, jobs => 1000,
+      jobs => 3000, leaves => $NONE, quick => 1, lasts => $LASTS{bullmq} },
+    { name => 'graphile-worker', kind => 'graphile', at => 32, jobs => 3000,
       leaves => $LESS, lasts => $LASTS{graphile} },
-    { name => 'pg-boss', kind => 'pgboss', at => 256, jobs => 1000,
+    { name => 'pg-boss', kind => 'pgboss', at => 256, jobs => 3000,
       leaves => $LESS, lasts => $LASTS{pgboss} },
     { name => 'Celery', kind => 'celery', at => 0, jobs => 300,
       leaves => $NONE, lasts => $LASTS{celery} },
@@ -80,7 +80,8 @@ sub new {
 
 
 # Ours: from the first submit to the last result, as PostgreSQL says it.
-# "sidecars" and "threads" are there before the measurement begins.  "headers"
+# "sidecars" and "threads" are there before the measurement begins; "model" is
+# not the first one.  "headers"
 # are those of submitters side by side, each with its share of the jobs.
 
 sub ours {
@@ -120,6 +121,7 @@ sub submit {
     my ($self, %how) = @_;
     my $t = $self->{t};
     my @header = @{ $how{headers} || [$self->{header}] };
+    my $model = $how{model} ? qq{, "model": "$how{model}"} : '';
     my $fill = 'x' x ($how{size} - 40);
     my $start = time;
     my @pids;
@@ -131,7 +133,7 @@ sub submit {
             load($t->{plain}, '/api/v1/query', method => 'POST',
                 status => 202,
                 header => ['Content-Type: application/json', $header],
-                body => "{\"query\": \"job-@@ $start $fill\"}",
+                body => "{\"query\": \"job-@@ $start $fill\"$model}",
                 requests => int($how{jobs} / @header), seconds => $LIMIT,
                 connections => $how{at_once});
         };

@@ -68,13 +68,19 @@ sub shipped {
 }
 
 
-# The answer cache is off: each request reaches the model, as with peers.
+# The answer cache is off: each request reaches the model, as with peers.  In the
+# place of [delay, ...] "echo" is the provider that answers in the sidecar.
 
 sub _models {
     my ($t, $root, $mock) = @_;
     my $conf = '';
 
     for my $name (sort keys %$mock) {
+        if ($mock->{$name} eq 'echo') {
+            $conf .= "[$name]\nprovider = echo\nretrieval = off\n";
+            next;
+        }
+
         my $port = $t->{mock}{$name} = $t->free_port;
         push @{ $t->{mock_servers} }, peer($t, $name, $port,
             "$root/build/bench/mock", $port, map { /^note$/

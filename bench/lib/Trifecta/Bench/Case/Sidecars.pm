@@ -23,7 +23,7 @@ sub targets { }
 
 sub rows {
     my ($env) = @_;
-    my %mock = (mock => { noop => [0, 4, 0] });
+    my %mock = (mock => { noop => 'echo' });
     my $jobs = $env->{quick} ? 200 : 1000;
     my @stacks = map { Trifecta::Bench::Stack::stack($env->{root}, %mock,
         shards => $_) } ['redis'], ['redis', 'redis1'];

@@ -24,7 +24,7 @@ sub rounds { 3 }
 sub rows {
     my ($env) = @_;
     my $t = $env->{t} = Trifecta::Bench::Stack::stack($env->{root},
-        mock => { noop => [0, 4, 0] });
+        mock => { noop => 'echo' });
     my $q = Trifecta::Bench::Queues->new($env, $t);
     my @peers = !$env->{peers} ? () : grep { my $name = $_->{name};
         grep { $_ eq $name } @PEERS } Trifecta::Bench::Queues::best();
