@@ -109,6 +109,7 @@ typedef struct {
     ngx_http_trifecta_worker_t   *worker;   /* this process' connections */
 #ifdef TF_FAULTS
     void                         *fault;    /* of fault.c: what is armed */
+    off_t                         slice;    /* of a write, in bytes; 0: all */
 #endif
 } ngx_http_trifecta_main_conf_t;
 

@@ -34,6 +34,9 @@ ngx_http_trifecta_fault_init(ngx_conf_t *cf,
     ngx_pool_cleanup_t         *cln;
     ngx_http_trifecta_fault_t  *armed;
 
+    text = getenv("TRIFECTA_SLICE");
+    mcf->slice = text ? atoi(text) : 0;
+
     text = getenv("TRIFECTA_FAULT");
     wrong = tf_fault_parse(&fault, text);
 
@@ -112,6 +115,26 @@ ngx_http_trifecta_fault_written(ngx_http_trifecta_main_conf_t *mcf,
 {
     if (cmd->fault) {
         ngx_http_trifecta_fault_pass(mcf, cmd->fault - 1);
+    }
+}
+
+
+off_t
+ngx_http_trifecta_fault_slice(ngx_http_trifecta_main_conf_t *mcf)
+{
+    return mcf->slice;
+}
+
+
+/* Tests only: this waits. */
+
+void
+ngx_http_trifecta_fault_sliced(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_connection_t *c)
+{
+    if (mcf->slice) {
+        ngx_msleep(2);
+        ngx_post_event(c->write, &ngx_posted_next_events);
     }
 }
 

@@ -19,6 +19,11 @@
  *       socket
  *   ngx_http_trifecta_fault_written(mcf, cmd)        it is
  *
+ * TRIFECTA_SLICE is how many bytes a socket of Redis takes at a time; the rest
+ * is written when there was time for an answer.
+ *   ngx_http_trifecta_fault_slice(mcf)               that number, or 0
+ *   ngx_http_trifecta_fault_sliced(mcf, c)           there is a rest
+ *
  * In a release all of them are nothing.
  */
 
@@ -37,6 +42,10 @@ void ngx_http_trifecta_fault_mark(ngx_http_trifecta_redis_cmd_t *cmd,
 void ngx_http_trifecta_fault_written(ngx_http_trifecta_main_conf_t *mcf,
     ngx_http_trifecta_redis_cmd_t *cmd);
 
+off_t ngx_http_trifecta_fault_slice(ngx_http_trifecta_main_conf_t *mcf);
+void ngx_http_trifecta_fault_sliced(ngx_http_trifecta_main_conf_t *mcf,
+    ngx_connection_t *c);
+
 #define ngx_http_trifecta_fault(r, step, moment)                              \
     ngx_http_trifecta_fault_pass(                                             \
                  ngx_http_get_module_main_conf(r, ngx_http_trifecta_module),  \
@@ -51,6 +60,8 @@ void ngx_http_trifecta_fault_written(ngx_http_trifecta_main_conf_t *mcf,
 #define ngx_http_trifecta_fault(r, step, moment)
 #define ngx_http_trifecta_fault_sent(cmd, step)
 #define ngx_http_trifecta_fault_written(mcf, cmd)
+#define ngx_http_trifecta_fault_slice(mcf)               0
+#define ngx_http_trifecta_fault_sliced(mcf, c)
 
 #endif /* TF_FAULTS */
 

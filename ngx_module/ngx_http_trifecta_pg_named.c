@@ -275,7 +275,14 @@ ngx_http_trifecta_pg_named_again(ngx_http_trifecta_pg_t *pg,
 
     } else if (!query->whole && ngx_http_trifecta_pg_named_unknown(res)) {
 
-        if (query->life == pg->life) {
+        /*
+         * Not what was to be prepared in front of it and was not begun, for
+         * another query had failed: that is no server's forgetting.
+         */
+
+        named = ngx_http_trifecta_pg_named_find(pg, query);
+
+        if (query->life == pg->life && named->prepared) {
             ngx_log_error(NGX_LOG_INFO, pg->log, 0,
                           "trifecta: prepares its statements anew: %s",
                           PQresultErrorMessage(res));

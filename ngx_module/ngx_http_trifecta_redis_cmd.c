@@ -306,7 +306,8 @@ ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
             n++;
         }
 
-        cl = c->send_chain(c, chain, 0);
+        cl = c->send_chain(c, chain,
+                           ngx_http_trifecta_fault_slice(redis->mcf));
 
         if (cl == NGX_CHAIN_ERROR) {
             return NGX_ERROR;
@@ -340,6 +341,7 @@ ngx_http_trifecta_redis_write(ngx_http_trifecta_redis_t *redis)
         }
 
         if (cl != NULL) {
+            ngx_http_trifecta_fault_sliced(redis->mcf, c);
             break;
         }
     }
@@ -374,13 +376,37 @@ ngx_http_trifecta_redis_release(ngx_http_trifecta_redis_t *redis)
 }
 
 
+/*
+ * Whose reply is next; NULL: nobody's.  Of several commands that are written
+ * together the first may be answered before the last one is written: the
+ * socket takes what it has room for.
+ */
+
+static ngx_http_trifecta_redis_cmd_t *
+ngx_http_trifecta_redis_next(ngx_http_trifecta_redis_t *redis)
+{
+    ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    if (!ngx_queue_empty(&redis->sent)) {
+        return ngx_http_trifecta_redis_cmd(ngx_queue_head(&redis->sent));
+    }
+
+    if (ngx_queue_empty(&redis->out)) {
+        return NULL;
+    }
+
+    cmd = ngx_http_trifecta_redis_cmd(ngx_queue_head(&redis->out));
+
+    return cmd->owed && cmd->written ? cmd : NULL;
+}
+
+
 ngx_int_t
 ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
     const char **err)
 {
     ngx_int_t                       rc;
     redisReply                     *reply;
-    ngx_queue_t                    *q;
     ngx_http_trifecta_redis_cmd_t  *cmd;
 
     for ( ;; ) {
@@ -399,14 +425,13 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
             continue;
         }
 
-        if (ngx_queue_empty(&redis->sent)) {
+        cmd = ngx_http_trifecta_redis_next(redis);
+
+        if (cmd == NULL) {
             freeReplyObject(reply);
             *err = "a reply without a command";
             return NGX_ERROR;
         }
-
-        q = ngx_queue_head(&redis->sent);
-        cmd = ngx_http_trifecta_redis_cmd(q);
 
         if (cmd->owed) {
             cmd->owed--;
@@ -414,7 +439,7 @@ ngx_http_trifecta_redis_replies(ngx_http_trifecta_redis_t *redis,
             continue;
         }
 
-        ngx_queue_remove(q);
+        ngx_queue_remove(&cmd->queue);
 
         if (ngx_http_trifecta_resp_error(reply, "READONLY")) {
             redis->readonly = 1;

@@ -127,12 +127,12 @@ ok($t->wait_for(sub { !@{ $t->sql('admin', 'SELECT 1 FROM trifecta.job '
 
 # The bound is configured
 
-$t->{opt}{sidecar}{pg_connections} = 0;
+$t->{opt}{sidecar}{pg_connections} = 1;
 $t->stop('sidecar', 0);
 $t->write_conf;
 $t->launch('sidecar', 0)->wait(10 * $t->slow);
 like($t->log_of('sidecar', 0),
-    qr/pg_connections must be between 1 and 256/, 'none is refused');
+    qr/pg_connections must be between 2 and 256/, 'none is refused');
 
 # half of the connections, not of the threads, unless it is told
 $t->{opt}{sidecar} = { %{ $t->{opt}{sidecar} }, pg_connections => 5,

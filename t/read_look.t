@@ -133,5 +133,24 @@ for my $field (['tenant', 'acme'], ['owner', 'test:bob'],
         'and another one comes';
 }
 
+# A socket that takes some bytes at a time: the first of the commands of a look
+# is answered before the last one is written
+
+{
+    my $open = $t->ask('open');
+
+    $t->stop('nginx');
+    $t->{opt}{proc_env}{nginx}{TRIFECTA_SLICE} = 60;
+    $t->start('nginx');
+    ok $t->wait_for(sub { looked($open)->{status} == 200 }, 20),
+        'nginx is there again';
+
+    is_deeply [grep { $_ ne '200 queued' } map { my $res = looked($open);
+        "$res->{status} " . ($res->{json}{status} // '') } 1 .. 20], [],
+        'a_reply_that_comes_before_all_is_written_finds_its_look';
+    unlike $t->log_of('error'), qr/a reply without a command/,
+        'and no connection is given up for it';
+}
+
 $t->finish;
 done_testing;

@@ -74,8 +74,9 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
     } else if (conf->background > conf->threads) {
         why = "background must be at most threads";
 
-    } else if (conf->pg_connections < 1 || conf->pg_connections > 256) {
-        why = "pg_connections must be between 1 and 256";
+    } else if (conf->pg_connections < 2 || conf->pg_connections > 256) {
+        /* half of them are never lent for long */
+        why = "pg_connections must be between 2 and 256";
 
     } else if (conf->lease < 100) {
         why = "lease must be at least 100ms";

@@ -97,7 +97,7 @@ tf_embed_look(tf_embed_run_t *run, tf_run_t *rc)
     models = run->jobs->models;
 
     if (pg == NULL) {
-        *rc = TF_RUN_RELEASE;
+        *rc = TF_RUN_LATE;
         return TF_EMBED_OVER;
     }
 
@@ -167,7 +167,7 @@ tf_embed_put(tf_embed_run_t *run, size_t first, const tf_llm_vectors_t *v,
                         &run->job->stop);
 
     if (pg == NULL) {
-        *rc = TF_RUN_RELEASE;
+        *rc = TF_RUN_LATE;
         return TF_EMBED_OVER;
     }
 

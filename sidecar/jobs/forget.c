@@ -202,7 +202,7 @@ tf_jobs_forget(tf_jobs_t *jobs, tf_job_t *job)
 
     if (pg == NULL) {
         json_decref(payload);
-        return TF_RUN_RELEASE;
+        return TF_RUN_LATE;
     }
 
     rc = tf_forget_all(pg, job, conversation);

@@ -50,13 +50,16 @@ tf_jobs_ingest(tf_jobs_t *jobs, tf_job_t *job)
     ij->steps = json_object();
     payload = json_loads(job->payload, JSON_REJECT_DUPLICATES, NULL);
 
-    /* no error: it waits for its turn like any job in the queue */
+    /*
+     * No error: it waits for its turn like any job in the queue, and a little
+     * longer than its deadline, which says itself what has become of it.
+     */
 
-    ij->pg = tf_pg_pool_get(jobs->rag, TF_PG_LONG, job->until - tf_clock_ms(),
-                            &job->stop);
+    ij->pg = tf_pg_pool_get(jobs->rag, TF_PG_LONG,
+                            job->until - tf_clock_ms() + 1000, &job->stop);
 
-    rc = ij->pg == NULL || ij->steps == NULL ? TF_RUN_RELEASE
-                                             : tf_ingest_job(ij, payload);
+    rc = ij->pg == NULL ? TF_RUN_LATE
+         : ij->steps == NULL ? TF_RUN_RELEASE : tf_ingest_job(ij, payload);
 
     if (ij->pg != NULL) {
         tf_pg_pool_put(jobs->rag, ij->pg);

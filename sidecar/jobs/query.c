@@ -184,7 +184,7 @@ tf_query_goes_on(tf_job_t *job, tf_answer_request_t *request, tf_goes_on_t *g)
     pg = tf_pg_pool_get(request->pool, TF_PG_SHORT, TF_PG_WAIT_MS, &job->stop);
 
     if (pg == NULL) {
-        return TF_RUN_RELEASE;
+        return TF_RUN_LATE;
     }
 
     rc = tf_rag_goes_on(pg, request, g);
@@ -218,10 +218,11 @@ tf_query_goes_on(tf_job_t *job, tf_answer_request_t *request, tf_goes_on_t *g)
 static tf_run_t
 tf_query_answer(tf_jobs_t *jobs, tf_job_t *job, tf_answer_request_t *request)
 {
-    tf_run_t           rc;
-    tf_answer_t        answer;
-    tf_goes_on_t       goes_on;
-    tf_answer_sink_t   sink;
+    tf_run_t             rc;
+    tf_answer_t          answer;
+    tf_goes_on_t         goes_on;
+    tf_answer_sink_t     sink;
+    tf_answer_status_t   status;
 
     sink.searched = tf_query_searched;
     sink.text = tf_query_text;
@@ -253,7 +254,9 @@ tf_query_answer(tf_jobs_t *jobs, tf_job_t *job, tf_answer_request_t *request)
         }
     }
 
-    switch (tf_rag_answer(request, &answer)) {
+    status = tf_rag_answer(request, &answer);
+
+    switch (status) {
 
     case TF_ANSWER_OK:
         if (tf_query_succeeded(job, &answer) != 0) {
@@ -264,9 +267,10 @@ tf_query_answer(tf_jobs_t *jobs, tf_job_t *job, tf_answer_request_t *request)
         break;
 
     case TF_ANSWER_STORE:
+    case TF_ANSWER_LATE:
         tf_log(TF_LOG_WARN, "the documents cannot be read: %s",
                answer.message);
-        rc = TF_RUN_RELEASE;
+        rc = status == TF_ANSWER_LATE ? TF_RUN_LATE : TF_RUN_RELEASE;
         break;
 
     case TF_ANSWER_CANCELLED:

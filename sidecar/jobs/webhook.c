@@ -394,7 +394,7 @@ tf_jobs_webhook(tf_jobs_t *jobs, tf_job_t *job)
 
     if (pg == NULL) {
         json_decref(payload);
-        return TF_RUN_RELEASE;
+        return TF_RUN_LATE;
     }
 
     status = tf_webhook_row(pg, job->tenant, job->owner, id, &t.row);

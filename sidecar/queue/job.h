@@ -43,7 +43,9 @@ typedef enum {
     TF_RUN_ENDED,               /* state, body, error, ... are set */
     TF_RUN_RETRY,               /* the error is set, but may pass: again later,
                                  * not before retry_after */
-    TF_RUN_RELEASE              /* a store is away, or a drain: not its fault */
+    TF_RUN_RELEASE,             /* a store is away, or a drain: not its fault */
+    TF_RUN_LATE                 /* no connection to a store was free for long:
+                                 * as TF_RUN_RELEASE, but the store is there */
 } tf_run_t;
 
 /* How it leaves this process. */

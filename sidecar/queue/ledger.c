@@ -232,22 +232,23 @@ tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
 
 
 /*
- * 0: stored and acknowledged; -1: a store is away, the entries stay.  What the
+ * 0: *n entries are stored and acknowledged, all of them or the first ones
+ * that are large together; -1: a store is away, the entries stay.  What the
  * server refuses is stored one by one, each with care.
  */
 
 static int
-tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
+tf_ledger_store_some(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned *n,
     int care)
 {
     char             *rows;
-    unsigned          i, ops;
+    unsigned          i, ops, one;
     tf_cmd_t          cmd = TF_CMD_INIT;
     redisReply       *reply;
     tf_pg_status_t    rc;
     tf_pg_columns_t   new;
 
-    rc = tf_ledger_known(l, entries, n);
+    rc = tf_ledger_known(l, entries, *n);
 
     if (rc == TF_PG_OK) {
         tf_store_new_init(&new);
@@ -259,7 +260,7 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
             return -1;
         }
 
-        rc = tf_ledger_write(l, entries, n, rows, ops, care ? NULL : &new);
+        rc = tf_ledger_write(l, entries, *n, rows, ops, care ? NULL : &new);
         tf_pg_columns_free(&new);
         free(rows);
     }
@@ -270,8 +271,10 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
     }
 
     if (rc == TF_PG_ERROR && !care) {
-        for (i = 0; i < n; i++) {
-            if (tf_ledger_store(l, entries + i, 1, 1) != 0) {
+        for (i = 0; i < *n; i++) {
+            one = 1;
+
+            if (tf_ledger_store_some(l, entries + i, &one, 1) != 0) {
                 return -1;
             }
         }
@@ -280,7 +283,7 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
 
     tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->shard->prefix);
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < *n; i++) {
         tf_cmd_str(&cmd, tf_reply_str(entries[i].entry, 0));
         tf_cmd_str(&cmd, tf_ledger_field(entries[i].entry, "id"));
     }
@@ -294,8 +297,25 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
 
     tf_fault(ledger, answered);
     freeReplyObject(reply);
-    (void) atomic_fetch_add(&l->q->counters.ledgered, n);
-    tf_hist_add(&l->q->hist.ledger, &tf_hist_size, (int64_t) n);
+    (void) atomic_fetch_add(&l->q->counters.ledgered, *n);
+    tf_hist_add(&l->q->hist.ledger, &tf_hist_size, (int64_t) *n);
+
+    return 0;
+}
+
+
+static int
+tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
+{
+    unsigned  some;
+
+    for ( ; n > 0; n -= some, entries += some) {
+        some = n;
+
+        if (tf_ledger_store_some(l, entries, &some, 0) != 0) {
+            return -1;
+        }
+    }
 
     return 0;
 }
@@ -381,7 +401,7 @@ tf_ledger_step(tf_ledger_t *l)
         return 0;
     }
 
-    rc = tf_ledger_store(l, l->entries, l->n, 0);
+    rc = tf_ledger_store(l, l->entries, l->n);
 
     if (rc == 0) {
         tf_ledger_forget(l);
@@ -403,7 +423,7 @@ tf_ledger_leave(tf_ledger_t *l)
     (void) pthread_mutex_unlock(&l->q->mutex);
 
     if (l->n > 0 && !down) {
-        (void) tf_ledger_store(l, l->entries, l->n, 0);
+        (void) tf_ledger_store(l, l->entries, l->n);
     }
 
     tf_ledger_forget(l);

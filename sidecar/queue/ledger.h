@@ -61,9 +61,11 @@ int tf_ledger_brief(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n);
  * The jobs of the entries that are not known, as the rows and the ops that
  * tf_store_ledger() takes; the caller frees it.  NULL: Redis is away.  With
  * "new" (tf_store_new_init()), new jobs go there, as far as they look well.
+ * Of the *n entries only the first ones, and *n says how many, when these have
+ * TF_STORE_BATCH_BYTES together.
  */
 char *tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries,
-    unsigned n, unsigned *ops, tf_pg_columns_t *new);
+    unsigned *n, unsigned *ops, tf_pg_columns_t *new);
 
 /*
  * Jobs that ended in the queue have deliveries, too.  "now" is the time of the

@@ -10,6 +10,7 @@
 
 
 #define TF_LEDGER_SAID  16      /* whose words are asked for at once */
+#define TF_LEDGER_SOME  16      /* whose requests are */
 
 /* In the order of tf_store_new(), and what a job said. */
 
@@ -348,38 +349,39 @@ tf_ledger_brief(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
 }
 
 
-char *
-tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned n,
-    unsigned *ops, tf_pg_columns_t *new)
+/* What Redis has of some of the entries; 0, or -1: it is away. */
+
+static int
+tf_ledger_some(tf_ledger_t *l, const tf_ledger_entry_t *entries,
+    unsigned from, unsigned to, json_t *rows, unsigned *ops,
+    tf_pg_columns_t *new, size_t *bytes)
 {
-    char        *text;
-    json_t      *rows;
+    size_t       k;
     unsigned     i;
     redisReply  *reply;
 
-    *ops = 0;
-
-    for (i = 0; i < n; i++) {
+    for (i = from; i < to; i++) {
         if (!entries[i].known
             && tf_ledger_ask(l, entries[i].entry, tf_ledger_fields,
                              TF_LEDGER_NFIELDS)
                != 0)
         {
-            return NULL;
+            return -1;
         }
     }
 
-    rows = json_array();
-
-    for (i = 0; i < n; i++) {
+    for (i = from; i < to; i++) {
         if (entries[i].known) {
             continue;
         }
 
         reply = tf_redis_reply(&l->redis, 0);
         if (reply == NULL) {
-            json_decref(rows);
-            return NULL;
+            return -1;
+        }
+
+        for (k = 0; k < tf_reply_len(reply); k++) {
+            *bytes += strlen(tf_reply_str(reply, k));
         }
 
         if (new == NULL || tf_ledger_new(new, entries[i].entry, reply) != 0) {
@@ -390,6 +392,34 @@ tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned n,
         freeReplyObject(reply);
     }
 
+    return 0;
+}
+
+
+char *
+tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned *n,
+    unsigned *ops, tf_pg_columns_t *new)
+{
+    char        *text;
+    size_t       bytes;
+    json_t      *rows;
+    unsigned     from, to;
+
+    *ops = 0;
+    rows = json_array();
+    bytes = 0;
+
+    for (from = 0; from < *n && bytes < TF_STORE_BATCH_BYTES; from = to) {
+        to = from + TF_LEDGER_SOME < *n ? from + TF_LEDGER_SOME : *n;
+
+        if (tf_ledger_some(l, entries, from, to, rows, ops, new, &bytes) != 0)
+        {
+            json_decref(rows);
+            return NULL;
+        }
+    }
+
+    *n = from;
     text = tf_ledger_said(l, rows) == 0 ? json_dumps(rows, JSON_COMPACT)
                                         : NULL;
     json_decref(rows);

@@ -360,8 +360,8 @@ tf_redis_append(tf_redis_t *redis, const tf_cmd_t *cmd)
     int   n;
 
     if (cmd->args.failed) {
-        (void) snprintf(redis->err, sizeof(redis->err), "out of memory");
-        return -1;
+        /* what was appended before is answered, too: to nobody */
+        return tf_redis_fail(redis, "out of memory");
     }
 
     if (tf_redis_connect(redis) != 0) {

@@ -85,7 +85,7 @@ tf_pool_run(void *queue)
             tf_pool_put(q, &q->complete, job);
 
         } else {
-            if (stop == TF_STOP_NONE) {
+            if (stop == TF_STOP_NONE && rc == TF_RUN_RELEASE) {
                 tf_pool_store_down(q, "a job could not reach its store, see "
                                    "the line before");
             }

@@ -109,7 +109,8 @@ tf_store_bad_data(const tf_pg_t *pg)
 {
     return pg->conn != NULL
            && (strncmp(pg->sqlstate, "22", 2) == 0
-               || strncmp(pg->sqlstate, "23", 2) == 0);
+               || strncmp(pg->sqlstate, "23", 2) == 0
+               || strncmp(pg->sqlstate, "54", 2) == 0);
 }
 
 

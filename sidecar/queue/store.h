@@ -90,9 +90,10 @@ tf_pg_status_t tf_store_refused_job(tf_pg_t *pg, const tf_job_t *job);
 tf_pg_status_t tf_store_refused_entry(tf_pg_t *pg, const char *rows);
 
 /*
- * Whether the server refused the data (classes 22 and 23), so that the same
- * batch without the one bad row would pass.  Anything else, such as a missing
- * right, is the store's trouble and no job's fault.
+ * Whether the server refused the data (classes 22 and 23) or found it too
+ * large or too deep (54), so that the same batch without the one bad row would
+ * pass.  Anything else, such as a missing right, is the store's trouble and no
+ * job's fault.
  */
 int tf_store_bad_data(const tf_pg_t *pg);
 

@@ -36,6 +36,7 @@ typedef enum {
     TF_ANSWER_STORE,        /* the database is away: message; release the
                              * job */
     TF_ANSWER_FAILED,       /* code, message; retryable or not */
+    TF_ANSWER_LATE,         /* no connection was free: message; the same */
     TF_ANSWER_CANCELLED
 } tf_answer_status_t;
 

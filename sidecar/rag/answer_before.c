@@ -35,7 +35,7 @@ tf_answer_borrow(tf_answering_t *a, tf_answer_t *answer)
                     "\"pg_connections\", or look what PostgreSQL is busy "
                     "with", TF_PG_WAIT_MS / 1000);
 
-    return TF_ANSWER_STORE;
+    return TF_ANSWER_LATE;
 }
 
 

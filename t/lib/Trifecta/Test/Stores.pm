@@ -76,6 +76,11 @@ sub snapshot_of_queue {
     my $p = '{trifecta:0}';
     my %snap;
 
+    # a sidecar writes down behind the queue what was accepted before
+    my $sidecar = $self->proc('sidecar');
+    $self->wait_for(sub { !$self->redis('XLEN', "$p:acc") }, 5)
+        if $sidecar && $sidecar->alive;
+
     $snap{$_} = $self->redis('XLEN', "$p:$_") for qw(r:0 r:1 r:2 acc);
     $snap{live} = $self->redis('ZCARD', "$p:live");
     $snap{keys} = join ' ', sort grep { !/:(meta|wk)$/ }
