@@ -336,7 +336,7 @@ $(eval $(call NGX_RULES,nginx126,1.26$(comma) static,1.26,NGX_CC_PLAIN,NGX_LD))
 # is that of asan
 
 PLANT_SIDECAR = sidecar/queue/job
-PLANT_MODULE  = ngx_http_trifecta_trace
+PLANT_MODULE  = ngx_http_trifecta_job
 
 planted: build/planted/trifecta build/planted/nginx
 
