@@ -121,17 +121,21 @@ tf_return_done(tf_queue_t *q, tf_job_t *job, tf_some_t *told)
  * Tells Redis of n jobs in one write; returns how many were not answered, or
  * with an error, and moves these to the front.  They are told again: each
  * function checks worker and lease, so a repetition does nothing.
+ *
+ * A function library of an earlier release ends one job a call and answers for
+ * that one: *single is set, and from then on each job has a call of its own.
  */
 
 static unsigned
 tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
-    unsigned n, int alone)
+    unsigned n, int alone, int *single)
 {
     unsigned     i, k, some, keep, born;
     tf_cmd_t     cmd = TF_CMD_INIT;
     tf_some_t    told = TF_SOME_INIT;
     redisReply  *reply;
 
+    alone = alone || *single;
     born = tf_return_born(shard, redis, jobs, n);
 
     for (i = 0; i < n; i += some) {
@@ -174,10 +178,11 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
                             reply->str);
 
         } else if (tf_reply_len(reply) < some) {
-            (void) snprintf(redis->err, sizeof(redis->err), "Redis answered "
-                            "for %zu of %u jobs: its function library is "
-                            "not the one of this release",
-                            tf_reply_len(reply), some);
+            *single = 1;
+            tf_log(TF_LOG_WARN, "Redis answered for %zu of %u jobs: its "
+                   "function library is of an earlier release; run "
+                   "\"trifecta migrate\" (shard %u)", tf_reply_len(reply),
+                   some, shard->index);
         }
 
         for (k = 0; k < some; k++) {
@@ -204,6 +209,7 @@ tf_return_batch(tf_shard_t *shard, tf_redis_t *redis, tf_job_t **jobs,
 void *
 tf_pool_return(void *data)
 {
+    int          single, was;
     unsigned     i, n, left, streak;
     tf_job_t    *jobs[TF_RETURN_BATCH];
     tf_queue_t  *q;
@@ -213,6 +219,7 @@ tf_pool_return(void *data)
     q = shard->q;
     tf_pool_redis(shard, &redis);
     streak = 0;
+    single = 0;
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &shard->back, jobs, TF_RETURN_BATCH, 0);
@@ -224,7 +231,8 @@ tf_pool_return(void *data)
         tf_hist_add(&q->hist.back, &tf_hist_size, n);
         tf_pulse_try(&shard->pulses[TF_POOL_STEP_return]);
 
-        left = tf_return_batch(shard, &redis, jobs, n, streak > 0);
+        was = single;
+        left = tf_return_batch(shard, &redis, jobs, n, streak > 0, &single);
         tf_pool_tried(&shard->pulses[TF_POOL_STEP_return], left < n,
                       redis.refused);
         n = left;
@@ -234,8 +242,10 @@ tf_pool_return(void *data)
             continue;
         }
 
-        tf_pool_shard_down(shard, redis.err);
-        tf_pool_sleep(q, tf_pool_backoff(streak++));
+        if (single == was) {
+            tf_pool_shard_down(shard, redis.err);
+            tf_pool_sleep(q, tf_pool_backoff(streak++));
+        }
 
         /* behind those that came meanwhile: it may be the fault of one job */
 
