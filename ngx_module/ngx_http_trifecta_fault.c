@@ -35,7 +35,14 @@ ngx_http_trifecta_fault_init(ngx_conf_t *cf,
     ngx_http_trifecta_fault_t  *armed;
 
     text = getenv("TRIFECTA_SLICE");
-    mcf->slice = text ? atoi(text) : 0;
+    mcf->slice = text ? ngx_atoof((u_char *) text, ngx_strlen(text)) : 0;
+
+    if (mcf->slice < 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "TRIFECTA_SLICE=%s: a number of bytes is wanted",
+                           text);
+        return NGX_ERROR;
+    }
 
     text = getenv("TRIFECTA_FAULT");
     wrong = tf_fault_parse(&fault, text);

@@ -458,29 +458,10 @@ tf_begin_batch(tf_beginner_t *b, unsigned n)
 }
 
 
-/* What does not fit into the batch's bytes goes back to the stage. */
-
-static unsigned
-tf_begin_trim(tf_beginner_t *b, unsigned n)
+static size_t
+tf_begin_size(const tf_job_t *job)
 {
-    size_t    bytes;
-    unsigned  i, keep;
-
-    bytes = 0;
-    keep = 0;
-
-    for (i = 0; i < n; i++) {
-        bytes += 512 + strlen(b->jobs[i]->payload);
-
-        if (keep > 0 && bytes > TF_STORE_BATCH_BYTES) {
-            tf_pool_put(b->q, &b->q->begin, b->jobs[i]);
-            continue;
-        }
-
-        b->jobs[keep++] = b->jobs[i];
-    }
-
-    return keep;
+    return 512 + strlen(job->payload);
 }
 
 
@@ -501,7 +482,7 @@ tf_pool_begin(void *queue)
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->begin, b.jobs, TF_STORE_BATCH_MAX, 1000);
-        n = tf_begin_trim(&b, n);
+        n = tf_pool_trim(q, &q->begin, b.jobs, n, tf_begin_size);
 
         if (n) {
             tf_hist_add(&q->hist.begin, &tf_hist_size, n);

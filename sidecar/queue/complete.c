@@ -25,32 +25,6 @@ tf_complete_size(const tf_job_t *job)
 }
 
 
-/* What does not fit into the batch's bytes goes back to the stage. */
-
-static unsigned
-tf_complete_trim(tf_completer_t *c, unsigned n)
-{
-    size_t    bytes;
-    unsigned  i, keep;
-
-    bytes = 0;
-    keep = 0;
-
-    for (i = 0; i < n; i++) {
-        bytes += tf_complete_size(c->jobs[i]);
-
-        if (keep > 0 && bytes > TF_STORE_BATCH_BYTES) {
-            tf_pool_put(c->q, &c->q->complete, c->jobs[i]);
-            continue;
-        }
-
-        c->jobs[keep++] = c->jobs[i];
-    }
-
-    return keep;
-}
-
-
 /*
  * The store is away: wait.  Jobs whose lease was lost meanwhile are dropped,
  * and when this process must leave, all go back to the queue.
@@ -161,7 +135,7 @@ tf_pool_complete(void *queue)
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->complete, c.jobs, TF_STORE_BATCH_MAX, 0);
-        n = tf_complete_trim(&c, n);
+        n = tf_pool_trim(q, &q->complete, c.jobs, n, tf_complete_size);
 
         if (n) {
             tf_fault(complete, before);

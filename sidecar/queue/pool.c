@@ -292,6 +292,31 @@ tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
 }
 
 
+unsigned
+tf_pool_trim(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned n,
+    size_t (*size)(const tf_job_t *job))
+{
+    size_t    bytes;
+    unsigned  i, keep;
+
+    bytes = 0;
+    keep = 0;
+
+    for (i = 0; i < n; i++) {
+        bytes += size(jobs[i]);
+
+        if (keep > 0 && bytes > TF_STORE_BATCH_BYTES) {
+            tf_pool_put(q, stage, jobs[i]);
+            continue;
+        }
+
+        jobs[keep++] = jobs[i];
+    }
+
+    return keep;
+}
+
+
 void
 tf_pool_redis(tf_shard_t *shard, tf_redis_t *redis)
 {

@@ -198,6 +198,14 @@ void tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease,
 unsigned tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs,
     unsigned max, int timeout);
 
+/*
+ * Of n jobs that were taken, those that fit into the bytes of a batch, one at
+ * least, by the size that each says it has; the others go back to the stage.
+ * Returns how many are left.
+ */
+unsigned tf_pool_trim(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs,
+    unsigned n, size_t (*size)(const tf_job_t *job));
+
 int tf_pool_over(tf_queue_t *q);
 
 /* A connection of a thread of this shard to its Redis. */
