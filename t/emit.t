@@ -108,6 +108,27 @@ unlike $t->redis('INFO', 'commandstats'), qr/pexpireat/,
     'nor_costs_a_call_to_redis';
 is $t->redis('EXISTS', "$P:ev:$end->{query_id}"), 0, 'it has no stream';
 
+# A model that waits for nothing: its pieces and its end come together
+
+$t->redis('CONFIG', 'RESETSTAT');
+for (1 .. 5) {
+    $end = $t->ask_and_wait('stream=at |once ', model => 'test');
+    is $t->redis('EXISTS', "$P:ev:$end->{query_id}"), 0,
+        'what_came_together_with_the_end_is_not_said_on_the_way';
+    is_deeply [stored($end->{query_id})], [[1, 1, 's', ''],
+        [1, 2, 'd', 'at once ']], 'and_is_one_piece_behind_the_search';
+}
+unlike $t->redis('INFO', 'commandstats'), qr/pexpireat/,
+    'nor_does_that_cost_a_call_to_redis';
+
+# Nor do the last pieces of one that waited before
+
+$id = $t->ask('void=2 every=300 stream=one |two |three ', model => 'test');
+$end = $t->wait_for_answer($id);
+is text_of(stored($id)), 'one two three ', 'the last piece is in the row';
+unlike text_of(live($id)), qr/three/,
+    'the_last_piece_comes_with_the_end_and_not_before_it';
+
 # Begun anew within an attempt
 
 $id = $t->ask('every=100 void=3 stream=a |b |c |d |e ', model => 'test');

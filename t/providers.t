@@ -45,6 +45,13 @@ my $server = Trifecta::Test::ModelServer->new($t,
                    . "\n\n");
     },
     ollama => sub { $_[0]->lines('from ', 'ollama') },
+    pauses => sub {
+        $_[0]->head(200, 'text/event-stream');
+        $_[0]->chunk('before ');
+        sleep 4 * $t->slow;
+        $_[0]->chunk('after');
+        $_[0]->done;
+    },
 
     # badly
     html   => sub {
@@ -148,6 +155,12 @@ for my $name (@names) {
 }
 
 $conf .= <<"END";
+[pauses]
+provider = openai
+base_url = @{[$server->url]}/v1
+retrieval = off
+total_timeout = 60s
+
 [keys]
 provider = openai
 base_url = @{[$server->url]}/v1
@@ -259,6 +272,17 @@ is($sent->{json}{messages}[-1]{content}, 'What colour is the sky?',
 
 says('utf8', 'Grüße, 世界 🙂', 'text_that_comes_byte_by_byte_is_whole');
 says('whole', 'whole', 'an_answer_that_is_no_stream_counts_too');
+# What came before a pause is seen in it
+
+my $pauses = $t->ask('hello', model => 'pauses');
+ok($t->wait_for(sub {
+        my $last = ($t->redis('XRANGE', "{trifecta:0}:ev:$pauses", '-', '+')
+                    || [])->[-1];
+        return $last && $last->[1][3] eq 'before ';
+    }, 20 * $t->slow), 'what_a_model_said_is_seen_while_it_is_waited_for');
+is($t->result($pauses)->{json}{status}, 'running', 'and before its end');
+is($t->wait_for_answer($pauses)->{response}, 'before after', 'which follows');
+
 says('done_twice', 'a', 'DONE_more_than_once_harms_nobody');
 says('no_done', 'no done', 'finish_reason_ends_an_answer_without_DONE');
 

@@ -157,6 +157,13 @@ tf_query_reset(void *arg)
 }
 
 
+static void
+tf_query_flush(void *arg)
+{
+    tf_job_emit_flush(arg);
+}
+
+
 /* What came of it moves to the job: an empty body is one, too. */
 
 static int
@@ -227,6 +234,7 @@ tf_query_answer(tf_jobs_t *jobs, tf_job_t *job, tf_answer_request_t *request)
     sink.searched = tf_query_searched;
     sink.text = tf_query_text;
     sink.reset = tf_query_reset;
+    sink.flush = tf_query_flush;
     sink.arg = job;
 
     request->conf = jobs->conf;

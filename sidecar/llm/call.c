@@ -108,6 +108,7 @@ tf_call_once(const tf_llm_call_t *call, const char *url, const char *key,
     post.total_ms = call->total_ms ? call->total_ms : model->total_timeout;
     post.cancel = call->cancel;
     post.data = call->data;
+    post.idle = call->idle;
     post.arg = call->arg;
 
     memset(&answer, 0, sizeof(answer));
@@ -193,6 +194,10 @@ tf_call_limited(const tf_llm_call_t *call, const char *url,
 
     if (model->limits == NULL) {
         return tf_call_keys(call, url, failure);
+    }
+
+    if (call->idle != NULL) {
+        call->idle(call->arg);
     }
 
     wait = call->total_ms ? call->total_ms : model->total_timeout;

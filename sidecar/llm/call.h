@@ -62,6 +62,10 @@ struct tf_llm_call_s {
     /* a piece of a body with status 200; 0 to go on */
     int                    (*data)(void *arg, const char *data, size_t len);
 
+    /* what may take a while is waited for, and data() may be called later;
+     * or NULL */
+    void                   (*idle)(void *arg);
+
     /* that body has ended, or data() has given it up */
     tf_llm_call_status_t   (*end)(void *arg, const tf_stream_answer_t *answer,
                                tf_llm_failure_t *failure);

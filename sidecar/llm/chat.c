@@ -89,6 +89,15 @@ tf_chat_give(tf_chat_t *chat, int ends)
 }
 
 
+static void
+tf_chat_idle(void *arg)
+{
+    tf_chat_t  *chat = arg;
+
+    tf_llm_flush(chat->request);
+}
+
+
 static int
 tf_chat_event(void *arg, const char *event, const char *data, size_t len)
 {
@@ -379,6 +388,7 @@ tf_chat_call(const tf_llm_model_t *model, const char *json,
     call.arg = &chat;
     call.begin = tf_chat_begin;
     call.data = tf_chat_data;
+    call.idle = tf_chat_idle;
     call.end = tf_chat_end;
     call.used = tf_chat_used;
     call.tokens = (json ? strlen(json) / TF_PROMPT_TOKEN_BYTES : 0)

@@ -62,6 +62,15 @@ tf_llm_give(const tf_llm_request_t *request, const char *data, size_t len)
 }
 
 
+void
+tf_llm_flush(const tf_llm_request_t *request)
+{
+    if (request->sink != NULL) {
+        request->sink->flush(request->sink->arg);
+    }
+}
+
+
 tf_llm_status_t
 tf_llm_not_given(tf_llm_reply_t *reply)
 {

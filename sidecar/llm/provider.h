@@ -60,11 +60,15 @@ typedef struct {
  * may be taken from either.  When another model, or another try, begins anew,
  * reset says that what was given is void.  Each returns 0, or -1 when the
  * answer is to be given up.
+ *
+ * A model calls flush before it waits for more: what was given so far is shown
+ * then.  What is followed by the end without a wait need not be.
  */
 
 typedef struct {
     int                    (*text)(void *arg, const char *data, size_t len);
     int                    (*reset)(void *arg);
+    void                   (*flush)(void *arg);
     void                    *arg;
 } tf_llm_sink_t;
 
@@ -164,6 +168,9 @@ tf_llm_status_t tf_llm_chat(const tf_llm_model_t *model,
 /* A piece of text for the sink, if there is one: 0, or -1. */
 int tf_llm_give(const tf_llm_request_t *request, const char *data,
     size_t len);
+
+/* The model is about to wait for more of it. */
+void tf_llm_flush(const tf_llm_request_t *request);
 
 /* A reply that failed because its sink did. */
 tf_llm_status_t tf_llm_not_given(tf_llm_reply_t *reply);

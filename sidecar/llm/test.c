@@ -107,6 +107,10 @@ tf_test_sleep(const tf_test_t *t, long ms)
 {
     int64_t  until;
 
+    if (ms > 0) {
+        tf_llm_flush(t->request);
+    }
+
     until = tf_clock_ms() + ms;
 
     while (tf_clock_ms() < until) {

@@ -43,6 +43,7 @@ tf_stream_on_body(char *data, size_t size, size_t n, void *arg)
     }
 
     answer->any = 1;
+    run->quiet = 0;
 
     if (run->call->data(run->call->arg, data, n) != 0) {
         run->why = TF_STREAM_STOPPED;
@@ -138,6 +139,35 @@ tf_stream_over(tf_stream_run_t *run, int64_t began)
 }
 
 
+/*
+ * Nothing is left to be done: waits.  More of an answer may be there by now,
+ * so that is looked at before anybody is told that it is waited for.
+ */
+
+static void
+tf_stream_wait(tf_stream_client_t *client, tf_stream_run_t *run)
+{
+    int  ready;
+
+    if (!run->quiet && run->call->idle != NULL) {
+        ready = 0;
+
+        if (run->answer->any) {
+            (void) curl_multi_poll(client->multi, NULL, 0, 0, &ready);
+        }
+
+        if (ready > 0) {
+            return;
+        }
+
+        run->quiet = 1;
+        run->call->idle(run->call->arg);
+    }
+
+    (void) curl_multi_poll(client->multi, NULL, 0, TF_STREAM_TICK_MS, NULL);
+}
+
+
 /* Runs the transfer; its end, or CURLE_OK with run->why set. */
 
 static CURLcode
@@ -176,8 +206,7 @@ tf_stream_perform(tf_stream_client_t *client, tf_stream_run_t *run)
             break;
         }
 
-        (void) curl_multi_poll(client->multi, NULL, 0, TF_STREAM_TICK_MS,
-                               NULL);
+        tf_stream_wait(client, run);
     }
 
     /* a transfer that is taken out before its end closes its connection */

@@ -66,6 +66,9 @@ typedef struct {
 
     /* pieces of the body of a 200; 0 to go on */
     int               (*data)(void *arg, const char *data, size_t len);
+
+    /* the peer is waited for, the first time and after each data(); or NULL */
+    void              (*idle)(void *arg);
     void               *arg;
 } tf_stream_call_t;
 

@@ -25,6 +25,7 @@ typedef struct {
     CURL                    *easy;
     int64_t                  heard;     /* when the last piece came */
     size_t                   bytes;
+    int                      quiet;     /* idle() was called since */
     tf_stream_result_t       why;       /* it was given up; else OK */
 } tf_stream_run_t;
 

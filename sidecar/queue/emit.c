@@ -70,6 +70,15 @@ tf_emit_searched(const tf_emit_t *e)
 }
 
 
+/* Text that may be cut into pieces. */
+
+static size_t
+tf_emit_pending(const tf_emit_t *e)
+{
+    return e->ready ? e->text.len - e->cut : 0;
+}
+
+
 /* When there is something to send; -1: not before somebody says more. */
 
 static int64_t
@@ -81,7 +90,7 @@ tf_emit_due(const tf_emit_t *e, int64_t now)
         return -1;
     }
 
-    pending = e->text.len - e->cut;
+    pending = tf_emit_pending(e);
 
     if (e->sent < e->n
         && !(e->quiet && pending == 0 && tf_emit_searched(e)))
@@ -109,12 +118,13 @@ tf_emit_cut(tf_emit_t *e, int64_t now)
 {
     size_t  len;
 
-    if ((e->sent < e->n && !tf_emit_searched(e)) || e->text.len == e->cut
+    if ((e->sent < e->n && !tf_emit_searched(e)) || tf_emit_pending(e) == 0
         || tf_emit_due(e, now) != now)
     {
         return;
     }
 
+    e->ready = 0;
     e->next_at = now + (tf_emit_many(e) ? TF_EMIT_MANY_MS : TF_EMIT_MS);
     e->cut_since = e->since;
 

@@ -16,12 +16,14 @@
  *
  * The thread that runs a job appends text; the emitter, a thread of each
  * shard, cuts it into pieces and tells Redis (the function emit), many jobs in
- * one call.  The first text of a job goes at once, and in the same call what was
- * not worth one of its own before it; then a piece at most every
- * TF_EMIT_MS, or as soon as TF_EMIT_BYTES are there, or when the call before
- * it was answered, whichever is later.  A job that says very much says it in
- * larger pieces after a while, so that readers who come late, and Redis, have
- * fewer of them.
+ * one call.  It begins when the thread is about to wait for something: what is
+ * said between the last wait and the end goes into the row with the end, and a
+ * job that never waits costs Redis nothing.  The first text of a job that waits
+ * goes at once, and in the same call what was not worth one of its own before
+ * it; then a piece at most every TF_EMIT_MS, or as soon as TF_EMIT_BYTES are
+ * there, or when the call before it was answered, whichever is later.  A job
+ * that says very much says it in larger pieces after a while, so that readers
+ * who come late, and Redis, have fewer of them.
  *
  * A piece is an event, and so are "searched" and "reset".  Each has the number
  * of its attempt and its own within that, and keeps both: what Redis did not
@@ -80,7 +82,10 @@ struct tf_emit_s {
     int64_t     since;          /* what is not cut yet waits since then */
     int64_t     cut_since;      /* and what was cut last did */
 
+    int         fresh;          /* for the job's own thread: not flushed */
+
     unsigned    listed:1;
+    unsigned    ready:1;        /* what is not cut yet may be */
     unsigned    busy:1;         /* in a call that is on its way */
     unsigned    gone:1;         /* the job is not here any more */
     unsigned    mute:1;         /* Redis does not want more */
@@ -106,12 +111,16 @@ int tf_job_emit_text(tf_job_t *job, const char *text, size_t len);
 
 /*
  * What the answer needs was looked up; counts once, before any text.  Unless
- * it is news it leaves together with the first text.
+ * it is news it leaves together with the first text, else with the next flush.
  */
 int tf_job_emit_searched(tf_job_t *job, int news);
 
 /* The text so far is void: another one begins. */
 int tf_job_emit_reset(tf_job_t *job);
+
+
+/* The job is about to wait: what it has said is to be seen meanwhile. */
+void tf_job_emit_flush(tf_job_t *job);
 
 
 /*

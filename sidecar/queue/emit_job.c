@@ -121,7 +121,6 @@ tf_emit_unlock(tf_job_t *job, int rc, int wake)
 int
 tf_job_emit_text(tf_job_t *job, const char *text, size_t len)
 {
-    size_t      had;
     tf_emit_t  *e;
 
     if (job->shard == NULL || len == 0) {
@@ -138,21 +137,41 @@ tf_job_emit_text(tf_job_t *job, const char *text, size_t len)
         return tf_emit_unlock(job, -1, 0);
     }
 
-    had = e->text.len - e->cut;
-
-    if (had == 0) {
+    if (e->text.len == e->cut) {
         e->since = tf_clock_ms();
     }
 
     tf_buf_append(&e->text, text, len);
+    e->fresh = 1;
 
     if (e->text.failed) {
         e->full = 1;
         return tf_emit_unlock(job, -1, 0);
     }
 
-    return tf_emit_unlock(job, 0, had == 0 || (had < TF_EMIT_BYTES
-                                               && had + len >= TF_EMIT_BYTES));
+    return tf_emit_unlock(job, 0, 0);
+}
+
+
+void
+tf_job_emit_flush(tf_job_t *job)
+{
+    int         wake;
+    tf_emit_t  *e;
+
+    if (job->emit == NULL || !job->emit->fresh) {
+        return;
+    }
+
+    e = tf_emit_lock(job);
+    e->fresh = 0;
+
+    /* what waits for its turn already wakes nobody, until it is much */
+
+    wake = !e->ready || e->text.len - e->cut >= TF_EMIT_BYTES;
+    e->ready = 1;
+
+    (void) tf_emit_unlock(job, 0, wake);
 }
 
 
@@ -177,8 +196,9 @@ tf_job_emit_searched(tf_job_t *job, int news)
 
     rc = tf_emit_add(e, e->attempt, 's', e->cut);
     e->quiet = !news;
+    e->fresh |= news;
 
-    return tf_emit_unlock(job, rc, news);
+    return tf_emit_unlock(job, rc, 0);
 }
 
 
@@ -200,6 +220,7 @@ tf_job_emit_reset(tf_job_t *job)
     /* what is not cut yet, nobody has seen */
 
     e->text.len = e->cut;
+    e->ready = 0;
 
     if (e->pieces == 0) {
         return tf_emit_unlock(job, 0, 0);

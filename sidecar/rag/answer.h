@@ -46,13 +46,15 @@ typedef enum {
  * text in whole characters, as it will be served,
  * and that all text so far is void.  Only what a model writes piece by piece
  * goes there; whatever is there at once is in the answer only.  Each returns
- * 0, or -1 when the answer is to be given up.
+ * 0, or -1 when the answer is to be given up.  Before something is waited for,
+ * flush says that what was told so far is to be seen now.
  */
 
 typedef struct {
     int              (*searched)(void *arg, int news);
     int              (*text)(void *arg, const char *data, size_t len);
     int              (*reset)(void *arg);
+    void             (*flush)(void *arg);
     void              *arg;
 } tf_answer_sink_t;
 

@@ -187,6 +187,8 @@ tf_answer_keep(tf_answering_t *a)
     }
 
     request = a->asked;
+    tf_answer_flush(a);
+
     a->pg = tf_pg_pool_get(request->pool, TF_PG_SHORT, TF_ANSWER_WAIT_MS,
                            request->cancel);
 

@@ -88,10 +88,31 @@ tf_answer_reset(void *arg)
 
 
 void
+tf_answer_flush(tf_answering_t *a)
+{
+    const tf_answer_sink_t  *sink;
+
+    sink = a->asked->sink;
+
+    if (sink != NULL) {
+        sink->flush(sink->arg);
+    }
+}
+
+
+static void
+tf_answer_waits(void *arg)
+{
+    tf_answer_flush(arg);
+}
+
+
+void
 tf_answer_watch(tf_answering_t *a)
 {
     a->sink.text = tf_answer_text;
     a->sink.reset = tf_answer_reset;
+    a->sink.flush = tf_answer_waits;
     a->sink.arg = a;
     a->request.sink = &a->sink;
 

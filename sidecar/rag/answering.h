@@ -66,6 +66,9 @@ void tf_answer_watch(tf_answering_t *a);
 /* Who watches is told, once, that the search is over; 0, or -1. */
 int tf_answer_searched(tf_answering_t *a, int news);
 
+/* Something is waited for: who watches sees what there is. */
+void tf_answer_flush(tf_answering_t *a);
+
 /* From the reply of a model: the answer as it may be served. */
 tf_answer_status_t tf_answer_finish(tf_answering_t *a, tf_answer_t *answer);
 

@@ -60,6 +60,15 @@ begin_anew(void *arg)
 }
 
 
+static void
+see(void *arg)
+{
+    taken_t  *taken = arg;
+
+    tf_buf_puts(&taken->pieces, "(seen)");
+}
+
+
 static tf_llm_status_t
 ask(const tf_llm_model_t *model, const char *question, unsigned attempt,
     taken_t *taken, tf_llm_reply_t *reply)
@@ -72,6 +81,7 @@ ask(const tf_llm_model_t *model, const char *question, unsigned attempt,
 
     sink.text = take;
     sink.reset = begin_anew;
+    sink.flush = see;
     sink.arg = taken;
 
     memset(&request, 0, sizeof(request));
@@ -115,6 +125,16 @@ a_stream_is_given_in_its_pieces(void **state)
 
     becomes("stream=a|bc|def", "a|bc|def|", "abcdef");
     becomes("every=1 stream=one", "one|", "one");
+}
+
+
+static void
+what_was_given_is_seen_before_a_wait(void **state)
+{
+    (void) state;
+
+    becomes("every=1 stream=a|b|c", "a|(seen)b|(seen)c|", "abc");
+    becomes("sleep=1 stream=a|b", "(seen)a|b|", "ab");
 }
 
 
@@ -248,6 +268,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(a_stream_is_given_in_its_pieces),
+        cmocka_unit_test(what_was_given_is_seen_before_a_wait),
         cmocka_unit_test(what_is_void_is_given_again),
         cmocka_unit_test(an_answer_can_be_cut_into_pieces),
         cmocka_unit_test(it_fails_after_the_pieces_that_it_was_told),
