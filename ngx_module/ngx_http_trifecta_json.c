@@ -1,12 +1,11 @@
 #include "ngx_http_trifecta_json.h"
 
 #include <trifecta/json.h>
+#include <trifecta/json_read.h>
 
 
 static u_char *ngx_http_trifecta_json_reserve(ngx_http_trifecta_json_t *j,
     size_t len);
-static size_t ngx_http_trifecta_utf8_char(const u_char *p, const u_char *end,
-    uint32_t *c);
 static ngx_uint_t ngx_http_trifecta_is_blank(uint32_t c);
 
 
@@ -22,13 +21,18 @@ ngx_http_trifecta_json_parse(const u_char *data, size_t len,
         return NULL;
     }
 
-    if (tf_json_too_deep(data, len)) {
-        *err = "the JSON is nested too deeply";
-        return NULL;
-    }
+    root = tf_json_read(data, len);
 
-    root = json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES,
-                      &error);
+    if (root == NULL) {
+
+        if (tf_json_too_deep(data, len)) {
+            *err = "the JSON is nested too deeply";
+            return NULL;
+        }
+
+        root = json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES,
+                          &error);
+    }
 
     if (root == NULL) {
 
@@ -83,63 +87,6 @@ ngx_http_trifecta_json_parse(const u_char *data, size_t len,
 }
 
 
-/*
- * The length of the character at p, which it decodes; 0 when the bytes there
- * are no UTF-8 (overlong forms and surrogates included).
- */
-
-static size_t
-ngx_http_trifecta_utf8_char(const u_char *p, const u_char *end, uint32_t *c)
-{
-    size_t    i, len;
-    uint32_t  v, min;
-
-    if (*p < 0x80) {
-        *c = *p;
-        return 1;
-    }
-
-    if ((*p & 0xe0) == 0xc0) {
-        len = 2;
-        min = 0x80;
-        v = *p & 0x1f;
-
-    } else if ((*p & 0xf0) == 0xe0) {
-        len = 3;
-        min = 0x800;
-        v = *p & 0x0f;
-
-    } else if ((*p & 0xf8) == 0xf0) {
-        len = 4;
-        min = 0x10000;
-        v = *p & 0x07;
-
-    } else {
-        return 0;
-    }
-
-    if ((size_t) (end - p) < len) {
-        return 0;
-    }
-
-    for (i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-
-        v = v << 6 | (p[i] & 0x3f);
-    }
-
-    if (v < min || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff)) {
-        return 0;
-    }
-
-    *c = v;
-
-    return len;
-}
-
-
 /* Control characters, spaces of every width, and what has no width. */
 
 static ngx_uint_t
@@ -160,8 +107,14 @@ ngx_http_trifecta_is_text(const u_char *p, size_t len)
 
     end = p + len;
 
-    while (p < end) {
-        size = ngx_http_trifecta_utf8_char(p, end, &c);
+    for ( ;; ) {
+        p += tf_text_ascii(p, end - p);
+
+        if (p == end) {
+            return 1;
+        }
+
+        size = tf_text_char(p, end, &c);
 
         if (size == 0 || c == 0) {
             return 0;
@@ -169,8 +122,6 @@ ngx_http_trifecta_is_text(const u_char *p, size_t len)
 
         p += size;
     }
-
-    return 1;
 }
 
 
@@ -184,7 +135,18 @@ ngx_http_trifecta_utf8_length(const u_char *p, size_t len, ngx_uint_t *blank)
     *blank = 1;
 
     for (n = 0, end = p + len; p < end; n++) {
-        size = ngx_http_trifecta_utf8_char(p, end, &c);
+
+        if (!*blank) {
+            size = tf_text_ascii(p, end - p);
+            p += size;
+            n += size;
+
+            if (p == end) {
+                break;
+            }
+        }
+
+        size = tf_text_char(p, end, &c);
 
         if (size == 0) {
             size = 1;
@@ -284,14 +246,14 @@ ngx_http_trifecta_json_string(ngx_http_trifecta_json_t *j, const void *data,
 
     ngx_http_trifecta_json_lit(j, "\"");
 
-    while (p < end) {
+    for ( ;; ) {
+        p += tf_text_plain(p, end - p);
 
-        if (*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\') {
-            p++;
-            continue;
+        if (p == end) {
+            break;
         }
 
-        size = ngx_http_trifecta_utf8_char(p, end, &c);
+        size = tf_text_char(p, end, &c);
 
         if (size > 1) {
             p += size;
