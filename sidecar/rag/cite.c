@@ -325,6 +325,23 @@ tf_cite_on_mark(tf_cite_t *c, const size_t *numbers, size_t n, size_t len)
 }
 
 
+/* What can neither be a mark nor code is written at once: how long it is. */
+
+static size_t
+tf_cite_plain(tf_cite_t *c, const char *s, size_t left)
+{
+    size_t  n;
+
+    for (n = 0; n < left && s[n] != '`' && s[n] != '['; n++) {
+        c->row &= s[n] == ' ';
+    }
+
+    tf_buf_append(c->out, s, n);
+
+    return n;
+}
+
+
 /* What waits next is written, or not: how long it is, or TF_CITE_MORE. */
 
 static size_t
@@ -336,6 +353,13 @@ tf_cite_step(tf_cite_t *c)
 
     s = c->in.data + c->pos;
     left = c->in.len - c->pos;
+
+    len = tf_cite_plain(c, s, left);
+
+    if (len > 0) {
+        return len;
+    }
+
     len = 1;
 
     if (s[0] == '`') {
@@ -362,10 +386,7 @@ tf_cite_step(tf_cite_t *c)
         len = 1;
     }
 
-    if (s[0] != ' ') {
-        c->row = 0;
-    }
-
+    c->row = 0;
     tf_buf_append(c->out, s, len);
 
     return len;

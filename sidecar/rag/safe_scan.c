@@ -120,7 +120,7 @@ tf_safe_image(const tf_safe_t *t, const char *s, size_t left, size_t *alt,
     int *defuse)
 {
     int     depth, mark;
-    size_t  i, max;
+    size_t  i, n, max;
 
     *defuse = 0;
     max = left < TF_SAFE_IMAGE ? left : TF_SAFE_IMAGE;
@@ -136,7 +136,13 @@ tf_safe_image(const tf_safe_t *t, const char *s, size_t left, size_t *alt,
         return 0;
     }
 
-    mark = i == 2 || strspn(s + 2, "0123456789, ") == i - 2;
+    for (n = 2; n < i && (isdigit((unsigned char) s[n]) || s[n] == ','
+         || s[n] == ' '); n++)
+    {
+        /* void */
+    }
+
+    mark = n == i;
 
     if (i + 1 >= max) {
         if (t->ends && i < max && !mark) {

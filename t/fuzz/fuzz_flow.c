@@ -1,5 +1,6 @@
 /* links: sidecar/rag/flow.c sidecar/rag/cite.c sidecar/rag/support.c
-   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/safe_tag.c
+   sidecar/rag/safe.c sidecar/rag/safe_scan.c sidecar/rag/safe_url.c
+   sidecar/rag/safe_tag.c
    sidecar/rag/safe_json.c sidecar/rag/units.c
    sidecar/extract/blocks.c sidecar/extract/text.c sidecar/extract/meta.c
    sidecar/base/buf.c */
