@@ -19,14 +19,6 @@
  * query it goes on with the one of "previous" (rag/goes_on.h).
  */
 
-/* What of a payload the answer does not depend on, or is told elsewhere. */
-
-static const char *const  tf_query_others[] = {
-    "query", "model", "conversation_id", "metadata", "webhook_url", "openai",
-    NULL
-};
-
-
 /* The string moves to the job; what is empty becomes NULL. */
 
 static char *
@@ -106,31 +98,6 @@ tf_query_read(const json_t *payload, tf_answer_request_t *request,
     }
 
     return tf_llm_options_read(options, json_object_get(payload, "options"));
-}
-
-
-/*
- * What else was asked for, always in the same order; the caller frees it.
- * NULL: no memory.
- */
-
-static char *
-tf_query_rest(const json_t *payload)
-{
-    char    *text;
-    size_t   i;
-    json_t  *rest;
-
-    rest = json_copy((json_t *) payload);
-
-    for (i = 0; tf_query_others[i] != NULL; i++) {
-        (void) json_object_del(rest, tf_query_others[i]);
-    }
-
-    text = json_dumps(rest, JSON_COMPACT|JSON_SORT_KEYS);
-    json_decref(rest);
-
-    return text;
 }
 
 
@@ -307,7 +274,6 @@ done:
 tf_run_t
 tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
 {
-    char                 *rest;
     json_t               *payload;
     tf_run_t              rc;
     tf_llm_options_t      options;
@@ -325,18 +291,9 @@ tf_jobs_query(tf_jobs_t *jobs, tf_job_t *job)
         return TF_RUN_ENDED;
     }
 
-    rest = tf_query_rest(payload);
+    request.payload = payload;
+    rc = tf_query_answer(jobs, job, &request);
 
-    if (rest != NULL) {
-        request.rest = rest;
-        rc = tf_query_answer(jobs, job, &request);
-
-    } else {
-        tf_job_fail(job, TF_JOB_FAILED, "internal_error", "Out of memory.");
-        rc = TF_RUN_RETRY;
-    }
-
-    free(rest);
     json_decref(payload);
 
     return rc;

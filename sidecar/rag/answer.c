@@ -80,7 +80,7 @@ tf_rag_answer(const tf_answer_request_t *request, tf_answer_t *answer)
 
             if (rc == TF_ANSWER_OK && a->reply.model == model
                 && a->vector.error == NULL && a->order.error == NULL
-                && a->reply.tool_calls.len == 0 && !a->reply.incomplete
+                && answer->tool_calls.len == 0 && !a->reply.incomplete
                 && a->reply.output_tokens + a->reply.input_tokens > 0)
             {
                 tf_answer_keep(a);

@@ -74,8 +74,7 @@ typedef struct {
     const tf_llm_options_t *options;    /* or NULL */
     const json_t      *collections; /* what it may look at (scope.h); NULL: */
     const json_t      *filters;     /* all that the asker may see */
-    const char        *rest;        /* of what was asked for, as JSON with
-                                     * sorted members */
+    const json_t      *payload;     /* all that was asked for */
     const char        *model;
     const tf_llm_models_t  *models;
     struct tf_rag_mem_s    *mem;    /* indexes in memory, or NULL */

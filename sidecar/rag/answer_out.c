@@ -278,13 +278,51 @@ tf_answer_citation(const tf_answering_t *a, size_t i)
 }
 
 
-tf_answer_status_t
-tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
+static int
+tf_answer_citations(const tf_answering_t *a, tf_buf_t *citations)
 {
     char    *text;
     size_t   i;
     json_t  *list;
 
+    if (a->reply.ncitations == 0) {
+        tf_buf_puts(citations, "[]");
+        return 0;
+    }
+
+    list = json_array();
+
+    for (i = 0; i < a->reply.ncitations; i++) {
+        (void) json_array_append_new(list, tf_answer_citation(a, i));
+    }
+
+    text = json_array_size(list) == a->reply.ncitations
+           ? json_dumps(list, JSON_COMPACT|JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(list);
+
+    if (text == NULL) {
+        return -1;
+    }
+
+    tf_buf_puts(citations, text);
+    free(text);
+
+    return 0;
+}
+
+
+static void
+tf_answer_move(tf_buf_t *to, tf_buf_t *from)
+{
+    tf_buf_free(to);
+    *to = *from;
+    memset(from, 0, sizeof(tf_buf_t));
+}
+
+
+tf_answer_status_t
+tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
+{
     if (a->reply.body.failed || a->reply.tool_calls.failed
         || (a->reply.generated && tf_answer_generated(a) != 0))
     {
@@ -299,26 +337,12 @@ tf_answer_finish(tf_answering_t *a, tf_answer_t *answer)
                                 "A citation did not match its document.", 1);
     }
 
-    list = json_array();
-
-    for (i = 0; i < a->reply.ncitations; i++) {
-        (void) json_array_append_new(list, tf_answer_citation(a, i));
-    }
-
-    text = json_array_size(list) == a->reply.ncitations
-           ? json_dumps(list, JSON_COMPACT|JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(list);
-
-    if (text == NULL) {
+    if (tf_answer_citations(a, &answer->citations) != 0) {
         return tf_answer_failed(answer, "internal_error", "Out of memory.", 1);
     }
 
-    tf_buf_puts(&answer->citations, text);
-    free(text);
-
-    tf_buf_append(&answer->body, a->reply.body.data, a->reply.body.len);
-    tf_buf_append(&answer->tool_calls, a->reply.tool_calls.data,
-                  a->reply.tool_calls.len);
+    tf_answer_move(&answer->body, &a->reply.body);
+    tf_answer_move(&answer->tool_calls, &a->reply.tool_calls);
     tf_answer_usage(a, &answer->usage);
 
     if (answer->citations.failed || answer->body.failed

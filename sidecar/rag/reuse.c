@@ -46,6 +46,14 @@ tf_reuse_order(const void *a, const void *b)
 }
 
 
+/* What of a payload the answer does not depend on, or is a part of its own. */
+
+static const char *const  tf_reuse_others[] = {
+    "query", "model", "conversation_id", "metadata", "webhook_url", "openai",
+    NULL
+};
+
+
 /* Each part with its length, so that no two lists of parts look alike. */
 
 static void
@@ -97,6 +105,35 @@ tf_reuse_groups(tf_buf_t *all, const char *groups)
 }
 
 
+/* What else was asked for, always in the same order. */
+
+static int
+tf_reuse_rest(tf_buf_t *all, const json_t *payload)
+{
+    char    *text;
+    size_t   i;
+    json_t  *rest;
+
+    rest = json_copy((json_t *) payload);
+
+    for (i = 0; tf_reuse_others[i] != NULL; i++) {
+        (void) json_object_del(rest, tf_reuse_others[i]);
+    }
+
+    text = json_dumps(rest, JSON_COMPACT|JSON_SORT_KEYS);
+    json_decref(rest);
+
+    if (text == NULL) {
+        return -1;
+    }
+
+    tf_reuse_part(all, text);
+    free(text);
+
+    return 0;
+}
+
+
 static int
 tf_reuse_digest(const tf_answer_request_t *request,
     const tf_llm_model_t *model, char digest[65])
@@ -114,7 +151,7 @@ tf_reuse_digest(const tf_answer_request_t *request,
     tf_reuse_part(&all, request->owner);
     rc = tf_reuse_groups(&all, request->groups);
     tf_reuse_part(&all, request->question);
-    tf_reuse_part(&all, request->rest);
+    rc |= tf_reuse_rest(&all, request->payload);
     tf_reuse_part(&all, model->name);
     tf_buf_printf(&all, "%.17g %.17g %.17g %.17g %.17g %.17g %llu\n",
                   conf->answer_threshold, conf->weight_bm25,
