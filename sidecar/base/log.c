@@ -35,14 +35,27 @@ tf_log_set_level(const char *word)
 }
 
 
+static void
+tf_log_set(char *to, size_t size, const char *word)
+{
+    size_t  n;
+
+    n = word ? strnlen(word, size - 1) : 0;
+
+    if (n > 0) {
+        memcpy(to, word, n);
+    }
+
+    to[n] = '\0';
+}
+
+
 void
 tf_log_context(const char *request_id, const char *job, const char *trace_id)
 {
-    (void) snprintf(tf_log_request, sizeof(tf_log_request), "%s",
-                    request_id ? request_id : "");
-    (void) snprintf(tf_log_job, sizeof(tf_log_job), "%s", job ? job : "");
-    (void) snprintf(tf_log_trace, sizeof(tf_log_trace), "%s",
-                    trace_id ? trace_id : "");
+    tf_log_set(tf_log_request, sizeof(tf_log_request), request_id);
+    tf_log_set(tf_log_job, sizeof(tf_log_job), job);
+    tf_log_set(tf_log_trace, sizeof(tf_log_trace), trace_id);
 }
 
 

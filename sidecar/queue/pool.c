@@ -25,10 +25,28 @@ tf_some_add(tf_some_t *some, tf_job_t *job)
 }
 
 
-/* Under the lock. */
+/*
+ * Under the lock: whether a thread is to be woken, without the lock, which it
+ * wants.
+ */
 
-static void
-tf_pool_append(tf_stage_t *stage, const tf_some_t *some)
+static int
+tf_pool_wakes(tf_stage_t *stage)
+{
+    if (stage->head == NULL || stage->waking > 0 || stage->waiting == 0) {
+        return 0;
+    }
+
+    stage->waking = 1;
+
+    return 1;
+}
+
+
+/* Under the lock; 1 as above. */
+
+static int
+tf_pool_append(tf_stage_t *stage, tf_some_t *some)
 {
     if (stage->tail != NULL) {
         stage->tail->next = some->head;
@@ -39,26 +57,25 @@ tf_pool_append(tf_stage_t *stage, const tf_some_t *some)
 
     stage->tail = some->tail;
     stage->n += some->n;
+    *some = (tf_some_t) TF_SOME_INIT;
+
+    return tf_pool_wakes(stage);
 }
 
 
-/* So many threads wake up at most; without the lock, which they want. */
-
 static void
-tf_pool_filled(tf_stage_t *stage, tf_some_t *some)
+tf_pool_wake(tf_stage_t *stage, int wakes)
 {
-    for ( /* void */ ; some->n > 0; some->n--) {
+    if (wakes) {
         (void) pthread_cond_signal(&stage->filled);
     }
-
-    some->head = NULL;
-    some->tail = NULL;
 }
 
 
 void
 tf_pool_enter(tf_queue_t *q, tf_some_t *some)
 {
+    int        wakes;
     tf_job_t  *job;
 
     if (some->n == 0) {
@@ -78,11 +95,11 @@ tf_pool_enter(tf_queue_t *q, tf_some_t *some)
         job->shard->nheld++;
     }
 
-    tf_pool_append(&q->begin, some);
+    wakes = tf_pool_append(&q->begin, some);
 
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_filled(&q->begin, some);
+    tf_pool_wake(&q->begin, wakes);
 }
 
 
@@ -140,15 +157,17 @@ tf_pool_forget(tf_queue_t *q, tf_job_t *job)
 void
 tf_pool_put_some(tf_queue_t *q, tf_stage_t *stage, tf_some_t *some)
 {
+    int  wakes;
+
     if (some->n == 0) {
         return;
     }
 
     (void) pthread_mutex_lock(&q->mutex);
-    tf_pool_append(stage, some);
+    wakes = tf_pool_append(stage, some);
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_filled(stage, some);
+    tf_pool_wake(stage, wakes);
 }
 
 
@@ -168,6 +187,7 @@ static void
 tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
     tf_return_t back)
 {
+    int        wakes;
     tf_job_t  *job;
 
     (void) pthread_mutex_lock(&q->mutex);
@@ -178,7 +198,7 @@ tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
         shard->nreturning++;
     }
 
-    tf_pool_append(&shard->back, some);
+    wakes = tf_pool_append(&shard->back, some);
 
     if (shard->down) {
         (void) pthread_cond_broadcast(&q->freed);
@@ -186,7 +206,7 @@ tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
 
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_filled(&shard->back, some);
+    tf_pool_wake(&shard->back, wakes);
 }
 
 
@@ -257,23 +277,30 @@ unsigned
 tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
     int timeout)
 {
+    int       late, wakes;
     int64_t   deadline;
     unsigned  n;
 
-    deadline = tf_clock_ms() + timeout;
+    deadline = timeout ? tf_clock_ms() + timeout : 0;
+    late = 0;
     n = 0;
 
     (void) pthread_mutex_lock(&q->mutex);
 
-    while (stage->head == NULL && !q->over) {
+    while (stage->head == NULL && !q->over && !late) {
+        stage->waiting++;
+
         if (timeout == 0) {
             (void) pthread_cond_wait(&stage->filled, &q->mutex);
 
-        } else if (tf_cond_wait_until(&stage->filled, &q->mutex, deadline)
-                   != 0)
-        {
-            break;
+        } else {
+            late = tf_cond_wait_until(&stage->filled, &q->mutex, deadline);
         }
+
+        /* whoever is up stands for the one that was told */
+
+        stage->waiting--;
+        stage->waking = 0;
     }
 
     while (stage->head != NULL && n < max) {
@@ -286,7 +313,11 @@ tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
         stage->tail = NULL;
     }
 
+    wakes = tf_pool_wakes(stage);
+
     (void) pthread_mutex_unlock(&q->mutex);
+
+    tf_pool_wake(stage, wakes);
 
     return n;
 }

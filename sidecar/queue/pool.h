@@ -31,10 +31,20 @@
 
 #define TF_POOL_NAME_MAX  96
 
+/*
+ * A stage wakes one thread at a time: who gets up takes what it can, and wakes
+ * the next before it begins, if something is left.  So jobs that are done in
+ * no time do not cost the getting up of a thread each, which would find
+ * nothing, and of those that last a while every one has its thread at once.
+ */
+
 typedef struct {
     tf_job_t        *head;
     tf_job_t        *tail;
     unsigned         n;
+    unsigned         waiting;       /* threads */
+    unsigned         waking;        /* of these, that were told, and are not
+                                     * up yet */
     pthread_cond_t   filled;
 } tf_stage_t;
 

@@ -8,10 +8,34 @@
 #include <openssl/crypto.h>
 
 
+/* In decimal, at the end of text: where it begins. */
+
+static char *
+tf_cmd_digits(char text[24], uint64_t n)
+{
+    char  *p;
+
+    p = text + 24;
+
+    do {
+        *--p = (char) ('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+
+    return p;
+}
+
+
 void
 tf_cmd_arg(tf_cmd_t *cmd, const char *data, size_t len)
 {
-    tf_buf_printf(&cmd->args, "$%zu\r\n", len);
+    char  *p, text[24];
+
+    p = tf_cmd_digits(text, len);
+
+    tf_buf_append(&cmd->args, "$", 1);
+    tf_buf_append(&cmd->args, p, (size_t) (text + sizeof(text) - p));
+    tf_buf_append(&cmd->args, "\r\n", 2);
     tf_buf_append(&cmd->args, data, len);
     tf_buf_append(&cmd->args, "\r\n", 2);
     cmd->n++;
@@ -28,10 +52,15 @@ tf_cmd_str(tf_cmd_t *cmd, const char *s)
 void
 tf_cmd_num(tf_cmd_t *cmd, int64_t n)
 {
-    char  text[24];
+    char  *p, text[24];
 
-    (void) snprintf(text, sizeof(text), "%lld", (long long) n);
-    tf_cmd_str(cmd, text);
+    p = tf_cmd_digits(text, n < 0 ? 0 - (uint64_t) n : (uint64_t) n);
+
+    if (n < 0) {
+        *--p = '-';
+    }
+
+    tf_cmd_arg(cmd, p, (size_t) (text + sizeof(text) - p));
 }
 
 
