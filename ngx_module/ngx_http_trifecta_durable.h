@@ -14,7 +14,8 @@
  *                           ^          │ no
  *                           └────── asleep ── 2 s are over ──> done
  *
- * The ledger writes rows of accepted jobs and then rings the job's doorbell.
+ * A job's doorbell rings when its row is there: because the job has begun, or
+ * because the ledger has written it.
  * A ring is a hint: only the row that was read is a yes.  A job whose first
  * request did not ask for this does not ring, and rings get lost, so it looks
  * by itself, too, a few times in ever longer steps.

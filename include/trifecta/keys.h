@@ -77,6 +77,7 @@
 #define TF_FN_CANCEL        TF_FN("cancel")
 #define TF_FN_DELETE        TF_FN("delete")
 #define TF_FN_RECLAIM       TF_FN("reclaim")
+#define TF_FN_DUE           TF_FN("due")
 #define TF_FN_LEDGERED      TF_FN("ledgered")
 #define TF_FN_STATS         TF_FN("stats")
 #define TF_FN_MEND          TF_FN("mend")

@@ -12,7 +12,11 @@
 #define TF_LEDGER_BLOCK_MS  1000
 
 
-/* What Redis refuses is an error of it: NULL then. */
+/*
+ * What Redis refuses is an error of it: NULL then.  A function library of an
+ * earlier release cannot say what is due: everything is, until the next look
+ * for what others have left.
+ */
 
 static redisReply *
 tf_ledger_call(tf_ledger_t *l, int timeout, tf_cmd_t *cmd)
@@ -22,186 +26,138 @@ tf_ledger_call(tf_ledger_t *l, int timeout, tf_cmd_t *cmd)
     reply = tf_redis_call(&l->redis, timeout, cmd);
     tf_cmd_free(cmd);
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        (void) snprintf(l->redis.err, sizeof(l->redis.err), "Redis: %s",
-                        reply->str);
-        freeReplyObject(reply);
-        tf_redis_close(&l->redis);
-        l->redis.refused = 1;
-        reply = NULL;
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
+        return reply;
+    }
+
+    if (!l->plain && strstr(reply->str, "Function not found") != NULL) {
+        if (!l->said) {
+            l->said = 1;
+            tf_log(TF_LOG_WARN, "Redis cannot say what of its accept log is "
+                   "due: its function library is of an earlier release; run "
+                   "\"trifecta migrate\" (shard %u)", l->shard->index);
+        }
+
+        l->plain = 1;
+        return reply;
+    }
+
+    (void) snprintf(l->redis.err, sizeof(l->redis.err), "Redis: %s",
+                    reply->str);
+    freeReplyObject(reply);
+    tf_redis_close(&l->redis);
+    l->redis.refused = 1;
+
+    return NULL;
+}
+
+
+static void
+tf_ledger_stale_cmd(tf_ledger_t *l, tf_cmd_t *cmd)
+{
+    l->stale_at = tf_clock_ms() + l->q->conf->lease / 2;
+    l->plain = 0;
+
+    tf_cmd_begin(cmd, "XAUTOCLAIM");
+    tf_cmd_str(cmd, l->key);
+    tf_cmd_str(cmd, TF_GROUP_LEDGER);
+    tf_cmd_str(cmd, l->shard->worker);
+    tf_cmd_num(cmd, l->q->conf->lease);
+    tf_cmd_str(cmd, "0");
+    tf_cmd_str(cmd, "COUNT");
+    tf_cmd_num(cmd, TF_LEDGER_BATCH);
+}
+
+
+static void
+tf_ledger_read_cmd(tf_ledger_t *l, tf_cmd_t *cmd)
+{
+    tf_cmd_begin(cmd, "XREADGROUP");
+    tf_cmd_str(cmd, "GROUP");
+    tf_cmd_str(cmd, TF_GROUP_LEDGER);
+    tf_cmd_str(cmd, l->shard->worker);
+    tf_cmd_str(cmd, "COUNT");
+    tf_cmd_num(cmd, TF_LEDGER_BATCH);
+    tf_cmd_str(cmd, "STREAMS");
+    tf_cmd_str(cmd, l->key);
+    tf_cmd_str(cmd, l->again ? "0" : ">");
+}
+
+
+static void
+tf_ledger_due_cmd(tf_ledger_t *l, tf_cmd_t *cmd)
+{
+    tf_cmd_fcall(cmd, TF_FN_DUE, l->shard->prefix);
+    tf_cmd_str(cmd, l->shard->worker);
+    tf_cmd_num(cmd, TF_LEDGER_BATCH);
+    tf_cmd_num(cmd, l->wait);
+    tf_cmd_str(cmd, l->from);
+}
+
+
+/*
+ * The entries that are to be stored now, in a reply that the caller frees, and
+ * whether there will be others soon; NULL: Redis is away.  First come those
+ * that were left behind, by others and by ourselves.
+ */
+
+static redisReply *
+tf_ledger_read(tf_ledger_t *l, redisReply ***entries, size_t *n, int *more)
+{
+    int          stale, again, plain;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply, *list;
+
+    stale = tf_clock_ms() >= l->stale_at;
+    again = l->again;
+    plain = l->plain;
+
+    if (stale) {
+        tf_ledger_stale_cmd(l, &cmd);
+
+    } else if (again || plain) {
+        tf_ledger_read_cmd(l, &cmd);
+
+    } else {
+        tf_ledger_due_cmd(l, &cmd);
+    }
+
+    *n = 0;
+    *more = 1;
+    reply = tf_ledger_call(l, 0, &cmd);
+    list = NULL;
+
+    if (stale) {
+        list = tf_reply_len(reply) > 1 ? reply->element[1] : NULL;
+
+    } else if (again || plain) {
+        if (tf_reply_len(reply) > 0 && tf_reply_len(reply->element[0]) > 1) {
+            list = reply->element[0]->element[1];
+        }
+
+        l->again = again && (reply == NULL || tf_reply_len(list) > 0);
+
+    } else if (tf_reply_len(reply) >= 2) {
+        (void) snprintf(l->from, sizeof(l->from), "%s",
+                        tf_reply_str(reply, 0));
+        *more = tf_reply_num(reply, 1) != 0;
+        *n = reply->elements - 2;
+        *entries = &reply->element[2];
+    }
+
+    if (tf_reply_len(list) > 0) {
+        *n = list->elements;
+        *entries = list->element;
     }
 
     return reply;
 }
 
 
-/*
- * Entries as XREADGROUP or XAUTOCLAIM list them; the caller frees root.  Those
- * that are not new, but were left behind, do not wait any longer.
- */
-
-static redisReply *
-tf_ledger_read(tf_ledger_t *l, redisReply **root, int *old)
-{
-    int          stale, again;
-    int64_t      block;
-    tf_cmd_t     cmd = TF_CMD_INIT;
-    redisReply  *reply;
-
-    stale = tf_clock_ms() >= l->stale_at;
-    again = l->again;
-
-    if (stale) {
-        l->stale_at = tf_clock_ms() + l->q->conf->lease / 2;
-        tf_cmd_begin(&cmd, "XAUTOCLAIM");
-        tf_cmd_str(&cmd, l->key);
-        tf_cmd_str(&cmd, TF_GROUP_LEDGER);
-        tf_cmd_str(&cmd, l->shard->worker);
-        tf_cmd_num(&cmd, l->q->conf->lease);
-        tf_cmd_str(&cmd, "0");
-        tf_cmd_str(&cmd, "COUNT");
-        tf_cmd_num(&cmd, TF_LEDGER_BATCH);
-
-    } else {
-        block = l->n ? l->due - tf_clock_ms() : TF_LEDGER_BLOCK_MS;
-
-        tf_cmd_begin(&cmd, "XREADGROUP");
-        tf_cmd_str(&cmd, "GROUP");
-        tf_cmd_str(&cmd, TF_GROUP_LEDGER);
-        tf_cmd_str(&cmd, l->shard->worker);
-        tf_cmd_str(&cmd, "COUNT");
-        tf_cmd_num(&cmd, TF_LEDGER_BATCH - l->n);
-        tf_cmd_str(&cmd, "BLOCK");
-        tf_cmd_num(&cmd, block > 0 ? block : 1);
-        tf_cmd_str(&cmd, "STREAMS");
-        tf_cmd_str(&cmd, l->key);
-        tf_cmd_str(&cmd, again ? "0" : ">");
-    }
-
-    *old = stale || again;
-    *root = reply = tf_ledger_call(l, TF_LEDGER_BLOCK_MS
-                                   + TF_REDIS_COMMAND_MS, &cmd);
-
-    if (stale) {
-        return tf_reply_len(reply) > 1 ? reply->element[1] : NULL;
-    }
-
-    if (tf_reply_len(reply) == 0 || tf_reply_len(reply->element[0]) < 2) {
-        return NULL;
-    }
-
-    if (tf_reply_len(reply->element[0]->element[1]) == 0) {
-        l->again = 0;
-    }
-
-    return reply->element[0]->element[1];
-}
-
-
-/* Nothing waits any more: it is acknowledged, or comes again. */
-
-static void
-tf_ledger_forget(tf_ledger_t *l)
-{
-    unsigned  i;
-
-    for (i = 0; i < l->n; i++) {
-        freeReplyObject(l->entries[i].brief);
-    }
-
-    for (i = 0; i < l->nroots; i++) {
-        freeReplyObject(l->roots[i]);
-    }
-
-    l->n = 0;
-    l->nroots = 0;
-}
-
-
-/* Whether the row says what Redis does, of what is in "brief". */
-
-static int
-tf_ledger_same(const redisReply *brief, PGresult *res, int row)
-{
-    int     i;
-    size_t  len;
-
-    for (i = 1; i <= 3; i++) {
-        len = brief->element[i]->type == REDIS_REPLY_STRING
-              ? brief->element[i]->len : 0;
-
-        if (len != (size_t) PQgetlength(res, row, i)
-            || (len > 0 && memcmp(brief->element[i]->str,
-                                  PQgetvalue(res, row, i), len) != 0))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-/* Which of the new jobs have their row already; TF_PG_OK or TF_PG_DOWN. */
-
-static tf_pg_status_t
-tf_ledger_known(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
-{
-    int          r, nrows;
-    unsigned     i, k, nids, at[TF_LEDGER_BATCH];
-    PGresult    *res;
-    const char  *ids[TF_LEDGER_BATCH];
-
-    nids = 0;
-
-    for (i = 0; i < n; i++) {
-        entries[i].known = 0;
-
-        if (entries[i].brief != NULL
-            && tf_reply_len(entries[i].brief) == 4)
-        {
-            ids[nids] = tf_ledger_field(entries[i].entry, "id");
-            at[nids++] = i;
-        }
-    }
-
-    if (nids == 0) {
-        return TF_PG_OK;
-    }
-
-    if (tf_store_known(&l->pg, &res, ids, nids) != TF_PG_OK) {
-        return TF_PG_DOWN;
-    }
-
-    /* both come in the order of time, or nearly so */
-
-    nrows = PQntuples(res);
-
-    for (r = 0, k = 0; r < nrows; r++) {
-        for (i = 0; i < nids; i++, k++) {
-            if (strcmp(ids[k % nids], PQgetvalue(res, r, 0)) == 0) {
-                break;
-            }
-        }
-
-        if (i < nids) {
-            k %= nids;
-            entries[at[k]].known = tf_ledger_same(entries[at[k]].brief, res,
-                                                  r);
-            k++;
-        }
-    }
-
-    PQclear(res);
-
-    return TF_PG_OK;
-}
-
-
 /* TF_PG_OK: they are stored. */
 
 static tf_pg_status_t
-tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
+tf_ledger_write(tf_ledger_t *l, redisReply *const *entries, unsigned n,
     const char *rows, unsigned ops, tf_pg_columns_t *new)
 {
     tf_pg_status_t  rc;
@@ -215,14 +171,14 @@ tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
 
     if (rc == TF_PG_ERROR && new == NULL) {
         tf_log(TF_LOG_ERROR, "accepted job %s cannot be written to the "
-               "ledger: %s", tf_ledger_field(entries[0].entry, "id"),
+               "ledger: %s", tf_ledger_field(entries[0], "id"),
                l->pg.err);
         rc = tf_store_refused_entry(&l->pg, rows);
     }
 
     if (rc == TF_PG_OK) {
         tf_ledger_born(l, rows, strtoll(tf_reply_str(
-                           entries[n - 1].entry, 0), NULL, 10));
+                           entries[n - 1], 0), NULL, 10));
         tf_answers_note(&l->q->answers);
         atomic_store(&l->shard->ledgered, tf_clock_ms());
     }
@@ -238,7 +194,7 @@ tf_ledger_write(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n,
  */
 
 static int
-tf_ledger_store_some(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned *n,
+tf_ledger_store_some(tf_ledger_t *l, redisReply *const *entries, unsigned *n,
     int care)
 {
     char             *rows;
@@ -248,22 +204,18 @@ tf_ledger_store_some(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned *n,
     tf_pg_status_t    rc;
     tf_pg_columns_t   new;
 
-    rc = tf_ledger_known(l, entries, *n);
+    tf_store_new_init(&new);
+    rows = tf_ledger_rows(l, entries, n, &ops, care ? NULL : &new);
 
-    if (rc == TF_PG_OK) {
-        tf_store_new_init(&new);
-        rows = tf_ledger_rows(l, entries, n, &ops, care ? NULL : &new);
-
-        if (rows == NULL) {
-            tf_pg_columns_free(&new);
-            tf_pool_shard_down(l->shard, l->redis.err);
-            return -1;
-        }
-
-        rc = tf_ledger_write(l, entries, *n, rows, ops, care ? NULL : &new);
+    if (rows == NULL) {
         tf_pg_columns_free(&new);
-        free(rows);
+        tf_pool_shard_down(l->shard, l->redis.err);
+        return -1;
     }
+
+    rc = tf_ledger_write(l, entries, *n, rows, ops, care ? NULL : &new);
+    tf_pg_columns_free(&new);
+    free(rows);
 
     if (rc == TF_PG_DOWN) {
         tf_pool_store_down(l->q, l->pg.err);
@@ -284,8 +236,8 @@ tf_ledger_store_some(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned *n,
     tf_cmd_fcall(&cmd, TF_FN_LEDGERED, l->shard->prefix);
 
     for (i = 0; i < *n; i++) {
-        tf_cmd_str(&cmd, tf_reply_str(entries[i].entry, 0));
-        tf_cmd_str(&cmd, tf_ledger_field(entries[i].entry, "id"));
+        tf_cmd_str(&cmd, tf_reply_str(entries[i], 0));
+        tf_cmd_str(&cmd, tf_ledger_field(entries[i], "id"));
     }
 
     reply = tf_ledger_call(l, 0, &cmd);
@@ -305,12 +257,12 @@ tf_ledger_store_some(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned *n,
 
 
 static int
-tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
+tf_ledger_store(tf_ledger_t *l, redisReply *const *entries, size_t n)
 {
     unsigned  some;
 
     for ( ; n > 0; n -= some, entries += some) {
-        some = n;
+        some = n < TF_LEDGER_BATCH ? (unsigned) n : TF_LEDGER_BATCH;
 
         if (tf_ledger_store_some(l, entries, &some, 0) != 0) {
             return -1;
@@ -321,112 +273,121 @@ tf_ledger_store(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
 }
 
 
-/* Reads what there is, or waits for it; 0, or -1: Redis is away. */
+/* Nothing is to be looked at: until something is.  0 or -1. */
 
 static int
-tf_ledger_gather(tf_ledger_t *l)
+tf_ledger_await(tf_ledger_t *l)
 {
-    int                 old, waits;
-    size_t              i, n;
-    redisReply         *root, *read;
-    tf_ledger_entry_t  *entries;
+    int          ms;
+    tf_cmd_t     cmd = TF_CMD_INIT;
+    redisReply  *reply;
 
-    read = tf_ledger_read(l, &root, &old);
-    n = tf_reply_len(read);
+    ms = (int) (l->stale_at - tf_clock_ms());
+    ms = ms < TF_LEDGER_BLOCK_MS ? ms : TF_LEDGER_BLOCK_MS;
+
+    if (ms <= 0) {
+        return 0;
+    }
+
+    tf_cmd_begin(&cmd, "XREAD");
+    tf_cmd_str(&cmd, "COUNT");
+    tf_cmd_str(&cmd, "1");
+    tf_cmd_str(&cmd, "BLOCK");
+    tf_cmd_num(&cmd, ms);
+    tf_cmd_str(&cmd, "STREAMS");
+    tf_cmd_str(&cmd, l->key);
+    tf_cmd_str(&cmd, l->from);
+
+    reply = tf_ledger_call(l, ms + TF_REDIS_COMMAND_MS, &cmd);
+
+    if (reply == NULL) {
+        tf_pool_shard_down(l->shard, l->redis.err);
+        return -1;
+    }
+
+    freeReplyObject(reply);
+
+    return 0;
+}
+
+
+/*
+ * What is due is stored: *n entries, and whether there are more; 0, or -1: a
+ * store is away.
+ */
+
+static int
+tf_ledger_due(tf_ledger_t *l, size_t *n, int *more)
+{
+    int          rc;
+    redisReply  *root, **entries;
+
+    entries = NULL;
+    root = tf_ledger_read(l, &entries, n, more);
 
     if (root == NULL) {
         tf_pool_shard_down(l->shard, l->redis.err);
         return -1;
     }
 
-    if (n == 0) {
-        freeReplyObject(root);
-        return 0;
+    rc = 0;
+
+    if (*n > 0) {
+        tf_fault(ledger, read);
+        rc = tf_ledger_store(l, entries, *n);
     }
 
-    tf_fault(ledger, read);
-    entries = &l->entries[l->n];
+    freeReplyObject(root);
 
-    if (n > TF_LEDGER_BATCH - l->n) {
-        n = TF_LEDGER_BATCH - l->n;
-    }
+    return rc;
+}
 
-    if (l->n == 0) {
-        l->due = tf_clock_ms() + TF_LEDGER_WAIT_MS;
-    }
 
-    for (i = 0; i < n; i++) {
-        entries[i].entry = read->element[i];
-        entries[i].brief = NULL;
-    }
+/* One step, and the rest until the next; 0 or -1. */
 
-    l->n += (unsigned) n;
-    l->roots[l->nroots++] = root;
-    waits = tf_ledger_brief(l, entries, (unsigned) n);
+static int
+tf_ledger_step(tf_ledger_t *l)
+{
+    int     more;
+    size_t  n;
 
-    if (waits == -1) {
-        tf_pool_shard_down(l->shard, l->redis.err);
+    if (tf_ledger_due(l, &n, &more) != 0) {
         return -1;
     }
 
-    if (old || waits) {
-        l->due = 0;
+    if (n == 0 && tf_pool_silent(l->q) && tf_pool_ping(l->q, &l->pg) != 0) {
+        return -1;
+    }
+
+    if (!more && tf_ledger_await(l) != 0) {
+        return -1;
+    }
+
+    if (n < TF_LEDGER_BATCH) {
+        tf_pool_sleep(l->q, TF_LEDGER_REST_MS);
     }
 
     return 0;
 }
 
 
-/* One step: gathers, and stores what has waited long enough; 0 or -1. */
-
-static int
-tf_ledger_step(tf_ledger_t *l)
-{
-    int  rc;
-
-    if (l->n > 0 && tf_clock_ms() >= l->stale_at) {
-        /* or our own would be read once more, as those of somebody lost */
-        l->due = 0;
-
-    } else if (tf_ledger_gather(l) != 0) {
-        return -1;
-    }
-
-    if (l->n == 0) {
-        return tf_pool_silent(l->q) ? tf_pool_ping(l->q, &l->pg) : 0;
-    }
-
-    if (l->n < TF_LEDGER_BATCH && tf_clock_ms() < l->due) {
-        tf_pool_sleep(l->q, TF_LEDGER_REST_MS);
-        return 0;
-    }
-
-    rc = tf_ledger_store(l, l->entries, l->n);
-
-    if (rc == 0) {
-        tf_ledger_forget(l);
-    }
-
-    return rc;
-}
-
-
-/* What waits when this process leaves: somebody else writes it, in a while. */
+/* What waits when this process leaves may find nobody else for a while. */
 
 static void
 tf_ledger_leave(tf_ledger_t *l)
 {
-    int  down;
+    int     down, more;
+    size_t  n;
 
     (void) pthread_mutex_lock(&l->q->mutex);
     down = l->q->store_down || l->shard->down;
     (void) pthread_mutex_unlock(&l->q->mutex);
 
-    if (l->n > 0 && !down) {
-        (void) tf_ledger_store(l, l->entries, l->n);
+    if (!down) {
+        l->wait = 0;
+        l->stale_at = INT64_MAX;
+        (void) tf_ledger_due(l, &n, &more);
     }
-
-    tf_ledger_forget(l);
 }
 
 
@@ -444,6 +405,7 @@ tf_pool_ledger(void *data)
     tf_pool_redis(l.shard, &l.redis);
     tf_store_init(&l.pg, q->conf);
     (void) snprintf(l.key, sizeof(l.key), "%s:acc", l.shard->prefix);
+    l.wait = TF_LEDGER_WAIT_MS;
     streak = 0;
 
     while (tf_pool_named(l.shard) == 0 && !tf_pool_over(q)) {
@@ -456,7 +418,6 @@ tf_pool_ledger(void *data)
                       l.redis.refused || l.pg.sqlstate[0] != '\0');
 
         if (rc != 0) {
-            tf_ledger_forget(&l);
             l.again = 1;
             tf_pool_sleep(q, tf_pool_backoff(streak++));
 

@@ -27,16 +27,6 @@ static const char *const  tf_ledger_fields[] = {
 #define TF_LEDGER_NFIELDS                                                     \
     (sizeof(tf_ledger_fields) / sizeof(tf_ledger_fields[0]))
 
-/* Of a new job: whether its client waits for the row, and what begin may not
- * have written into it. */
-
-static const char *const  tf_ledger_briefs[] = {
-    "durable", "idem", "retry_of", "trace"
-};
-
-#define TF_LEDGER_NBRIEFS                                                     \
-    (sizeof(tf_ledger_briefs) / sizeof(tf_ledger_briefs[0]))
-
 
 const char *
 tf_ledger_field(const redisReply *entry, const char *name)
@@ -282,11 +272,10 @@ tf_ledger_said(tf_ledger_t *l, json_t *rows)
 }
 
 
-/* Asks for fields of the entry's job; 0 or -1. */
+/* Asks for the fields of the entry's job; 0 or -1. */
 
 static int
-tf_ledger_ask(tf_ledger_t *l, const redisReply *entry,
-    const char *const *fields, size_t n)
+tf_ledger_ask(tf_ledger_t *l, const redisReply *entry)
 {
     int       rc;
     char      key[TF_KEY_PREFIX_MAX + 64];
@@ -298,8 +287,8 @@ tf_ledger_ask(tf_ledger_t *l, const redisReply *entry,
     tf_cmd_begin(&cmd, "HMGET");
     tf_cmd_str(&cmd, key);
 
-    for (i = 0; i < n; i++) {
-        tf_cmd_str(&cmd, fields[i]);
+    for (i = 0; i < TF_LEDGER_NFIELDS; i++) {
+        tf_cmd_str(&cmd, tf_ledger_fields[i]);
     }
 
     rc = tf_redis_append(&l->redis, &cmd);
@@ -309,72 +298,23 @@ tf_ledger_ask(tf_ledger_t *l, const redisReply *entry,
 }
 
 
-int
-tf_ledger_brief(tf_ledger_t *l, tf_ledger_entry_t *entries, unsigned n)
-{
-    int       waits;
-    unsigned  i;
-
-    for (i = 0; i < n; i++) {
-        if (strcmp(tf_ledger_field(entries[i].entry, "op"), "new") == 0
-            && tf_ledger_ask(l, entries[i].entry, tf_ledger_briefs,
-                             TF_LEDGER_NBRIEFS)
-               != 0)
-        {
-            return -1;
-        }
-    }
-
-    waits = 0;
-
-    for (i = 0; i < n; i++) {
-        if (strcmp(tf_ledger_field(entries[i].entry, "op"), "new") != 0) {
-            waits = 1;
-            continue;
-        }
-
-        entries[i].brief = tf_redis_reply(&l->redis, 0);
-        if (entries[i].brief == NULL) {
-            return -1;
-        }
-
-        if (tf_reply_len(entries[i].brief) != TF_LEDGER_NBRIEFS
-            || entries[i].brief->element[0]->type != REDIS_REPLY_NIL)
-        {
-            waits = 1;
-        }
-    }
-
-    return waits;
-}
-
-
 /* What Redis has of some of the entries; 0, or -1: it is away. */
 
 static int
-tf_ledger_some(tf_ledger_t *l, const tf_ledger_entry_t *entries,
-    unsigned from, unsigned to, json_t *rows, unsigned *ops,
-    tf_pg_columns_t *new, size_t *bytes)
+tf_ledger_some(tf_ledger_t *l, redisReply *const *entries, unsigned n,
+    json_t *rows, unsigned *ops, tf_pg_columns_t *new, size_t *bytes)
 {
     size_t       k;
     unsigned     i;
     redisReply  *reply;
 
-    for (i = from; i < to; i++) {
-        if (!entries[i].known
-            && tf_ledger_ask(l, entries[i].entry, tf_ledger_fields,
-                             TF_LEDGER_NFIELDS)
-               != 0)
-        {
+    for (i = 0; i < n; i++) {
+        if (tf_ledger_ask(l, entries[i]) != 0) {
             return -1;
         }
     }
 
-    for (i = from; i < to; i++) {
-        if (entries[i].known) {
-            continue;
-        }
-
+    for (i = 0; i < n; i++) {
         reply = tf_redis_reply(&l->redis, 0);
         if (reply == NULL) {
             return -1;
@@ -384,9 +324,9 @@ tf_ledger_some(tf_ledger_t *l, const tf_ledger_entry_t *entries,
             *bytes += strlen(tf_reply_str(reply, k));
         }
 
-        if (new == NULL || tf_ledger_new(new, entries[i].entry, reply) != 0) {
-            *ops |= tf_store_op(tf_ledger_field(entries[i].entry, "op"));
-            tf_ledger_row(rows, entries[i].entry, reply);
+        if (new == NULL || tf_ledger_new(new, entries[i], reply) != 0) {
+            *ops |= tf_store_op(tf_ledger_field(entries[i], "op"));
+            tf_ledger_row(rows, entries[i], reply);
         }
 
         freeReplyObject(reply);
@@ -397,22 +337,23 @@ tf_ledger_some(tf_ledger_t *l, const tf_ledger_entry_t *entries,
 
 
 char *
-tf_ledger_rows(tf_ledger_t *l, const tf_ledger_entry_t *entries, unsigned *n,
+tf_ledger_rows(tf_ledger_t *l, redisReply *const *entries, unsigned *n,
     unsigned *ops, tf_pg_columns_t *new)
 {
-    char        *text;
-    size_t       bytes;
-    json_t      *rows;
-    unsigned     from, to;
+    char      *text;
+    size_t     bytes;
+    json_t    *rows;
+    unsigned   from, some;
 
     *ops = 0;
     rows = json_array();
     bytes = 0;
 
-    for (from = 0; from < *n && bytes < TF_STORE_BATCH_BYTES; from = to) {
-        to = from + TF_LEDGER_SOME < *n ? from + TF_LEDGER_SOME : *n;
+    for (from = 0; from < *n && bytes < TF_STORE_BATCH_BYTES; from += some) {
+        some = *n - from < TF_LEDGER_SOME ? *n - from : TF_LEDGER_SOME;
 
-        if (tf_ledger_some(l, entries, from, to, rows, ops, new, &bytes) != 0)
+        if (tf_ledger_some(l, entries + from, some, rows, ops, new, &bytes)
+            != 0)
         {
             json_decref(rows);
             return NULL;

@@ -68,7 +68,7 @@ typedef tf_run_t (*tf_queue_run_pt)(void *data, tf_job_t *job);
     X(released,   "jobs given back to the queue")                             \
     X(lost,       "leases lost while their job was held")                     \
     X(dropped,    "jobs dropped because another attempt holds them")          \
-    X(ledgered,   "accepted jobs written to PostgreSQL")                      \
+    X(ledgered,   "entries of the accept log written to PostgreSQL")          \
     X(strange,    "entries of the queue that no function of it wrote")        \
     X(damaged,    "jobs whose hash in Redis was damaged")                     \
     X(batches,    "transactions that stored ends of jobs")                    \

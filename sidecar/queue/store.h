@@ -74,13 +74,6 @@ void tf_store_new_init(tf_pg_columns_t *c);
 tf_pg_status_t tf_store_new(tf_pg_t *pg, tf_pg_columns_t *c);
 
 /*
- * Which of these ids have a row: id, idem_key, retry_of and trace of each.
- * Nothing is written, and what is seen is committed.  TF_PG_OK or TF_PG_DOWN.
- */
-tf_pg_status_t tf_store_known(tf_pg_t *pg, PGresult **res,
-    const char *const *ids, unsigned n);
-
-/*
  * What the server refuses ends as failed, in a row without that (see
  * store_refused.c): a job that was to begin, TF_PG_OK or TF_PG_DOWN; and the
  * only row of a JSON array as the ledger has it, TF_PG_ERROR when there is

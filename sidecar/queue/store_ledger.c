@@ -3,14 +3,7 @@
 #include <string.h>
 
 
-
-/* What the ledger writes (ledger.c), and what it need not. */
-
-static const tf_pg_type_t  tf_store_known_types[] = { TF_PG_TYPE_UUID };
-
-static const char  tf_store_known_sql[] =
-    "SELECT id, idem_key, retry_of, trace FROM trifecta.job "
-    "WHERE id = ANY ($1::uuid[])";
+/* What the ledger writes (ledger.c). */
 
 /* Rows go in as one JSON array, $1; the columns are taken out of it there. */
 
@@ -226,25 +219,4 @@ tf_store_ledger(tf_pg_t *pg, const char *rows, unsigned ops)
     }
 
     return TF_PG_OK;
-}
-
-
-tf_pg_status_t
-tf_store_known(tf_pg_t *pg, PGresult **res, const char *const *ids,
-    unsigned n)
-{
-    unsigned         i;
-    tf_pg_status_t   rc;
-    tf_pg_columns_t  c;
-
-    tf_pg_columns_init(&c, tf_store_known_types, 1);
-
-    for (i = 0; i < n; i++) {
-        tf_pg_columns_id(&c, ids[i]);
-    }
-
-    rc = tf_pg_prepared_columns(pg, res, 0, tf_store_known_sql, &c);
-    tf_pg_columns_free(&c);
-
-    return rc == TF_PG_OK ? TF_PG_OK : TF_PG_DOWN;
 }

@@ -28,7 +28,10 @@ A job's hash P:j:<id>:
   deleted    its owner wants it gone; polls answer so
   done total how far its worker has come, if it says so
   ev         it has events: the last one, and their bytes (35_events.lua)
-  durable    its client waits until the ledger has written it
+  log        its entry of P:acc; it goes as soon as begin has written its row,
+             or with the ledger that does (a retry_of has none: only the ledger
+             writes that)
+  durable    its client waits until it has a row
 
 P:meta, one hash a shard:
   epoch schema   the life of this queue, and the version of this library
@@ -67,6 +70,7 @@ local LEDGER_MAX  = 100000    -- entries of P:acc, then nothing is accepted
 local DEAD_MAX    = 1000      -- entries of P:dead
 local DROPS_MAX   = 500       -- entries that one claim drops
 local SKIPPED_MAX = 100       -- entries that one mend looks at
+local LOOK_SOME   = '500'     -- entries of P:acc that are looked at at once
 local STACK_SOME  = 1000      -- arguments of a command, of a list of them
 local CLAIM_SOME  = 500       -- entries that are read at once
 local SEEN_EACH   = 1000      -- ms, when a worker that gets nothing is noted

@@ -187,12 +187,14 @@ local function for_all(list, cmd, key, group)
 end
 
 
--- Entries leave a stream of jobs.  One of them may be none, from a hash that
--- was damaged, or the stream may be something else by now: that is mended
--- elsewhere, and what is done here must not fail each time.
+-- Entries leave a stream, of jobs unless a group is named.  One of them may be
+-- none, from a hash that was damaged, or the stream may be something else by
+-- now: that is mended elsewhere, and what is done here must not fail each time.
 
-local function entries_go(stream, sids)
-    local reply = redis.pcall('XACK', stream, 'w', unpack(sids))
+local function entries_go(stream, sids, group)
+    group = group or 'w'
+
+    local reply = redis.pcall('XACK', stream, group, unpack(sids))
 
     if type(reply) ~= 'table' then
         redis.call('XDEL', stream, unpack(sids))
@@ -200,7 +202,7 @@ local function entries_go(stream, sids)
     end
 
     for _, sid in ipairs(sids) do
-        redis.pcall('XACK', stream, 'w', sid)
+        redis.pcall('XACK', stream, group, sid)
         redis.pcall('XDEL', stream, sid)
     end
 end

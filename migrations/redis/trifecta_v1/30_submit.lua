@@ -16,7 +16,7 @@ optional:
   delay  ms, not before
   retry_of  id of the job that this one repeats
   trace  traceparent
-  durable  1: its doorbell says "ledgered" once the ledger has written it
+  durable  1: its doorbell says "ledgered" once it has a row
   nlim lim<i> lim<i>k lim<i>q lim<i>w   rate limits: policy, key, quota,
          window in ms; i from 1 to nlim
 -> OK id acc live tlive limits...       accepted
@@ -104,6 +104,11 @@ local function submit(keys, args)
     local delay = tonumber(o.delay or 0)
     local acc = whole(now)
     local sub, sid = 'delayed', nil
+    local log = o.durable
+                and redis.call('XADD', P .. ':acc', '*', 'op', 'new',
+                               'id', o.id, 'durable', '1')
+                or redis.call('XADD', P .. ':acc', '*', 'op', 'new',
+                              'id', o.id)
 
     if delay > 0 then
         own('ZADD', P .. ':dly', whole(now + delay), o.id)
@@ -134,6 +139,8 @@ local function submit(keys, args)
 
     if o.retry_of then
         field(fields, 'retry_of', o.retry_of)
+    else
+        field(fields, 'log', log)
     end
 
     if o.trace then
@@ -147,7 +154,6 @@ local function submit(keys, args)
     redis.call('HSET', key, unpack(fields))
     own('ZADD', live_key, acc, o.id)
     own('ZADD', tlive_key, acc, o.id)
-    redis.call('XADD', P .. ':acc', '*', 'op', 'new', 'id', o.id)
 
     return limits_say({ 'OK', o.id, now, live + 1, tlive + 1 }, limits, now,
                       true)

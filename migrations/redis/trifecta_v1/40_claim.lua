@@ -220,28 +220,46 @@ local function held(P, w, id, lease, ...)
 end
 
 
--- started P worker (id lease attempt)... -> OK | FENCED | {OK {event...}}, one
--- for each.  The events are those of earlier attempts: nobody adds to them
--- any more.  They may be 4 MB of each job: not too many in one call.
+--[[
+started P worker (id lease attempt)... -> OK | FENCED | {OK {event...}}, one
+for each.  The events are those of earlier attempts: nobody adds to them any
+more.  They may be 4 MB of each job: not too many in one call.
+  PostgreSQL has their rows, and everything that is in the accept log of them:
+  the ledger need not see it, and who waits for a row hears the doorbell.
+--]]
 
 local function started(keys, args)
     local P, w = keys[1], args[1]
-    local out = {}
+    local out, n, written = {}, 0, {}
 
     for i = 2, #args, 3 do
-        local job = held(P, w, args[i], args[i + 1])
+        local id, answer = args[i], 'FENCED'
+        local key = job_key(P, id)
+        local v = redis.pcall('HMGET', key, 'state', 'worker', 'lease', 'ev',
+                              'log', 'durable')
 
-        if job then
-            redis.call('HSET', job_key(P, args[i]), 'attempt', args[i + 2])
-            out[#out + 1] = 'OK'
+        if v[1] == 'running' and v[2] == w and v[3] == args[i + 1] then
+            redis.call('HSET', key, 'attempt', args[i + 2])
+            answer = 'OK'
+            written[#written + 1] = v[5] or nil
 
-            if job.ev then
-                out[#out] = { 'OK', (entries_of(P, args[i], '', EVENTS_MAX,
-                                                math.huge)) }
+            if v[4] then
+                answer = { 'OK', (entries_of(P, id, '', EVENTS_MAX,
+                                             math.huge)) }
             end
-        else
-            out[#out + 1] = 'FENCED'
+
+            if v[6] then
+                redis.call('HDEL', key, 'durable')
+                ring(P, id, 'ledgered')
+            end
         end
+
+        n = n + 1
+        out[n] = answer
+    end
+
+    if #written > 0 then
+        entries_go(P .. ':acc', written, 'l')
     end
 
     return out

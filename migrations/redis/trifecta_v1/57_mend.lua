@@ -113,7 +113,7 @@ end
 -- The last entry of a stream that its group has handed out; asked for once a
 -- call.
 
-local function handed_out(stream, seen)
+local function handed_out(stream, seen, name)
     if not seen[stream] then
         local groups = redis.pcall('XINFO', 'GROUPS', stream)
 
@@ -122,7 +122,7 @@ local function handed_out(stream, seen)
         for _, group in ipairs(groups.err and {} or groups) do
             group = options(group)
 
-            if group.name == 'w' then
+            if group.name == (name or 'w') then
                 seen[stream] = group['last-delivered-id']
             end
         end

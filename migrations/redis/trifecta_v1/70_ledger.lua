@@ -1,3 +1,71 @@
+--[[
+due P consumer n wait(ms) from
+  Hands out at most n entries of the accept log.  A new job is due after that
+  time, and with it those that have waited for half of it: what begins until
+  then is taken away by started, and nobody sees it here.  Everything else is
+  due at once, and so is a new job whose client waits for its row; what came
+  before goes with it.  from is what this consumer was answered last, or '':
+  behind it it has not looked yet.
+-> {from waits(0|1) entry...}  With waits there is more, now or soon.  Without,
+   XREAD BLOCK may wait behind from without missing anything.
+--]]
+
+local function due(keys, args)
+    local acc = keys[1] .. ':acc'
+    local n, wait = tonumber(args[2]), tonumber(args[3])
+    local at = handed_out(acc, {}, 'l')
+    local first = redis.call('XRANGE', acc, '(' .. at, '+', 'COUNT', '1')[1]
+
+    if not first then
+        return { at, 0 }
+    end
+
+    local now = now_ms()
+    local came = tonumber(first[1]:match('^%d+'))
+    local from, upto = at, nil
+
+    if args[4]:find('^%d+%-%d+$') and later(args[4], at) then
+        from = args[4]
+    end
+
+    if came > now then
+        upto = '+'              -- the clock was set back
+    elseif came <= now - wait then
+        upto = whole(now - wait / 2) .. '-18446744073709551615'
+    end
+
+    if upto ~= '+' then
+        local some = redis.call('XRANGE', acc, '(' .. from, '+', 'COUNT',
+                                LOOK_SOME)
+
+        for _, entry in ipairs(some) do
+            from = entry[1]
+
+            if entry[2][2] ~= 'new' or entry[2][5] == 'durable' then
+                upto = upto and not later(from, upto) and upto or from
+            end
+        end
+    end
+
+    local ready = upto and #redis.call('XRANGE', acc, '(' .. at, upto,
+                                       'COUNT', whole(n)) or 0
+
+    if ready == 0 then
+        return { from, 1 }
+    end
+
+    local got = redis.call('XREADGROUP', 'GROUP', 'l', args[1], 'COUNT',
+                           whole(ready), 'STREAMS', acc, '>')[1][2]
+    local last = got[#got][1]
+
+    if ready == n or later(last, from) then
+        from = last             -- not all that is due was read
+    end
+
+    return { from, 1, unpack(got) }
+end
+
+
 -- ledgered P (entry id)... -> OK.  The consumer's transaction is committed;
 -- who waits for that hears it from the doorbell.
 
@@ -89,5 +157,6 @@ local function stats(keys, args)
 end
 
 
+register('due',       due,       { 'allow-oom' })
 register('ledgered',  ledgered,  { 'allow-oom' })
 register('stats',     stats,     { 'no-writes' })
