@@ -214,6 +214,7 @@ ngx_int_t
 ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
     ngx_http_trifecta_ask_t *ask)
 {
+    size_t                             left;
     json_t                            *value;
     ngx_int_t                          rc;
     const char                        *err;
@@ -229,7 +230,14 @@ ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
         return ngx_http_trifecta_error(r, TF_E_INVALID_JSON, NULL, "%s", err);
     }
 
+    left = json_object_size(ask->root);
+
     for (m = ngx_http_trifecta_members; m->name; m++) {
+
+        if (left == 0 && !m->required) {
+            continue;
+        }
+
         value = json_object_get(ask->root, m->name);
 
         if (value == NULL) {
@@ -240,6 +248,8 @@ ngx_http_trifecta_ask_parse(ngx_http_request_t *r, ngx_str_t *text,
 
             continue;
         }
+
+        left--;
 
         rc = m->check(r, m->name, value, ask);
 

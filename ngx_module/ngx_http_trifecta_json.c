@@ -4,6 +4,9 @@
 #include <trifecta/json_read.h>
 
 
+#define NGX_HTTP_TRIFECTA_JSON_LAST  253402300799999   /* ms, the year 9999 */
+
+
 static u_char *ngx_http_trifecta_json_reserve(ngx_http_trifecta_json_t *j,
     size_t len);
 static ngx_uint_t ngx_http_trifecta_is_blank(uint32_t c);
@@ -84,6 +87,17 @@ ngx_http_trifecta_json_parse(const u_char *data, size_t len,
     }
 
     return root;
+}
+
+
+json_t *
+ngx_http_trifecta_json_load(const void *data, size_t len, size_t flags)
+{
+    json_t  *root;
+
+    root = tf_json_read(data, len);
+
+    return root ? root : json_loadb(data, len, flags, NULL);
 }
 
 
@@ -312,20 +326,49 @@ ngx_http_trifecta_json_printf(ngx_http_trifecta_json_t *j, const char *fmt,
 }
 
 
+/* The last n digits of a number, and what stands behind it. */
+
+static u_char *
+ngx_http_trifecta_json_digits(u_char *p, int number, size_t n, char behind)
+{
+    size_t  i;
+
+    for (i = n; i > 0; i--) {
+        p[i - 1] = (u_char) ('0' + number % 10);
+        number /= 10;
+    }
+
+    p[n] = (u_char) behind;
+
+    return p + n + 1;
+}
+
+
 void
 ngx_http_trifecta_json_time(ngx_http_trifecta_json_t *j, int64_t ms)
 {
-    ngx_tm_t  tm;
+    u_char    *p, text[sizeof("\"2000-01-01T00:00:00.000Z\"") - 1];
+    ngx_tm_t   tm;
 
-    if (ms < 0) {
-        ms = 0;
-    }
+    /* of four digits is the year until then, and so long is the text */
+
+    ms = ngx_max(ms, 0);
+    ms = ngx_min(ms, NGX_HTTP_TRIFECTA_JSON_LAST);
 
     ngx_gmtime((time_t) (ms / 1000), &tm);
 
-    ngx_http_trifecta_json_printf(j, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-                                  tm.ngx_tm_year, tm.ngx_tm_mon,
-                                  tm.ngx_tm_mday, tm.ngx_tm_hour,
-                                  tm.ngx_tm_min, tm.ngx_tm_sec,
-                                  (int) (ms % 1000));
+    /* every answer has one, and printf() would cost as much as the rest */
+
+    p = text;
+    *p++ = '"';
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_year, 4, '-');
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_mon, 2, '-');
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_mday, 2, 'T');
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_hour, 2, ':');
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_min, 2, ':');
+    p = ngx_http_trifecta_json_digits(p, tm.ngx_tm_sec, 2, '.');
+    p = ngx_http_trifecta_json_digits(p, (int) (ms % 1000), 3, 'Z');
+    *p++ = '"';
+
+    ngx_http_trifecta_json_raw(j, text, p - text);
 }

@@ -8,7 +8,8 @@
 /*
  * JSON in both directions.
  *
- * Reading: ngx_http_trifecta_json_parse() is the only door.  It refuses what
+ * Reading: ngx_http_trifecta_json_parse() is the only door for what comes
+ * from outside.  It refuses what
  * two readers could understand differently (duplicate members, trailing
  * bytes, NUL, invalid UTF-8) and what costs more than it sends (nesting
  * beyond TF_JSON_DEPTH_MAX).
@@ -34,6 +35,13 @@ typedef struct {
  */
 json_t *ngx_http_trifecta_json_parse(const u_char *data, size_t len,
     const char **err);
+
+/*
+ * JSON that one of our programs has written, by json_loadb() with its flags;
+ * of two members of one name the last one counts.
+ */
+json_t *ngx_http_trifecta_json_load(const void *data, size_t len,
+    size_t flags);
 
 /* The bytes are UTF-8, and none of them is NUL. */
 ngx_uint_t ngx_http_trifecta_is_text(const u_char *p, size_t len);

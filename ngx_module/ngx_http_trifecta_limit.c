@@ -1,6 +1,8 @@
 #include "ngx_http_trifecta_limit.h"
 #include "ngx_http_trifecta_reply.h"
 
+#include <trifecta/text.h>
+
 
 #define NGX_HTTP_TRIFECTA_LIMIT_SAYS  5     /* elements a policy */
 
@@ -376,20 +378,52 @@ ngx_http_trifecta_limit_duration(u_char *p, int64_t ms)
     int64_t  s;
 
     if (ms < 1000) {
-        return ngx_sprintf(p, "%Lms", ms > 0 ? ms : (int64_t) 0);
+        p = tf_text_number(p, ngx_max(ms, 0));
+        *p++ = 'm';
+        *p++ = 's';
+
+        return p;
     }
 
     s = ngx_http_trifecta_limit_seconds(ms);
 
-    if (s < 60) {
-        return ngx_sprintf(p, "%Ls", s);
+    if (s >= 3600) {
+        p = tf_text_number(p, s / 3600);
+        *p++ = 'h';
     }
 
-    if (s < 3600) {
-        return ngx_sprintf(p, "%Lm%Ls", s / 60, s % 60);
+    if (s >= 60) {
+        p = tf_text_number(p, s / 60 % 60);
+        *p++ = 'm';
     }
 
-    return ngx_sprintf(p, "%Lh%Lm%Ls", s / 3600, s / 60 % 60, s % 60);
+    p = tf_text_number(p, s % 60);
+    *p++ = 's';
+
+    return p;
+}
+
+
+/* "name";a=1;b=2: one of a list, which has a comma in front of the others. */
+
+static u_char *
+ngx_http_trifecta_limit_item(u_char *p, size_t i, redisReply *name,
+    const char *first, int64_t a, const char *second, int64_t b)
+{
+    if (i) {
+        *p++ = ',';
+        *p++ = ' ';
+    }
+
+    *p++ = '"';
+    p = ngx_cpymem(p, name->str, name->len);
+    *p++ = '"';
+
+    p = ngx_cpymem(p, first, sizeof(";q=") - 1);
+    p = tf_text_number(p, a);
+    p = ngx_cpymem(p, second, sizeof(";w=") - 1);
+
+    return tf_text_number(p, b);
 }
 
 
@@ -437,12 +471,10 @@ ngx_http_trifecta_limit_headers(ngx_http_request_t *r, redisReply *reply,
         left = ngx_http_trifecta_resp_int(e[3]);
         wait = ngx_http_trifecta_resp_int(e[4]);
 
-        p = ngx_sprintf(p, "%s\"%*s\";q=%L;w=%L", i ? ", " : "",
-                        (size_t) e[0]->len, e[0]->str, quota,
-                        ngx_http_trifecta_limit_seconds(window));
-        end = ngx_sprintf(end, "%s\"%*s\";r=%L;t=%L", i ? ", " : "",
-                          (size_t) e[0]->len, e[0]->str, left,
-                          ngx_http_trifecta_limit_seconds(wait));
+        p = ngx_http_trifecta_limit_item(p, i, e[0], ";q=", quota, ";w=",
+                                    ngx_http_trifecta_limit_seconds(window));
+        end = ngx_http_trifecta_limit_item(end, i, e[0], ";r=", left, ";t=",
+                                      ngx_http_trifecta_limit_seconds(wait));
 
         if (least == -1 || left < least) {
             least = left;
@@ -451,8 +483,8 @@ ngx_http_trifecta_limit_headers(ngx_http_request_t *r, redisReply *reply,
         }
     }
 
-    remaining = ngx_sprintf(limit, "%L", least_quota);
-    reset = ngx_sprintf(remaining, "%L", least);
+    remaining = tf_text_number(limit, least_quota);
+    reset = tf_text_number(remaining, least);
 
     if (ngx_http_trifecta_header(r, "RateLimit-Policy", policy, p - policy)
         != NGX_OK

@@ -3,12 +3,16 @@
 #include "ngx_http_trifecta_worker.h"
 
 
+#define NGX_HTTP_TRIFECTA_LOOK_KEY                                            \
+    (TF_KEY_PREFIX_MAX + sizeof(":meta") + TF_ID_TEXT_LEN)
+
+/* three commands with 17 arguments in 3 arrays, of at most 5 bytes a number */
+
 #define NGX_HTTP_TRIFECTA_LOOK_TEXT                                           \
-    "*3\r\n$7\r\nHEXISTS\r\n$%uz\r\n%s:meta\r\n$5\r\nepoch\r\n"               \
-    "*11\r\n$5\r\nHMGET\r\n$%uz\r\n%s:j:%V\r\n$5\r\nstate\r\n"                \
-    "$6\r\ntenant\r\n$5\r\nowner\r\n$7\r\ndeleted\r\n$3\r\nacc\r\n"           \
-    "$5\r\nmodel\r\n$6\r\ncancel\r\n$4\r\ndone\r\n$5\r\ntotal\r\n"            \
-    "*3\r\n$5\r\nZRANK\r\n$%uz\r\n%s:live\r\n$%uz\r\n%V\r\n"
+    (3 * NGX_HTTP_TRIFECTA_LOOK_KEY + TF_ID_TEXT_LEN                          \
+     + sizeof("HEXISTSepochHMGETZRANK" "statetenantownerdeletedaccmodel"      \
+              "canceldonetotal")                                              \
+     + (17 + 3) * sizeof("$12345\r\n\r\n"))
 
 #define NGX_HTTP_TRIFECTA_LOOK_STATE    0
 #define NGX_HTTP_TRIFECTA_LOOK_TENANT   1
@@ -22,20 +26,55 @@
 #define NGX_HTTP_TRIFECTA_LOOK_FIELDS   9
 
 
+/* With the key: prefix, name and perhaps an id. */
+
+static u_char *
+ngx_http_trifecta_look_write(u_char *p, ngx_http_trifecta_shard_t *shard,
+    int argc, const char **argv, const char *name, ngx_str_t *id,
+    ngx_str_t *arg)
+{
+    int     i;
+    u_char  key[NGX_HTTP_TRIFECTA_LOOK_KEY], *last;
+    size_t  len[2 + NGX_HTTP_TRIFECTA_LOOK_FIELDS];
+
+    for (i = 0; i < argc; i++) {
+        len[i] = ngx_strlen(argv[i]);
+    }
+
+    last = ngx_cpymem(key, shard->prefix, ngx_strlen(shard->prefix));
+    last = ngx_cpymem(last, name, ngx_strlen(name));
+
+    if (id) {
+        last = ngx_cpymem(last, id->data, id->len);
+    }
+
+    argv[1] = (const char *) key;
+    len[1] = last - key;
+
+    if (arg) {
+        argv[2] = (const char *) arg->data;
+        len[2] = arg->len;
+    }
+
+    return ngx_http_trifecta_resp_write(p, argc, argv, len);
+}
+
+
 ngx_http_trifecta_redis_cmd_t *
 ngx_http_trifecta_look(ngx_http_request_t *r,
     ngx_http_trifecta_redis_handler_pt handler, void *data)
 {
-    size_t                          len;
-    u_char                          text[sizeof(NGX_HTTP_TRIFECTA_LOOK_TEXT)
-                                         + 3 * TF_KEY_PREFIX_MAX
-                                         + 2 * TF_ID_TEXT_LEN
-                                         + 4 * NGX_INT_T_LEN];
-    u_char                         *last;
+    u_char                          text[NGX_HTTP_TRIFECTA_LOOK_TEXT], *last;
     ngx_str_t                      *id;
     ngx_http_trifecta_ctx_t        *ctx;
     ngx_http_trifecta_shard_t      *shard;
     ngx_http_trifecta_redis_cmd_t  *cmd;
+
+    const char  *exists[] = { "HEXISTS", "", "epoch" };
+    const char  *fields[] = { "HMGET", "", "state", "tenant", "owner",
+                              "deleted", "acc", "model", "cancel", "done",
+                              "total" };
+    const char  *rank[] = { "ZRANK", "", "" };
 
     ctx = ngx_http_trifecta_get_ctx(r);
     shard = ngx_http_trifecta_job_shard(r);
@@ -45,12 +84,14 @@ ngx_http_trifecta_look(ngx_http_request_t *r,
     }
 
     id = &ctx->job_id;
-    len = ngx_strlen(shard->prefix);
 
-    last = ngx_snprintf(text, sizeof(text), NGX_HTTP_TRIFECTA_LOOK_TEXT,
-                        len + sizeof(":meta") - 1, shard->prefix,
-                        len + sizeof(":j:") - 1 + id->len, shard->prefix, id,
-                        len + sizeof(":live") - 1, shard->prefix, id->len, id);
+    last = ngx_http_trifecta_look_write(text, shard, 3, exists, ":meta", NULL,
+                                        NULL);
+    last = ngx_http_trifecta_look_write(last, shard,
+                                        2 + NGX_HTTP_TRIFECTA_LOOK_FIELDS,
+                                        fields, ":j:", id, NULL);
+    last = ngx_http_trifecta_look_write(last, shard, 3, rank, ":live", NULL,
+                                        id);
 
     cmd = ngx_http_trifecta_redis_commands(shard->redis, 3, text, last - text,
                                            handler, data);

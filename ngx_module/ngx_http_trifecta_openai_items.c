@@ -20,9 +20,10 @@ ngx_http_trifecta_openai_column(ngx_http_trifecta_openai_job_t *job,
         return NULL;
     }
 
-    return json_loadb(PQgetvalue(job->row, job->at, column),
-                      (size_t) PQgetlength(job->row, job->at, column),
-                      JSON_DECODE_ANY, NULL);
+    return ngx_http_trifecta_json_load(PQgetvalue(job->row, job->at, column),
+                                (size_t) PQgetlength(job->row, job->at,
+                                                     column),
+                                JSON_DECODE_ANY);
 }
 
 

@@ -184,7 +184,7 @@ ngx_http_trifecta_openai_payload(ngx_http_trifecta_openai_t *o,
 json_t *
 ngx_http_trifecta_openai_payload_parse(ngx_str_t *text)
 {
-    return text->len ? json_loadb((char *) text->data, text->len, 0, NULL)
+    return text->len ? ngx_http_trifecta_json_load(text->data, text->len, 0)
                      : NULL;
 }
 

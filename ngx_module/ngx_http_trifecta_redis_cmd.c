@@ -102,8 +102,8 @@ ngx_http_trifecta_redis_create_cmd(ngx_http_trifecta_redis_t *redis, int argc,
     cmd = ngx_http_trifecta_redis_alloc_cmd(redis, len);
 
     if (cmd) {
-        ngx_http_trifecta_resp_write((u_char *) cmd->buf, argc, argv,
-                                     argvlen);
+        (void) ngx_http_trifecta_resp_write((u_char *) cmd->buf, argc, argv,
+                                            argvlen);
     }
 
     return cmd;

@@ -3,6 +3,8 @@
 #include "ngx_http_trifecta_crypto.h"
 #include "ngx_http_trifecta_metrics.h"
 
+#include <trifecta/text.h>
+
 
 #define NGX_HTTP_TRIFECTA_DETAIL_MAX  512
 
@@ -340,7 +342,7 @@ ngx_http_trifecta_retry_after(ngx_http_request_t *r, int64_t position)
         return NGX_ERROR;
     }
 
-    len = ngx_sprintf(p, "%L", ngx_min(s, 30)) - p;
+    len = tf_text_number(p, ngx_min(s, 30)) - p;
 
     return ngx_http_trifecta_header(r, "Retry-After", p, len);
 }

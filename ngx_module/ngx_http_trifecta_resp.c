@@ -1,5 +1,7 @@
 #include "ngx_http_trifecta_resp.h"
 
+#include <trifecta/text.h>
+
 
 /*
  * A submit has half a hundred arguments: with printf() for the length of each
@@ -23,20 +25,9 @@ ngx_http_trifecta_resp_number_size(size_t n)
 static u_char *
 ngx_http_trifecta_resp_number(u_char *p, char type, size_t n)
 {
-    u_char  *digit, digits[NGX_SIZE_T_LEN];
-
-    digit = digits + NGX_SIZE_T_LEN;
-
-    do {
-        *--digit = (u_char) ('0' + n % 10);
-        n /= 10;
-    } while (n);
-
     *p++ = (u_char) type;
 
-    while (digit < digits + NGX_SIZE_T_LEN) {
-        *p++ = *digit++;
-    }
+    p = tf_text_number(p, (int64_t) n);
 
     *p++ = CR;
     *p++ = LF;
@@ -63,7 +54,7 @@ ngx_http_trifecta_resp_size(int argc, const char **argv,
 }
 
 
-void
+u_char *
 ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
     const size_t *argvlen)
 {
@@ -81,6 +72,8 @@ ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
         *p++ = CR;
         *p++ = LF;
     }
+
+    return p;
 }
 
 

@@ -27,8 +27,8 @@ typedef struct {
 size_t ngx_http_trifecta_resp_size(int argc, const char **argv,
     const size_t *argvlen);
 
-/* Writes them. */
-void ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
+/* Writes them and returns their end. */
+u_char *ngx_http_trifecta_resp_write(u_char *p, int argc, const char **argv,
     const size_t *argvlen);
 
 /* The structure must stay where it is until it is closed. */

@@ -26,7 +26,9 @@ ngx_http_trifecta_json_column(ngx_http_trifecta_json_t *j, const char *name,
         return;
     }
 
-    ngx_http_trifecta_json_printf(j, ",\"%s\":", name);
+    ngx_http_trifecta_json_lit(j, ",\"");
+    ngx_http_trifecta_json_raw(j, name, ngx_strlen(name));
+    ngx_http_trifecta_json_lit(j, "\":");
     ngx_http_trifecta_json_raw(j, PQgetvalue(row, 0, column),
                                PQgetlength(row, 0, column));
 }
@@ -37,15 +39,18 @@ ngx_http_trifecta_result_write(ngx_http_trifecta_read_t *read,
     ngx_http_trifecta_json_t *j)
 {
     PGresult                 *row;
+    const char               *state;
     ngx_http_trifecta_ctx_t  *ctx;
 
     row = read->row;
+    state = ngx_http_trifecta_state_word(read->state);
     ctx = ngx_http_trifecta_get_ctx(read->op.request);
 
     ngx_http_trifecta_json_lit(j, "{\"query_id\":");
     ngx_http_trifecta_json_str(j, &ctx->job_id);
-    ngx_http_trifecta_json_printf(j, ",\"status\":\"%s\",\"response\":",
-                                  ngx_http_trifecta_state_word(read->state));
+    ngx_http_trifecta_json_lit(j, ",\"status\":\"");
+    ngx_http_trifecta_json_raw(j, state, ngx_strlen(state));
+    ngx_http_trifecta_json_lit(j, "\",\"response\":");
 
     if (row == NULL || PQgetisnull(row, 0, NGX_HTTP_TRIFECTA_ROW_BODY)) {
         ngx_http_trifecta_json_lit(j, "null");

@@ -115,7 +115,7 @@ ngx_http_trifecta_match(const char *path, ngx_str_t *uri, ngx_str_t *id)
 
     while (*path) {
 
-        if (ngx_strncmp(path, "{id}", 4) == 0) {
+        if (path[0] == '{' && path[1] == 'i') {
             id->data = p;
 
             while (p < end && *p != '/') {
@@ -132,7 +132,7 @@ ngx_http_trifecta_match(const char *path, ngx_str_t *uri, ngx_str_t *id)
             continue;
         }
 
-        if (ngx_strncmp(path, "{*}", 3) == 0) {
+        if (path[0] == '{') {
             id->data = p;
             id->len = end - p;
 

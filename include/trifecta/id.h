@@ -347,45 +347,40 @@ tf_id_format(char *text, const tf_id_t *id)
 static inline int
 tf_id_parse(tf_id_t *id, const char *text, size_t len)
 {
-    int       c, v;
-    size_t    i;
-    unsigned  nibble;
+    unsigned              i, high, low;
+    const unsigned char  *p;
 
-    if (len != TF_ID_TEXT_LEN) {
+    /* 16 is a digit of 0, so 0 is none */
+
+    static const unsigned char  digits[256] = {
+        ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20,
+        ['5'] = 21, ['6'] = 22, ['7'] = 23, ['8'] = 24, ['9'] = 25,
+        ['a'] = 26, ['b'] = 27, ['c'] = 28, ['d'] = 29, ['e'] = 30,
+        ['f'] = 31, ['A'] = 26, ['B'] = 27, ['C'] = 28, ['D'] = 29,
+        ['E'] = 30, ['F'] = 31
+    };
+
+    if (len != TF_ID_TEXT_LEN || text[8] != '-' || text[13] != '-'
+        || text[18] != '-' || text[23] != '-')
+    {
         return -1;
     }
 
-    nibble = 0;
+    p = (const unsigned char *) text;
 
-    for (i = 0; i < len; i++) {
-        c = (unsigned char) text[i];
-
-        if (i == 8 || i == 13 || i == 18 || i == 23) {
-            if (c != '-') {
-                return -1;
-            }
-            continue;
+    for (i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            p++;
         }
 
-        if (c >= '0' && c <= '9') {
-            v = c - '0';
+        high = digits[*p++];
+        low = digits[*p++];
 
-        } else {
-            c |= 0x20;
-            if (c < 'a' || c > 'f') {
-                return -1;
-            }
-            v = c - 'a' + 10;
+        if (high == 0 || low == 0) {
+            return -1;
         }
 
-        if (nibble & 1) {
-            id->octets[nibble / 2] |= (unsigned char) v;
-
-        } else {
-            id->octets[nibble / 2] = (unsigned char) (v << 4);
-        }
-
-        nibble++;
+        id->octets[i] = (unsigned char) ((high & 15) << 4 | (low & 15));
     }
 
     return 0;

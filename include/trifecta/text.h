@@ -135,4 +135,37 @@ tf_text_char(const unsigned char *p, const unsigned char *end, uint32_t *c)
 }
 
 
+#define TF_TEXT_NUMBER_MAX  20      /* bytes of any number */
+
+/* Writes a number in decimal digits, without a NUL; returns its end. */
+
+static inline unsigned char *
+tf_text_number(unsigned char *p, int64_t number)
+{
+    size_t         n;
+    uint64_t       v;
+    unsigned char  digits[TF_TEXT_NUMBER_MAX];
+
+    v = (uint64_t) number;
+
+    if (number < 0) {
+        *p++ = '-';
+        v = 0 - v;
+    }
+
+    n = sizeof(digits);
+
+    do {
+        digits[--n] = (unsigned char) ('0' + v % 10);
+        v /= 10;
+    } while (v);
+
+    while (n < sizeof(digits)) {
+        *p++ = digits[n++];
+    }
+
+    return p;
+}
+
+
 #endif /* TRIFECTA_TEXT_H */

@@ -360,6 +360,31 @@ test_runs_end_where_they_should(void **state)
 }
 
 
+static void
+test_numbers_are_written_as_printf_does(void **state)
+{
+    int64_t        n;
+    size_t         i;
+    char           text[32];
+    unsigned char  to[TF_TEXT_NUMBER_MAX], *end;
+
+    static const int64_t  more[] = { INT64_MAX, INT64_MIN, INT64_MIN + 1 };
+
+    (void) state;
+
+    for (i = 0; i < 63 * 3 + sizeof(more) / sizeof(more[0]); i++) {
+        n = i < 63 * 3 ? ((int64_t) 1 << i / 3) - (int64_t) (i % 3)
+                       : more[i - 63 * 3];
+
+        snprintf(text, sizeof(text), "%lld", (long long) n);
+        end = tf_text_number(to, n);
+
+        assert_int_equal(end - to, strlen(text));
+        assert_memory_equal(to, text, strlen(text));
+    }
+}
+
+
 int
 main(void)
 {
@@ -370,6 +395,7 @@ main(void)
         cmocka_unit_test(test_long_names_and_many_numbers_are_left),
         cmocka_unit_test(test_what_is_read_of_spoilt_text_is_json),
         cmocka_unit_test(test_runs_end_where_they_should),
+        cmocka_unit_test(test_numbers_are_written_as_printf_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
