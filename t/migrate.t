@@ -405,6 +405,33 @@ like($out, qr/applied V1__.*started epoch 1/s, 'and does the rest');
 like($out, qr/^nothing to do:/, 'also the second time');
 
 
+# a server that is busy: each statement takes longer than one of a job may,
+# and a file so long that it is told
+
+$t->redis('FLUSHALL');
+$t->pg_connect('admin', 'postgres')->do('CREATE DATABASE busy');
+{
+    my $dbh = $t->pg_connect('admin', 'busy');
+    $dbh->do($_) for <<'END', 'CREATE EVENT TRIGGER slow ON ddl_command_start'
+CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_query() ~ 'flyway_schema_history' THEN
+        PERFORM pg_sleep(6);
+    ELSIF current_query() ~ 'me_tenant.. RETURNS' THEN
+        PERFORM pg_sleep(11);
+    END IF;
+END $$
+END
+        . q{ WHEN TAG IN ('CREATE INDEX')}
+        . ' EXECUTE FUNCTION slow()';
+}
+($rc, $out, $err) = migrate({ env => { database('busy') }, timeout => 120 });
+is($rc, 0, 'a busy server is waited for') or diag $err;
+like($out, qr/applied V1__/, 'until it is done');
+like($err, qr/^V1__jobs\.sql is being applied, for 1\d seconds so far$/m,
+    'and what takes long is told');
+
+
 # what cannot be reached
 
 ($rc, $out, $err) = migrate({ env => { database('nowhere') } });

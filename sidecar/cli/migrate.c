@@ -4,6 +4,7 @@
 
 #include <trifecta/version.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/epoch.h"
 #include "db/migrate.h"
@@ -48,7 +49,31 @@ typedef struct {
     int64_t           wait;
     tf_pg_t           pg;
     int               unprepared;   /* dry run: preconditions are missing */
+    const char       *script;       /* what is being applied, or NULL */
+    int64_t           begun;        /* script: when, */
+    int64_t           tell;         /* and when the user is to hear of it */
 } tf_migrate_t;
+
+
+/* A large table may be written anew for an hour: ever more rarely. */
+
+static void
+tf_migrate_tell(void *data)
+{
+    int64_t        took;
+    tf_migrate_t  *m = data;
+
+    took = tf_clock_ms() - m->begun;
+
+    if (m->script == NULL || took < m->tell) {
+        return;
+    }
+
+    m->tell = (took < 600000) ? 2 * took : took + 600000;
+
+    (void) fprintf(stderr, "%s is being applied, for %lld seconds so far\n",
+                   m->script, (long long) took / 1000);
+}
 
 
 static void
@@ -227,12 +252,17 @@ tf_migrate_files(tf_migrate_t *m, const tf_migrations_t *files)
             continue;
         }
 
+        m->script = files->list[next].script;
+        m->begun = tf_clock_ms();
+        m->tell = 0;
+
         if (tf_migrate_apply(&m->pg, &files->list[next], ++history.rank, err)
             != 0)
         {
             goto failed;
         }
 
+        m->script = NULL;
         (void) printf("applied %s\n", files->list[next].script);
     }
 
@@ -267,6 +297,8 @@ tf_migrate_run(tf_migrate_t *m)
     }
 
     tf_pg_init(&m->pg, m->conf, TF_PG_ADMIN);
+    m->pg.tell = tf_migrate_tell;
+    m->pg.tell_data = m;
     status = TF_CLI_FAILED;
     m->epoch.wait = m->wait;
 

@@ -82,6 +82,49 @@ tf_pg_wait(PGconn *conn, short events, int64_t deadline)
 }
 
 
+/* The same for a query: who asked for it is told that it takes long. */
+
+static int
+tf_pg_wait_query(tf_pg_t *pg, short events, int64_t deadline)
+{
+    int64_t  until;
+
+    if (pg->tell == NULL) {
+        return tf_pg_wait(pg->conn, events, deadline);
+    }
+
+    for ( ;; ) {
+        until = tf_clock_ms() + TF_PG_TELL_MS;
+        if (until > deadline) {
+            until = deadline;
+        }
+
+        if (tf_pg_wait(pg->conn, events, until)) {
+            return 1;
+        }
+
+        /* before its time: the socket is of no use */
+
+        if (until == deadline || tf_clock_ms() < until) {
+            return 0;
+        }
+
+        pg->tell(pg->tell_data);
+    }
+}
+
+
+static int64_t
+tf_pg_deadline(const tf_pg_t *pg, int timeout)
+{
+    if (timeout == 0) {
+        timeout = (pg->role == TF_PG_ADMIN) ? TF_PG_ADMIN_MS : TF_PG_QUERY_MS;
+    }
+
+    return tf_clock_ms() + timeout;
+}
+
+
 static tf_pg_status_t
 tf_pg_check_schema(tf_pg_t *pg)
 {
@@ -205,7 +248,8 @@ tf_pg_connect(tf_pg_t *pg)
     names[n] = NULL;
     values[n] = NULL;
 
-    deadline = tf_clock_ms() + TF_PG_CONNECT_MS;
+    deadline = tf_clock_ms() + (pg->role == TF_PG_ADMIN
+                                ? TF_PG_ADMIN_CONNECT_MS : TF_PG_CONNECT_MS);
 
     pg->conn = PQconnectStartParams(names, values, 1);
 
@@ -309,8 +353,8 @@ tf_pg_finish(tf_pg_t *pg, PGresult **keep, int64_t deadline)
             PQclear(res);
         }
 
-        if (!tf_pg_wait(pg->conn, flush ? POLLIN | POLLOUT : POLLIN,
-                        deadline))
+        if (!tf_pg_wait_query(pg, flush ? POLLIN | POLLOUT : POLLIN,
+                              deadline))
         {
             PQclear(first);
             return tf_pg_down(pg, "PostgreSQL did not answer in time");
@@ -396,7 +440,7 @@ tf_pg_query_with(tf_pg_t *pg, PGresult **res, int timeout, const char *sql,
     }
 
     pg->sqlstate[0] = '\0';
-    deadline = tf_clock_ms() + (timeout ? timeout : TF_PG_QUERY_MS);
+    deadline = tf_pg_deadline(pg, timeout);
 
     if (!PQsendQueryParams(pg->conn, sql, params->n, NULL, params->values,
                            params->lengths, params->formats, 0))
@@ -432,7 +476,7 @@ tf_pg_exec(tf_pg_t *pg, int timeout, const char *sql)
     }
 
     pg->sqlstate[0] = '\0';
-    deadline = tf_clock_ms() + (timeout ? timeout : TF_PG_QUERY_MS);
+    deadline = tf_pg_deadline(pg, timeout);
 
     if (!PQsendQuery(pg->conn, sql)) {
         return tf_pg_down(pg, "cannot send to PostgreSQL");

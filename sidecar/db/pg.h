@@ -28,7 +28,13 @@
 
 #define TF_PG_CONNECT_MS  2000
 #define TF_PG_QUERY_MS    5000
+
+/* for TF_PG_ADMIN: an operator would rather wait for a busy server */
+#define TF_PG_ADMIN_CONNECT_MS  10000
+#define TF_PG_ADMIN_MS          120000
+
 #define TF_PG_PREPARED    24        /* statements of a connection */
+#define TF_PG_TELL_MS     10000     /* how often pg->tell is called */
 
 typedef enum {
     TF_PG_OK,           /* a result is there (tuples or command) */
@@ -52,6 +58,8 @@ typedef struct {
     unsigned          nprepared;
     int               unprepared;   /* they are not kept where we are sent */
     const char       *settings;     /* a statement for each new connection */
+    void            (*tell)(void *data);    /* while one is waited for; or NULL */
+    void             *tell_data;
 #ifdef TF_FAULTS
     unsigned          fault;        /* passed when the next query has left */
 #endif
@@ -74,7 +82,7 @@ void tf_pg_close(tf_pg_t *pg);
  * Runs one statement with text parameters (NULL is SQL NULL); connects
  * first if need be.  *res (if res is not NULL) is the result, which the
  * caller clears with PQclear(); it is NULL unless TF_PG_OK is returned.
- * timeout in ms, 0 means TF_PG_QUERY_MS.
+ * timeout in ms, 0 means TF_PG_QUERY_MS, or TF_PG_ADMIN_MS.
  */
 tf_pg_status_t tf_pg_query(tf_pg_t *pg, PGresult **res, int timeout,
     const char *sql, int nparams, const char *const *params);
