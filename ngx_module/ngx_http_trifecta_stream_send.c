@@ -137,6 +137,14 @@ ngx_http_trifecta_stream_watch(ngx_http_trifecta_stream_t *s)
             ngx_del_timer(wev);
         }
 
+#if (NGX_SSL)
+        /* a stream waits most of its time, and this buffer has 16 KB */
+
+        if (c->ssl) {
+            ngx_ssl_free_buffer(c);
+        }
+#endif
+
     } else if (!wev->timer_set || c->sent != s->sent) {
         ngx_add_timer(wev, clcf->send_timeout);
     }
