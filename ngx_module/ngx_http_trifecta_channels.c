@@ -81,6 +81,84 @@ ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
 }
 
 
+/*
+ * Those who hear it may leave, and the channel with them: it is looked up
+ * after each, and who was told goes to the end of the queue.  Very many read it
+ * in portions instead.
+ */
+
+void
+ngx_http_trifecta_channel_said(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name, ngx_str_t *text)
+{
+    ngx_uint_t                    n;
+    ngx_queue_t                  *q;
+    ngx_http_trifecta_waiter_t   *waiter;
+    ngx_http_trifecta_channel_t  *channel;
+
+    channel = ngx_http_trifecta_channel_find(sub, name);
+
+    if (channel == NULL) {
+        return;
+    }
+
+    if (channel->nevents > NGX_HTTP_TRIFECTA_PORTION) {
+        ngx_http_trifecta_channel_due(sub, channel,
+                                      ngx_http_trifecta_rings_event);
+        return;
+    }
+
+    n = 0;
+
+    for (q = ngx_queue_head(&channel->waiters);
+         q != ngx_queue_sentinel(&channel->waiters);
+         q = ngx_queue_next(q))
+    {
+        n++;
+    }
+
+    while (n-- && channel != NULL) {
+        q = ngx_queue_head(&channel->waiters);
+        waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&channel->waiters, q);
+
+        /* who is to read does so, and finds it */
+
+        if (waiter->events && !waiter->called && !waiter->asked) {
+            waiter->said(waiter->data, text);
+            channel = ngx_http_trifecta_channel_find(sub, name);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_trifecta_channel_other(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name, u_char kind, u_char *buf, ngx_str_t *other)
+{
+    size_t  prefix;
+
+    prefix = sub->inv.len - (sizeof(":inv") - 1);
+
+    if (name->len != prefix + 3 + TF_ID_TEXT_LEN
+        || name->data[prefix] != ':' || name->data[prefix + 1] != kind)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(buf, name->data, name->len);
+    buf[prefix + 1] = (kind == 'e') ? 'c' : 'e';
+    buf[name->len] = '\0';
+
+    other->data = buf;
+    other->len = name->len;
+
+    return NGX_OK;
+}
+
+
 ngx_http_trifecta_channel_t *
 ngx_http_trifecta_channel_find(ngx_http_trifecta_subscriber_t *sub,
     ngx_str_t *name)
@@ -111,10 +189,46 @@ ngx_http_trifecta_channel_next(ngx_http_trifecta_subscriber_t *sub,
 }
 
 
+/* Its events, too, or not any more. */
+
+static void
+ngx_http_trifecta_channel_follow(ngx_http_trifecta_subscriber_t *sub,
+    ngx_http_trifecta_channel_t *channel)
+{
+    u_char      buf[NGX_HTTP_TRIFECTA_CHANNEL_MAX];
+    ngx_str_t   name;
+    ngx_uint_t  wanted;
+
+    wanted = channel->nevents > 0;
+
+    if (wanted == channel->follows
+        || ngx_http_trifecta_channel_other(sub, &channel->node.str, 'c', buf,
+                                           &name)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    if (ngx_http_trifecta_subscriber_send(sub, wanted ? "SSUBSCRIBE"
+                                                      : "SUNSUBSCRIBE",
+                                          &name, wanted
+                                       ? ngx_http_trifecta_subscriber_confirmed
+                                       : NULL)
+        == NGX_OK)
+    {
+        channel->follows = wanted;
+    }
+}
+
+
 void
 ngx_http_trifecta_channel_ask(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_channel_t *channel)
 {
+    /* events first: when the doorbell is confirmed, so are they */
+
+    ngx_http_trifecta_channel_follow(sub, channel);
+
     channel->asked = (ngx_http_trifecta_subscriber_send(sub, "SSUBSCRIBE",
                                        &channel->node.str,
                                        ngx_http_trifecta_subscriber_confirmed)
@@ -127,6 +241,8 @@ ngx_http_trifecta_channel_leave(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_channel_t *channel)
 {
     ngx_rbtree_delete(&sub->channels, &channel->node.node);
+
+    ngx_http_trifecta_channel_follow(sub, channel);
 
     if (channel->asked) {
         (void) ngx_http_trifecta_subscriber_send(sub, "SUNSUBSCRIBE",
@@ -176,7 +292,7 @@ ngx_int_t
 ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
     ngx_str_t *id, ngx_http_trifecta_waiter_t *waiter)
 {
-    u_char                        buf[TF_KEY_PREFIX_MAX + 3 + TF_ID_TEXT_LEN];
+    u_char                        buf[NGX_HTTP_TRIFECTA_CHANNEL_MAX];
     ngx_str_t                     name;
     ngx_http_trifecta_worker_t   *worker;
     ngx_http_trifecta_channel_t  *channel;
@@ -205,8 +321,20 @@ ngx_http_trifecta_subscriber_join(ngx_http_trifecta_subscriber_t *sub,
             return NGX_DECLINED;
         }
 
+        channel->nevents = waiter->events;
+
         if (ngx_http_trifecta_subscriber_connected(sub)) {
             ngx_http_trifecta_channel_ask(sub, channel);
+        }
+
+    } else if (waiter->events) {
+
+        /* who reads before this is confirmed is called when it is */
+
+        channel->nevents++;
+
+        if (channel->asked) {
+            ngx_http_trifecta_channel_follow(sub, channel);
         }
     }
 
@@ -256,10 +384,17 @@ ngx_http_trifecta_subscriber_leave(ngx_http_trifecta_waiter_t *waiter)
         ngx_queue_remove(&waiter->due);
     }
 
+    if (waiter->events) {
+        channel->nevents--;
+    }
+
     worker->nwaiters--;
     ngx_http_trifecta_slot(sub->mcf)->waiters = worker->nwaiters;
 
     if (ngx_queue_empty(&channel->waiters)) {
         ngx_http_trifecta_channel_leave(sub, channel);
+
+    } else {
+        ngx_http_trifecta_channel_follow(sub, channel);
     }
 }

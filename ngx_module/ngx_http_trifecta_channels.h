@@ -20,13 +20,19 @@
 struct ngx_http_trifecta_channel_s {
     ngx_str_node_t                   node;
     ngx_queue_t                      waiters;
+    ngx_uint_t                       nevents;   /* of them with events */
     unsigned                         asked:1;   /* on this connection */
     unsigned                         heard:1;   /* Redis has confirmed it */
+    unsigned                         follows:1; /* asked for P:e, too */
     u_char                           name[1];
 };
 
 
 /* A debug build of nginx takes the data of an event for a connection. */
+
+/* of a name, with a NUL */
+#define NGX_HTTP_TRIFECTA_CHANNEL_MAX                                         \
+    (TF_KEY_PREFIX_MAX + 3 + TF_ID_TEXT_LEN)
 
 struct ngx_http_trifecta_subscriber_s {
     ngx_http_trifecta_main_conf_t   *mcf;
@@ -77,6 +83,17 @@ void ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
 
 ngx_http_trifecta_channel_t *ngx_http_trifecta_channel_find(
     ngx_http_trifecta_subscriber_t *sub, ngx_str_t *name);
+
+/*
+ * The other name of a channel, P:c:<id> of P:e:<id> and the reverse, in the
+ * buffer, with a NUL behind it.  NGX_DECLINED: it is no name of that kind.
+ */
+ngx_int_t ngx_http_trifecta_channel_other(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name, u_char kind, u_char *buf, ngx_str_t *other);
+
+/* An event of the job of this doorbell was said. */
+void ngx_http_trifecta_channel_said(ngx_http_trifecta_subscriber_t *sub,
+    ngx_str_t *name, ngx_str_t *text);
 ngx_http_trifecta_channel_t *ngx_http_trifecta_channel_next(
     ngx_http_trifecta_subscriber_t *sub, ngx_http_trifecta_channel_t *channel);
 void ngx_http_trifecta_channel_ask(ngx_http_trifecta_subscriber_t *sub,

@@ -8,8 +8,7 @@
 #define NGX_HTTP_TRIFECTA_STREAM_DOUBLE  4      /* ... so often */
 
 
-static ngx_int_t ngx_http_trifecta_stream_look(
-    ngx_http_trifecta_stream_t *s);
+static ngx_int_t ngx_http_trifecta_stream_look(ngx_http_trifecta_stream_t *s);
 static void ngx_http_trifecta_stream_write_handler(ngx_http_request_t *r);
 
 
@@ -412,26 +411,31 @@ ngx_http_trifecta_stream_ring(void *data, ngx_http_trifecta_ring_e ring)
 }
 
 
-static ngx_int_t
-ngx_http_trifecta_stream_beat(ngx_http_trifecta_stream_t *s)
+/* Nothing is read or waits for the client: the next event can be given. */
+
+static void
+ngx_http_trifecta_stream_said(void *data, ngx_str_t *text)
 {
-    ngx_http_trifecta_json_t  *j;
+    ngx_http_trifecta_stream_t *s = data;
 
-    s->beat_at = ngx_current_msec + NGX_HTTP_TRIFECTA_STREAM_BEAT;
+    ngx_int_t                  rc;
+    ngx_http_trifecta_event_t  event;
 
-    if (s->unsent) {
-        return NGX_OK;      /* it has not taken yet what there is */
+    if (s->begun && !s->reading && !s->blocked && !s->ended && !s->aborted) {
+        rc = ngx_http_trifecta_stream_next(s, text, &event);
+
+        if (rc == NGX_DONE) {
+            return;
+        }
+
+        if (rc == NGX_OK) {
+            s->said = &event;
+            ngx_http_trifecta_stream_end(s, ngx_http_trifecta_stream_go(s));
+            return;
+        }
     }
 
-    j = ngx_http_trifecta_stream_json(s);
-
-    ngx_http_trifecta_json_lit(j, ":\n\n");
-
-    if (ngx_http_trifecta_stream_put(s, j) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_trifecta_stream_send(s, 0);
+    ngx_http_trifecta_stream_ring(s, ngx_http_trifecta_ring_read);
 }
 
 
@@ -553,6 +557,7 @@ ngx_http_trifecta_stream_create(ngx_http_request_t *r,
 
     s->waiter.handler = ngx_http_trifecta_stream_ring;
     s->waiter.data = s;
+    s->waiter.said = ngx_http_trifecta_stream_said;
     s->waiter.events = 1;
 
     /* a debug build of nginx takes the data of a timer for a connection */

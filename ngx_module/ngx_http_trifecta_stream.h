@@ -24,8 +24,9 @@
  * its client has.
  *
  * - It joins the job's doorbell, then reads what lies behind the last event
- *   that it has given, then follows.  Rings that come while it reads, or while
- *   the client does not, are one.
+ *   that it has given, then follows.  An event that is said to it while it
+ *   sleeps, and is the next one, is given without a reading.  Rings that come
+ *   while it reads, or while the client does not, are one.
  * - What the client has not taken is at most NGX_HTTP_TRIFECTA_STREAM_UNSENT
  *   bytes and one event: beyond that nothing is given, and Redis is not read.
  *   A client that takes nothing at all for send_timeout is cut.
@@ -110,6 +111,7 @@ struct ngx_http_trifecta_stream_s {
     size_t                              text;
 
     size_t                              next;       /* of read.events */
+    ngx_http_trifecta_event_t          *said;       /* and one more, or NULL */
     ngx_http_trifecta_replay_t          replay;
     ngx_http_trifecta_mark_t            replayed;
     uint32_t                            replayed_crc;
@@ -165,6 +167,14 @@ ngx_int_t ngx_http_trifecta_stream_put(ngx_http_trifecta_stream_t *s,
  */
 ngx_int_t ngx_http_trifecta_stream_give(ngx_http_trifecta_stream_t *s);
 
+/*
+ * What was said on the job's channel, "<attempt>-<n> <type> <data>": NGX_OK if
+ * it is the event behind those that were given; NGX_DONE: that one was given;
+ * NGX_DECLINED: reading tells what comes next.
+ */
+ngx_int_t ngx_http_trifecta_stream_next(ngx_http_trifecta_stream_t *s,
+    ngx_str_t *text, ngx_http_trifecta_event_t *event);
+
 /* Whether the last reading may have left events behind it. */
 ngx_uint_t ngx_http_trifecta_stream_more(ngx_http_trifecta_stream_t *s);
 
@@ -174,6 +184,9 @@ ngx_uint_t ngx_http_trifecta_stream_more(ngx_http_trifecta_stream_t *s);
  */
 ngx_int_t ngx_http_trifecta_stream_send(ngx_http_trifecta_stream_t *s,
     ngx_uint_t last);
+
+/* A comment, for a client that has heard nothing for long. */
+ngx_int_t ngx_http_trifecta_stream_beat(ngx_http_trifecta_stream_t *s);
 
 /* The client's connection takes more, or has not for too long. */
 ngx_int_t ngx_http_trifecta_stream_writable(ngx_http_trifecta_stream_t *s);

@@ -11,14 +11,42 @@
 #define NGX_HTTP_TRIFECTA_STREAM_FULL  32768
 
 
+/* "<attempt>-<n>" */
+
+static ngx_int_t
+ngx_http_trifecta_stream_mark(u_char *p, size_t len,
+    ngx_http_trifecta_mark_t *mark)
+{
+    u_char     *dash, *end;
+    ngx_int_t   attempt, n;
+
+    end = p + len;
+    dash = ngx_strlchr(p, end, '-');
+
+    if (dash == NULL) {
+        return NGX_ERROR;
+    }
+
+    attempt = ngx_atoi(p, dash - p);
+    n = ngx_atoi(dash + 1, end - dash - 1);
+
+    if (attempt < 1 || n < 1) {
+        return NGX_ERROR;
+    }
+
+    mark->attempt = attempt;
+    mark->n = n;
+
+    return NGX_OK;
+}
+
+
 /* An event of Redis: {id, type, data}; NGX_ERROR: it is none. */
 
 static ngx_int_t
 ngx_http_trifecta_stream_parse(redisReply *reply,
     ngx_http_trifecta_event_t *event)
 {
-    u_char       *p, *dash, *end;
-    ngx_int_t     attempt, n;
     redisReply  **e;
 
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3) {
@@ -33,23 +61,13 @@ ngx_http_trifecta_stream_parse(redisReply *reply,
         return NGX_ERROR;
     }
 
-    p = (u_char *) e[0]->str;
-    end = p + e[0]->len;
-    dash = ngx_strlchr(p, end, '-');
-
-    if (dash == NULL) {
+    if (ngx_http_trifecta_stream_mark((u_char *) e[0]->str, e[0]->len,
+                                      &event->mark)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    attempt = ngx_atoi(p, dash - p);
-    n = ngx_atoi(dash + 1, end - dash - 1);
-
-    if (attempt < 1 || n < 1) {
-        return NGX_ERROR;
-    }
-
-    event->mark.attempt = attempt;
-    event->mark.n = n;
     event->type = (u_char) e[1]->str[0];
     event->data.data = (u_char *) e[2]->str;
     event->data.len = e[2]->len;
@@ -59,7 +77,48 @@ ngx_http_trifecta_stream_parse(redisReply *reply,
 
 
 /*
- * The next event that Redis had.  What does not follow is left out: the row
+ * The first event of a later attempt is read, never taken as it is said: what
+ * the attempt before it has said last may be there, too.
+ */
+
+ngx_int_t
+ngx_http_trifecta_stream_next(ngx_http_trifecta_stream_t *s, ngx_str_t *text,
+    ngx_http_trifecta_event_t *event)
+{
+    u_char                    *p, *last;
+    ngx_http_trifecta_mark_t  *mark;
+
+    mark = &event->mark;
+    last = text->data + text->len;
+    p = ngx_strlchr(text->data, last, ' ');
+
+    if (p == NULL || last - p < 3 || p[2] != ' '
+        || ngx_http_trifecta_stream_mark(text->data, p - text->data, mark)
+           != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (mark->attempt < s->given.attempt
+        || (mark->attempt == s->given.attempt && mark->n <= s->given.n))
+    {
+        return NGX_DONE;
+    }
+
+    event->type = p[1];
+    event->data.data = p + 3;
+    event->data.len = last - event->data.data;
+
+    return s->read.state == TF_JOB_RUNNING
+           && mark->n == s->given.n + 1
+           && (mark->attempt == s->given.attempt
+               || (s->given.attempt == 0 && mark->attempt == 1))
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * The next event that Redis had, or has just said.  What does not follow is left out: the row
  * has it, once there is one.
  */
 
@@ -68,6 +127,14 @@ ngx_http_trifecta_stream_live(ngx_http_trifecta_stream_t *s,
     ngx_http_trifecta_event_t *event)
 {
     redisReply  *events;
+
+    if (s->said) {
+        *event = *s->said;
+        s->said = NULL;
+        s->read.after = event->mark;
+
+        return NGX_OK;
+    }
 
     events = s->read.events;
 

@@ -215,6 +215,29 @@ ngx_http_trifecta_stream_send(ngx_http_trifecta_stream_t *s, ngx_uint_t last)
 
 
 ngx_int_t
+ngx_http_trifecta_stream_beat(ngx_http_trifecta_stream_t *s)
+{
+    ngx_http_trifecta_json_t  *j;
+
+    s->beat_at = ngx_current_msec + NGX_HTTP_TRIFECTA_STREAM_BEAT;
+
+    if (s->unsent) {
+        return NGX_OK;      /* it has not taken yet what there is */
+    }
+
+    j = ngx_http_trifecta_stream_json(s);
+
+    ngx_http_trifecta_json_lit(j, ":\n\n");
+
+    if (ngx_http_trifecta_stream_put(s, j) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_trifecta_stream_send(s, 0);
+}
+
+
+ngx_int_t
 ngx_http_trifecta_stream_writable(ngx_http_trifecta_stream_t *s)
 {
     ngx_event_t               *wev;

@@ -33,7 +33,8 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
     ngx_http_trifecta_redis_t *redis = data;
 
     u_char                          *last;
-    ngx_str_t                        name;
+    u_char                           buf[NGX_HTTP_TRIFECTA_CHANNEL_MAX];
+    ngx_str_t                        name, other;
     redisReply                      *reply;
     ngx_http_trifecta_channel_t     *channel;
     ngx_http_trifecta_deletions_t   *deletions;
@@ -71,6 +72,21 @@ ngx_http_trifecta_subscriber_confirmed(void *data,
              deletions = deletions->next)
         {
             deletions->handler(deletions->data, NULL);
+        }
+
+        return;
+    }
+
+    if (ngx_http_trifecta_channel_other(sub, &name, 'e', buf, &other)
+        == NGX_OK)
+    {
+        /* a doorbell that is not confirmed yet calls them when it is */
+
+        channel = ngx_http_trifecta_channel_find(sub, &other);
+
+        if (channel != NULL && channel->heard) {
+            ngx_http_trifecta_channel_due(sub, channel,
+                                          ngx_http_trifecta_rings_event);
         }
 
         return;
@@ -175,6 +191,7 @@ ngx_http_trifecta_subscriber_lost(void *data)
     {
         channel->asked = 0;
         channel->heard = 0;
+        channel->follows = 0;
     }
 
     ngx_http_trifecta_subscriber_deaf(sub, &sub->waiters, up);
@@ -187,7 +204,8 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
 {
     ngx_http_trifecta_subscriber_t *sub = data;
 
-    ngx_str_t                       name, text;
+    u_char                          buf[NGX_HTTP_TRIFECTA_CHANNEL_MAX];
+    ngx_str_t                       name, text, other;
     tf_job_state_t                  state;
     ngx_http_trifecta_rings_e       rings;
     ngx_http_trifecta_channel_t    *channel;
@@ -212,6 +230,13 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
             deletions->handler(deletions->data, &text);
         }
 
+        return;
+    }
+
+    if (ngx_http_trifecta_channel_other(sub, &name, 'e', buf, &other)
+        == NGX_OK)
+    {
+        ngx_http_trifecta_channel_said(sub, &other, &text);
         return;
     }
 

@@ -17,6 +17,11 @@
  * PostgreSQL has it, or with "event" when the job has said something on its
  * way, which is a hint and no truth: a waiter reads.
  *
+ * Streams, those who want to hear of events, are one more subscription a job,
+ * to P:e:<id>: there the library says each event itself.  Who has the one
+ * before it needs no reading; everybody else reads.  Where nobody hears an
+ * event, as in a library that does not know P:e, the doorbell rings.
+ *
  *   join ──> asked ──> (Redis confirms) ──> heard ──> leave
  *              ^                              │
  *              └──── the connection broke ────┘
@@ -50,15 +55,19 @@ typedef enum {
 typedef void (*ngx_http_trifecta_waiter_pt)(void *data,
     ngx_http_trifecta_ring_e ring);
 
+/* An event as it is said: the text is gone when this returns. */
+typedef void (*ngx_http_trifecta_said_pt)(void *data, ngx_str_t *text);
+
 
 /*
- * A waiter lies in the memory of whoever waits.  He sets the first three
- * members and leaves before the memory goes.
+ * A waiter lies in the memory of whoever waits.  He sets the first members
+ * and leaves before the memory goes.
  */
 
 struct ngx_http_trifecta_waiter_s {
     ngx_http_trifecta_waiter_pt       handler;
     void                             *data;
+    ngx_http_trifecta_said_pt         said;     /* with events */
     unsigned                          every:1;  /* not only the end */
     unsigned                          events:1; /* that, and events; stays */
 

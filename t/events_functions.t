@@ -71,19 +71,36 @@ my $ttl = $r->cmd('TTL', key($id));
 ok($ttl > 3600 && $ttl <= 3660,
     'the_stream_expires_an_hour_after_the_deadline_if_nothing_else_comes');
 
-# The doorbell rings once a call.
+# The doorbell rings once a call, for those who hear nothing else.
 
 my $sub = $t->redis_client;
 $sub->cmd('SSUBSCRIBE', "$P:c:$id");
 emit('w', map { ($id, $lease, 1, $_, 'd', 'x') } 5 .. 7);
 is($sub->reply->[2], 'event', 'the_doorbell_rings_with_event');
+
+# Those who follow hear the events themselves, and the doorbell is silent.
+
+my $follow = $t->redis_client;
+$follow->cmd('SSUBSCRIBE', "$P:e:$id");
+emit('w', $id, $lease, 1, 8, 'd', "two\nwords", $id, $lease, 1, 9, 'r', '',
+    $id, $lease, 1, 8, 'd', 'again', $id, $lease, 1, 11, 'd', 'a gap');
+is_deeply([map { $follow->reply->[2] } 1 .. 2], ["1-8 d two\nwords", '1-9 r '],
+    'who_follows_hears_each_event_that_is_new');
+emit('w', $id, $lease, 1, 10, 'd', 'L' x 4097);
+is($sub->reply->[2], 'event', 'only_a_large_one_rings_for_them');
+emit('w', $id, $lease, 1, 11, 'd', 'M' x 4096);
+is($follow->reply->[2], '1-11 d ' . 'M' x 4096, 'what_is_said_is_bounded');
+is_deeply(emit('x', $id, $lease, 1, 12, 'd', 'a zombie'), ['FENCED'],
+    'another worker');
+emit('w', $id, $lease, 1, 12, 'd', 'last');
+is($follow->reply->[2], '1-12 d last', 'what_is_refused_is_not_said');
 is_deeply(fcall('finish', 'w', $id, $lease, 'succeeded'), ['OK'], 'finish');
 is($sub->reply->[2], 'succeeded', 'once_a_call');
 
 $ttl = $r->cmd('TTL', key($id));
 ok($ttl > 0 && $ttl <= 300, 'finish_leaves_the_events_five_minutes');
-is(scalar @{ entries($id) }, 7, 'in_which_they_can_be_read');
-is_deeply(emit('w', $id, $lease, 1, 8, 'd', 'X'), ['FENCED'],
+is(scalar @{ entries($id) }, 12, 'in_which_they_can_be_read');
+is_deeply(emit('w', $id, $lease, 1, 13, 'd', 'X'), ['FENCED'],
     'a_job_that_has_ended_says_nothing_more');
 
 # A later attempt.

@@ -38,7 +38,9 @@
  * and the sharded channels
  *
  *   P:c:<id>            doorbell of a job: rings with each new state, and with
- *                       "event" when there is something new in P:ev:<id>
+ *                       "event" when there is something new in P:ev:<id> that
+ *                       nobody has heard on
+ *   P:e:<id>            what is new in P:ev:<id>: "<attempt>-<n> <type> <data>"
  *   P:w:<worker>        "cancel <id> <lease>", to the worker that holds it
  *   P:inv               for caches: the id of a deleted job, or "<" and an id:
  *                       all jobs with a smaller one have left PostgreSQL

@@ -19,6 +19,7 @@ as long as an ended job is kept.  With the end it is EVENTS_TTL.
 --]]
 
 local EVENTS_SOME = 65536         -- bytes that one call reads, and an entry
+local EVENTS_TELL = 4096          -- bytes of an entry that is said in a channel
 local SAID_SOME   = 1048576       -- bytes after which said() says no more
 
 

@@ -60,6 +60,15 @@ local function emit_one(P, id, job, attempt, n, t, d)
     job.ev = attempt .. '-' .. n .. ' ' .. bytes + #d
     job.said = true
 
+    -- who has the one before needs no reading
+    if #d > EVENTS_TELL then
+        job.rings = true
+    elseif not job.rings then
+        job.rings = redis.call('SPUBLISH', P .. ':e:' .. id,
+                               attempt .. '-' .. n .. ' ' .. t .. ' ' .. d)
+                    == 0
+    end
+
     return 'OK'
 end
 
@@ -72,6 +81,8 @@ emit P worker (id lease attempt n t d)...
    FULL                    too much for one job
    FROM n                  the entries from n on are not here: they are to be
                            said first
+  Each entry is also said on the channel P:e:<id>, "<attempt>-<n> t d"; if
+  nobody listens there, or it is a large one, the doorbell rings with "event".
   What a deleted job still says goes nowhere.
 --]]
 
@@ -104,7 +115,11 @@ local function emit(keys, args)
     for id, job in pairs(jobs) do
         if job and job.said then
             redis.call('HSET', job_key(P, id), 'ev', job.ev)
-            ring(P, id, 'event')
+
+            -- nobody has heard it, but an edge of an earlier release may listen
+            if job.rings then
+                ring(P, id, 'event')
+            end
         end
     end
 
