@@ -23,7 +23,11 @@
 typedef struct ngx_http_trifecta_crypto_s  ngx_http_trifecta_crypto_t;
 
 
-/* Called at the start and the end of a worker; create may return NULL. */
+/*
+ * Called at the start and the end of a worker.  NULL, where there is no memory
+ * or OpenSSL has no SHA-256, is the end of the worker: without either nothing
+ * that it is for can be done.
+ */
 
 ngx_http_trifecta_crypto_t *ngx_http_trifecta_crypto_create(
     ngx_cycle_t *cycle);

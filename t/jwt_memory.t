@@ -19,6 +19,13 @@ use Trifecta::Test;
 my $t = Trifecta::Test->new(start => 0, sidecars => 0, workers => 1,
     trifecta => { trifecta_jwt_leeway => '1s', trifecta_jwt_memory => '64k' });
 my $echo = $t->free_port;
+my $clock = $t->write_file("$t->{dir}/run/clock", pack 'q', 0);
+
+# the time of day that nginx sees can be set (see t/fault/clock.c)
+$t->{opt}{proc_env}{nginx} = { TF_CLOCK => $clock,
+    LD_PRELOAD => $t->root . '/build/test/fault/clock.so',
+    ASAN_OPTIONS => 'detect_leaks=0:verify_asan_link_order=0' };
+
 my $keys = "$t->{dir}/secrets";
 my @rot = ('a' x 40, 'b' x 40);
 
@@ -186,6 +193,36 @@ sub counted {
     my $did = counted(sub { app($past) for 1 .. 2 });
     is_deeply [@$did{qw(remembered entries)}], [0, 0],
         'an expired token is not remembered';
+}
+
+
+# A token that was good is not yet so where the clock is set back: each of its
+# dates is asked by itself.
+
+sub clock {
+    my ($by) = @_;
+    open my $fh, '+<', $clock or die "$clock: $!\n";
+    syswrite $fh, pack('q', $by);
+}
+
+for my $date (qw(nbf iat)) {
+    my $now = int time;
+    my $token = $t->token(sub => "set-$date", exp => $now + 7200, nbf => undef,
+                          iat => undef, $date => $now);
+    my $did = counted(sub { is app($token)->{status}, 200, "$date is now"
+        for 1 .. 2 });
+    is $did->{remembered}, 1, 'and the token is remembered';
+
+    my $res;
+    clock(-3600);
+    $did = counted(sub { $res = app($token) });
+    is "$res->{status} $res->{code}", '401 invalid_token',
+        "a_remembered_token_is_refused_before_its_$date";
+    is_deeply [@$did{qw(remembered entries)}], [0, -1], 'and forgotten';
+
+    clock(0);
+    $did = counted(sub { is app($token)->{status}, 200, 'then it is good' });
+    is_deeply [@$did{qw(verified remembered)}], [1, 0], 'and verified anew';
 }
 
 

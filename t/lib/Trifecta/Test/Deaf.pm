@@ -11,82 +11,19 @@ package Trifecta::Test::Deaf;
 use strict;
 use warnings;
 
-use IO::Select;
-use IO::Socket::INET;
-use POSIX ();
-use Socket qw(IPPROTO_TCP TCP_NODELAY);
+use parent 'Trifecta::Test::Relay';
 
 
-sub start {
-    my ($class, %opt) = @_;
-    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
-                                       ReuseAddr => 1)
-        or die "deaf: $!\n";
-    my $pid = fork // die "fork: $!\n";
+sub came {
+    my ($self, $both, $from, $bytes) = @_;
 
-    if ($pid == 0) {
-        $SIG{PIPE} = 'IGNORE';
-        $SIG{TERM} = 'DEFAULT';
-        my $parent = getppid;
-        eval { _serve($listen, $parent, %opt) };
-        POSIX::_exit(0);
+    if ($from eq 'server') {
+        $self->give($both->{client}, $bytes);
+        return;
     }
 
-    return bless { pid => $pid, port => $listen->sockport }, $class;
+    $both->{deaf} ||= index($bytes, $self->{text}) >= 0;
+    $self->give($both->{server}, $bytes) unless $both->{deaf};
 }
-
-
-sub port { $_[0]{port} }
-
-
-sub _serve {
-    my ($listen, $parent, %opt) = @_;
-    my $select = IO::Select->new($listen);
-    my (%peer, %deaf, %client);
-
-    while (getppid == $parent) {
-        for my $sock ($select->can_read(0.5)) {
-            if ($sock == $listen) {
-                my $client = $listen->accept or next;
-                my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                    PeerPort => $opt{to}) or next;
-                setsockopt $_, IPPROTO_TCP, TCP_NODELAY, 1
-                    for $client, $server;
-                @peer{$client, $server} = ($server, $client);
-                $client{$client} = 1;
-                $select->add($client, $server);
-                next;
-            }
-
-            my $other = $peer{$sock} or next;
-            my $n = sysread $sock, my $data, 65536;
-
-            if (!$n) {
-                $select->remove($sock, $other);
-                delete @peer{$sock, $other};
-                close $_ for $sock, $other;
-                next;
-            }
-
-            $deaf{$sock} ||= $client{$sock} && index($data, $opt{text}) >= 0;
-            next if $deaf{$sock};
-
-            while (length $data) {
-                my $done = syswrite $other, $data or last;
-                substr $data, 0, $done, '';
-            }
-        }
-    }
-}
-
-
-sub stop {
-    my ($self) = @_;
-    return unless $self->{pid};
-    kill 'TERM', $self->{pid};
-    waitpid delete $self->{pid}, 0;
-}
-
-sub DESTROY { local ($?, $@, $!); $_[0]->stop }
 
 1;

@@ -12,33 +12,23 @@ package Trifecta::Test::Pooler;
 use strict;
 use warnings;
 
-use IO::Select;
-use IO::Socket::INET;
-use POSIX ();
+use parent 'Trifecta::Test::Relay';
 
 my $DISCARD = 'DISCARD ALL';
 
 
-sub start {
-    my ($class, %opt) = @_;
-    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
-                                       ReuseAddr => 1)
-        or die "pooler: $!\n";
-    my $pid = fork // die "fork: $!\n";
-
-    if ($pid == 0) {
-        $SIG{PIPE} = 'IGNORE';
-        $SIG{TERM} = 'DEFAULT';
-        my $parent = getppid;
-        eval { _serve($listen, $parent, %opt) };
-        POSIX::_exit(0);
-    }
-
-    return bless { pid => $pid, port => $listen->sockport }, $class;
+sub joined {
+    my ($self, $both) = @_;
+    @$both{qw(in out wait state)} = ('', '', [], 'start');
 }
 
 
-sub port { $_[0]{port} }
+sub came {
+    my ($self, $both, $from, $bytes) = @_;
+
+    $both->{$from eq 'client' ? 'in' : 'out'} .= $bytes;
+    $from eq 'client' ? _asked($both) : _answered($both);
+}
 
 
 # What is complete of the messages in a buffer: [type, all of its bytes].
@@ -54,42 +44,6 @@ sub _messages {
     }
 
     return @messages;
-}
-
-
-sub _serve {
-    my ($listen, $parent, %opt) = @_;
-    my $select = IO::Select->new($listen);
-    my %end;
-
-    while (getppid == $parent) {
-        for my $sock ($select->can_read(0.5)) {
-            if ($sock == $listen) {
-                my $client = $listen->accept or next;
-                my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                    PeerPort => $opt{to}) or next;
-                my $both = { client => $client, server => $server, in => '',
-                             out => '', wait => [], state => 'start' };
-                $end{$_} = $both for $client, $server;
-                $select->add($client, $server);
-                next;
-            }
-
-            my $both = $end{$sock} or next;
-            my $from = $sock == $both->{client} ? 'in' : 'out';
-            my $n = sysread $sock, $both->{$from}, 65536,
-                length $both->{$from};
-
-            if (!$n) {
-                $select->remove(@$both{qw(client server)});
-                delete @end{@$both{qw(client server)}};
-                close $_ for @$both{qw(client server)};
-                next;
-            }
-
-            $from eq 'in' ? _asked($both) : _answered($both);
-        }
-    }
 }
 
 
@@ -157,18 +111,5 @@ sub _answered {
 
     _go_on($both);
 }
-
-
-sub stop {
-    my ($self) = @_;
-
-    return unless $self->{pid};
-    kill 'TERM', $self->{pid};
-    waitpid $self->{pid}, 0;
-    delete $self->{pid};
-}
-
-
-sub DESTROY { local ($?, $@, $!); $_[0]->stop }
 
 1;
