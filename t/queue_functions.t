@@ -147,6 +147,19 @@ is_deeply([map $_->{id}, claim('w1', 1)], [$good],
     'expired_jobs_make_room_for_the_parked_one');
 
 fresh();
+my @parked = map { (submit())[1] } 1 .. 36;
+splice @parked, 0, 16;
+$r->cmd('HSET', "$P:j:$parked[1]", 'acc', 'nan');
+$r->cmd('HSET', "$P:j:$parked[3]", 'prio', '9');
+$r->cmd('DEL', "$P:j:$parked[5]");
+claim('w1', 16);
+is_deeply([map $_->{id}, claim('w1', 17)],
+    [@parked[0, 2, 4, 6 .. $#parked]],
+    'a_damaged_parked_job_takes_no_place_and_stops_none_of_the_others');
+is($r->cmd('EXISTS', "$P:r:9"), 0, 'and makes no stream of its own');
+is(card('t:t:park') . card('t:t:ready'), '00', 'nobody is left behind');
+
+fresh();
 my ($last) = @{ fcall('claim', 'w1', 1, 0) };
 is_deeply([@$last[3 .. 5]], [map { { @{ $r->cmd('XINFO', 'STREAM', "$P:r:$_") } }
                         ->{'last-generated-id'} } 0 .. 2],

@@ -79,6 +79,13 @@ local function job_get(P, id, ...)
 end
 
 
+-- Most of the counters are 0, and this is asked in nearly each call.
+
+local function digits(text)
+    return text == '0' or text and #text <= 15 and text:find('^%d+$')
+end
+
+
 -- How many ready jobs its tenant may have at most when a job of this priority
 -- joins them.  Work in the background takes half of the places and no more: it
 -- may stay there for long, and questions come past it.
@@ -91,11 +98,9 @@ end
 -- A queued job goes into its stream, or is parked when its tenant has enough
 -- there.  The order in the park is priority, then acceptance, so a job that
 -- was released comes before those accepted later.  Says what its hash is to
--- have: sub, and sid unless it is parked.
+-- have: sub, and sid unless it is parked.  T is P:t:<tenant>.
 
-local function place(P, id, tenant, prio, acc)
-    local T = P .. ':t:' .. tenant
-
+local function place(P, id, T, prio, acc)
     if own('ZCARD', T .. ':ready') >= ready_max(prio) then
         own('ZADD', T .. ':park', whole(prio * 2^42 + acc), id)
         return 'parked'
@@ -110,7 +115,7 @@ end
 
 
 local function enqueue(P, id, tenant, prio, acc)
-    local sub, sid = place(P, id, tenant, prio, acc)
+    local sub, sid = place(P, id, P .. ':t:' .. tenant, prio, acc)
 
     if sid then
         redis.call('HSET', job_key(P, id), 'state', 'queued', 'sub', sub,
@@ -122,20 +127,20 @@ local function enqueue(P, id, tenant, prio, acc)
 end
 
 
--- The parked jobs of a tenant for which there is a place now.
+--[[
+The parked jobs of a tenant for which there is a place now, as many at once as
+there are places.  They change sets before they get their entries: if something
+stops that, the reconciler finds each of them where its hash does not say.
+--]]
 
 local function promote(P, tenant)
     local T = P .. ':t:' .. tenant
+    local ready = own('ZCARD', T .. ':ready')
 
-    while true do
-        local ready = own('ZCARD', T .. ':ready')
-        local parked = ready < READY_MAX
-                       and own('ZRANGE', T .. ':park', '0',
-                               READY_MAX - ready - 1, 'WITHSCORES')
-
-        if not parked or #parked == 0 then
-            return
-        end
+    while ready < READY_MAX do
+        local parked = own('ZRANGE', T .. ':park', '0', READY_MAX - ready - 1,
+                           'WITHSCORES')
+        local seen, jobs, scored = {}, {}, {}
 
         for i = 1, #parked, 2 do
             local id = parked[i]
@@ -143,19 +148,39 @@ local function promote(P, tenant)
             -- those behind it are of its priority or a lower one
 
             if ready >= ready_max(math.floor(parked[i + 1] / 2^42)) then
-                return
+                break
             end
-
-            own('ZREM', T .. ':park', id)
 
             local job = job_get(P, id, 'prio', 'acc', 'sub')
 
+            seen[#seen + 1] = id
+
             if job and job.state == 'queued' and job.sub == 'parked'
-               and tonumber(job.prio) and tonumber(job.acc)
+               and PRIORITY[job.prio] and digits(job.acc)
             then
-                enqueue(P, id, tenant, tonumber(job.prio), job.acc)
                 ready = ready + 1
+                job.id = id
+                jobs[#jobs + 1] = job
+                scored[#scored + 1] = job.acc
+                scored[#scored + 1] = id
             end
+        end
+
+        if #seen == 0 then
+            return
+        end
+
+        own('ZREM', T .. ':park', unpack(seen))
+
+        if #jobs > 0 then
+            own('ZADD', T .. ':ready', unpack(scored))
+        end
+
+        for _, job in ipairs(jobs) do
+            local sid = redis.call('XADD', P .. ':r:' .. job.prio, '*',
+                                   'id', job.id)
+
+            redis.call('HSET', job_key(P, job.id), 'sub', 'ready', 'sid', sid)
         end
     end
 end
@@ -275,11 +300,6 @@ local function ended(P, id, job, state, keep)
 end
 
 
-local function digits(text)
-    return text and #text <= 15 and text:find('^%d+$')
-end
-
-
 --[[
 Whether a job (of the stream of prio) has what every later step takes for
 granted.  One that has not was not written by submit, or was damaged since: a
@@ -290,29 +310,13 @@ the same call with it.
 local SOUND = { 'sid', 'tenant', 'owner', 'prio', 'acc', 'dl', 'lease',
                 'attempt', 'fails', 'crashes', 'lost' }
 
-local NUMBERS = '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ $'
-
 local function sound(job, prio)
-    local p, acc, dl, lease = job.prio, job.acc, job.dl, job.lease
-    local attempt, fails = job.attempt, job.fails
-    local crashes, lost = job.crashes, job.lost
+    local p = PRIORITY[job.prio or '']
 
-    if not (p and acc and dl and lease and attempt and fails and crashes
-            and lost and job.tenant and job.owner)
-       or #p > 15 or #acc > 15 or #dl > 15 or #lease > 15 or #attempt > 15
-       or #fails > 15 or #crashes > 15 or #lost > 15
-    then
-        return false
-    end
-
-    -- all at once, for this is asked in nearly each call
-
-    local all = p .. ' ' .. acc .. ' ' .. dl .. ' ' .. lease .. ' ' .. attempt
-                .. ' ' .. fails .. ' ' .. crashes .. ' ' .. lost .. ' '
-
-    p = tonumber(p)
-
-    return all:find(NUMBERS) and p < PRIORITIES and p == (prio or p)
+    return p and p == (prio or p) and job.tenant and job.owner
+           and digits(job.acc) and digits(job.dl) and digits(job.lease)
+           and digits(job.attempt) and digits(job.fails)
+           and digits(job.crashes) and digits(job.lost)
 end
 
 

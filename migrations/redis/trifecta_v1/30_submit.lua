@@ -1,8 +1,6 @@
-local function field(fields, name, value)
-    local n = #fields
+-- Of the fields of a job, those that not each has.
 
-    fields[n + 1], fields[n + 2] = name, value
-end
+local SOMETIMES = { 'trace', 'idem', 'retry_of', 'durable' }
 
 
 --[[
@@ -65,8 +63,8 @@ local function submit(keys, args)
         end
     end
 
-    local live_key = P .. ':live'
-    local tlive_key = P .. ':t:' .. o.tenant .. ':live'
+    local T = P .. ':t:' .. o.tenant
+    local live_key, tlive_key = P .. ':live', T .. ':live'
     local old = redis.call('HGET', key, 'acc')
 
     if old then
@@ -95,68 +93,68 @@ local function submit(keys, args)
     end
 
     local now = now_ms()
-    local limits, limited = limits_charge(P, o, now)
+    local limits, limited
 
-    if limited then
-        return limited
+    if o.nlim then
+        limits, limited = limits_charge(P, o, now)
+
+        if limited then
+            return limited
+        end
     end
 
     local delay = tonumber(o.delay or 0)
     local acc = whole(now)
-    local sub, sid = 'delayed', nil
     local log = o.durable
                 and redis.call('XADD', P .. ':acc', '*', 'op', 'new',
                                'id', o.id, 'durable', '1')
                 or redis.call('XADD', P .. ':acc', '*', 'op', 'new',
                               'id', o.id)
+    local sub, sid, more = 'delayed', nil, {}
 
     if delay > 0 then
-        own('ZADD', P .. ':dly', whole(now + delay), o.id)
+        local due = whole(now + delay)
+
+        own('ZADD', P .. ':dly', due, o.id)
+        more = { 'run_at', due }
+
     else
-        sub, sid = place(P, o.id, o.tenant, tonumber(o.prio), acc)
-    end
-
-    local fields = { 'state', 'queued', 'sub', sub, 'tenant', o.tenant,
-                     'owner', o.owner, 'groups', o.groups, 'scopes', o.scopes,
-                     'kind', o.kind, 'model', o.model, 'prio', o.prio,
-                     'payload', o.payload, 'request_id', o.request_id,
-                     'fp', o.fp, 'acc', acc,
-                     'dl', whole(now + delay + tonumber(o.limit)),
-                     'lease', '0', 'attempt', '0', 'fails', '0',
-                     'crashes', '0', 'lost', '0', nil, nil, nil, nil, nil,
-                     nil, nil, nil, nil, nil }  -- room for these:
-
-    if sid then
-        field(fields, 'sid', sid)
-    elseif delay > 0 then
-        field(fields, 'run_at', whole(now + delay))
+        sub, sid = place(P, o.id, T, tonumber(o.prio), acc)
+        more = sid and { 'sid', sid } or more
     end
 
     if idem_key then
         redis.call('SET', idem_key, o.id .. ' ' .. o.fp, 'PX', IDEM_TTL)
-        field(fields, 'idem', o.idem)
     end
 
-    if o.retry_of then
-        field(fields, 'retry_of', o.retry_of)
-    else
-        field(fields, 'log', log)
+    if not o.retry_of then
+        more[#more + 1] = 'log'
+        more[#more + 1] = log
     end
 
-    if o.trace then
-        field(fields, 'trace', o.trace)
+    for i = 1, #SOMETIMES do
+        local value = o[SOMETIMES[i]]
+
+        if value then
+            more[#more + 1] = SOMETIMES[i]
+            more[#more + 1] = value
+        end
     end
 
-    if o.durable then
-        field(fields, 'durable', '1')
-    end
-
-    redis.call('HSET', key, unpack(fields))
+    redis.call('HSET', key, 'state', 'queued', 'sub', sub, 'tenant', o.tenant,
+               'owner', o.owner, 'groups', o.groups, 'scopes', o.scopes,
+               'kind', o.kind, 'model', o.model, 'prio', o.prio,
+               'payload', o.payload, 'request_id', o.request_id,
+               'fp', o.fp, 'acc', acc,
+               'dl', whole(now + delay + tonumber(o.limit)), 'lease', '0',
+               'attempt', '0', 'fails', '0', 'crashes', '0', 'lost', '0',
+               unpack(more))
     own('ZADD', live_key, acc, o.id)
     own('ZADD', tlive_key, acc, o.id)
 
-    return limits_say({ 'OK', o.id, now, live + 1, tlive + 1 }, limits, now,
-                      true)
+    local out = { 'OK', o.id, now, live + 1, tlive + 1 }
+
+    return limits and limits_say(out, limits, now, true) or out
 end
 
 

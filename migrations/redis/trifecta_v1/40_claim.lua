@@ -25,9 +25,13 @@ end
 local function hand_over(P, w, id, job, now, what)
     local v, lease = job.values, tonumber(job.lease) + 1
 
-    redis.call('HSET', job_key(P, id), 'state', 'running', 'sub', 'run',
-               'worker', w, 'attempt', '0', 'lease', whole(lease),
-               'started', job.started or whole(now))
+    if job.started then
+        redis.call('HSET', job_key(P, id), 'state', 'running', 'sub', 'run',
+                   'worker', w, 'lease', whole(lease), 'attempt', '0')
+    else
+        redis.call('HSET', job_key(P, id), 'state', 'running', 'sub', 'run',
+                   'worker', w, 'lease', whole(lease), 'started', whole(now))
+    end
 
     if job.cancel then
         what = 'CANCELLED'
@@ -45,7 +49,7 @@ end
 -- library wrote.
 
 local function named(id)
-    return id and id:match('^%x+%-%x+%-%x+%-%x+%-%x+$') and #id == 36
+    return id and #id == 36 and id:find('^%x+%-%x+%-%x+%-%x+%-%x+$')
 end
 
 

@@ -4,8 +4,8 @@
 
 local function finish(keys, args)
     local P, w = keys[1], args[1]
-    local out, jobs = {}, {}
-    local sids, sets, tenants = {}, {}, {}
+    local out, jobs, ids = {}, {}, {}
+    local sids, tenants = {}, {}
 
     for i = 2, #args, 3 do
         local id, lease, state = args[i], args[i + 1], args[i + 2]
@@ -14,33 +14,32 @@ local function finish(keys, args)
         if not job then
             out[#out + 1] = 'FENCED'
         else
-            local T = P .. ':t:' .. job.tenant
-
             out[#out + 1] = 'OK'
             job.id, job.ends = id, state
             jobs[id] = true
             jobs[#jobs + 1] = job
+            ids[#ids + 1] = id
+            put(tenants, job.tenant, id)
 
             if job.sid then
-                put(sids, P .. ':r:' .. job.prio, job.sid)
+                put(sids, job.prio, job.sid)
             end
-
-            put(sets, P .. ':live', id)
-            put(sets, T .. ':live', id)
-            put(sets, T .. ':run', id)
-            put(tenants, job.tenant)
         end
     end
 
-    for _, stream in ipairs(sids) do
-        entries_go(stream, sids[stream])
+    for _, prio in ipairs(sids) do
+        entries_go(P .. ':r:' .. prio, sids[prio])
     end
 
-    for _, key in ipairs(sets) do
-        own('ZREM', key, unpack(sets[key]))
+    if #ids > 0 then
+        own('ZREM', P .. ':live', unpack(ids))
     end
 
     for _, tenant in ipairs(tenants) do
+        local T = P .. ':t:' .. tenant
+
+        own('ZREM', T .. ':live', unpack(tenants[tenant]))
+        own('ZREM', T .. ':run', unpack(tenants[tenant]))
         promote(P, tenant)
     end
 
