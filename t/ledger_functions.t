@@ -7,7 +7,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Time::HiRes qw(sleep);
 
 use Trifecta::Test;
 use Trifecta::Test::Queue;
@@ -28,6 +27,16 @@ sub due {
     my ($w, $n, $wait, $behind) = @_;
     ($from, $waits, my @got) = @{ fcall('due', $w, $n, $wait, $behind // '') };
     return [map { my %f = @{ $_->[1] }; $f{id} } @got];
+}
+
+# Entries of so many hours ago, the oldest first.
+
+sub old {
+    my $now = $r->cmd('TIME')->[0] * 1000;
+    while (my ($id, $hours) = splice @_, 0, 2) {
+        $r->cmd('XADD', "$P:acc", int($now - $hours * $HOUR) . '-0',
+                'op', 'new', 'id', $id);
+    }
 }
 
 sub submits { map { (submit(@_))[1] } 1 .. shift }
@@ -52,14 +61,13 @@ is $from, (entries())[-1], 'what comes is behind the last one';
 is pending(), 3, 'they are theirs';
 
 fresh();
-@ids = submits(2);
-sleep 0.6;
-push @ids, submits(1);
-sleep 0.5;
-push @ids, submits(1);
-is_deeply due('w', 10, 1000), [@ids[0 .. 2]],
+old(a => 0.7);
+is_deeply due('w', 10, $HOUR), [], 'nor_is_one_that_has_waited_for_a_part';
+fresh();
+old(a => 1.2, b => 1.1, c => 0.6, d => 0.4);
+is_deeply due('w', 10, $HOUR), [qw(a b c)],
     'with_one_that_is_due_go_those_that_have_waited_for_half_of_the_time';
-is_deeply due('w', 10, 1000), [], 'and no others';
+is_deeply due('w', 10, $HOUR), [], 'and no others';
 
 
 # What does not wait
@@ -92,8 +100,7 @@ is_deeply due('w', 10, $HOUR, $from), [@ids[2, 3], $ids[0]],
 
 fresh();
 @ids = submits(1);
-my $ahead = $r->cmd('TIME')->[0] * 1000 + $HOUR;
-$r->cmd('XADD', "$P:acc", "$ahead-0", 'op', 'new', 'id', $ids[0]);
+old($ids[0] => -1);
 push @ids, submits(1);
 is_deeply due('w', 1, 0), [$ids[0]], 'the clock is set back';
 is_deeply due('w', 10, 1000), [@ids],
