@@ -131,7 +131,7 @@ tf_pool_complete(void *queue)
 
     memset(&c, 0, sizeof(c));
     c.q = q;
-    tf_store_init(&c.pg, q->conf);
+    tf_store_complete_init(&c.pg, q->conf);
 
     while (!tf_pool_over(q)) {
         n = tf_pool_take(q, &q->complete, c.jobs, TF_STORE_BATCH_MAX, 0);

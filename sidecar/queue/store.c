@@ -14,18 +14,40 @@
  * their ids.
  *
  * Rows are looked up by their ids, in few of many partitions.  "id = ANY" of
- * the whole batch says so to the planner, which leaves out the other ones; and
- * a state is compared as an expression, or a small index of open jobs would
- * seem good for finding an id, and be read from its beginning to its end.
+ * the whole batch is for the index of a partition, and says nothing of which
+ * partitions these are: TF_STORE_DAYS does.  And a state is compared as an
+ * expression, or a small index of open jobs would seem good for finding an id,
+ * and be read from its beginning to its end.
  *
  * One plan is made for all batches of a connection: to make one takes longer
  * than to write a few rows.  It must not be one that reads whole partitions
- * because they were empty when it was made.
+ * because they were empty when it was made, nor one that compares each row of
+ * a batch with each other one because it was thought to be small.
  */
+
+/*
+ * Leaves out the partitions in which no id of $1 can be, when the statement
+ * begins: $1 is in the order of the ids.  Such a range could be read from any
+ * index as well, with all that is between the first and the last one; as two,
+ * the second of which is empty, it cannot, where bitmaps are off.
+ */
+#define TF_STORE_DAYS(id)                                                     \
+    "AND ((" id " >= ($1)[1] AND " id " <= ($1)[array_length($1, 1)]) "       \
+    "OR (" id " > ($1)[array_length($1, 1)] AND " id " < ($1)[1])) "
+
 
 static const char  tf_store_settings[] =
     "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), "
     "set_config('enable_seqscan', 'off', false), "
+    "set_config('jit', 'off', false)";
+
+/* of a connection that joins nothing but a batch and its rows */
+
+static const char  tf_store_complete_settings[] =
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "set_config('enable_seqscan', 'off', false), "
+    "set_config('enable_bitmapscan', 'off', false), "
+    "set_config('enable_nestloop', 'off', false), "
     "set_config('jit', 'off', false)";
 
 static const tf_pg_type_t  tf_store_begin_types[] = {
@@ -75,7 +97,7 @@ static const char  tf_store_complete_sql[] =
     "$5::jsonb[], $6::text[], $7::jsonb[], $8::jsonb[], $9::jsonb[], "
     "$10::jsonb[]) AS x(id, attempt, state, error, usage, body, citations, "
     "tool_calls, deltas, streamed) "
-    "WHERE job.id = x.id AND job.id = ANY ($1) "
+    "WHERE job.id = x.id AND job.id = ANY ($1) " TF_STORE_DAYS("job.id")
     "AND job.attempt = x.attempt AND job.state || '' = 'running' "
     "RETURNING job.id, job.tenant, job.owner, job.attempt, x.body, "
     "x.citations, x.tool_calls, x.deltas), "
@@ -101,6 +123,14 @@ tf_store_init(tf_pg_t *pg, const tf_conf_t *conf)
 {
     tf_pg_init(pg, conf, TF_PG_QUEUE);
     pg->settings = tf_store_settings;
+}
+
+
+void
+tf_store_complete_init(tf_pg_t *pg, const tf_conf_t *conf)
+{
+    tf_pg_init(pg, conf, TF_PG_QUEUE);
+    pg->settings = tf_store_complete_settings;
 }
 
 

@@ -44,8 +44,12 @@ typedef enum {
 } tf_complete_t;
 
 
-/* A connection for these calls and those of the ledger. */
+/*
+ * A connection for these calls and those of the ledger; and one for
+ * tf_store_complete() alone.
+ */
 void tf_store_init(tf_pg_t *pg, const tf_conf_t *conf);
+void tf_store_complete_init(tf_pg_t *pg, const tf_conf_t *conf);
 
 tf_pg_status_t tf_store_begin(tf_pg_t *pg, const char *worker,
     tf_job_t **jobs, unsigned n, tf_begin_t *result);
