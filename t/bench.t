@@ -18,8 +18,10 @@ use Time::HiRes qw(sleep time);
 
 use Trifecta::Bench::Cases;
 use Trifecta::Bench::Cost;
+use Trifecta::Bench::Deadline qw(within child);
 use Trifecta::Bench::Load qw(load);
 use Trifecta::Bench::Profile;
+use Trifecta::Bench::Progress;
 use Trifecta::Bench::Rounds qw(rounds judge markdown cost_of attempt);
 use Trifecta::Bench::Stats qw(median spread paired figure);
 use Trifecta::Test;
@@ -90,6 +92,48 @@ like(markdown($result, [['rate', 'a second']]),
     'the others are measured all the same');
 
 
+# Deadlines: who hangs is ended, also in a loop that catches it, with the
+# program that it waits for
+
+my $begun = time;
+my $hangs = sub {
+    my $pid = child(open my $fh, '-|', 'sh', '-c', 'echo $$; exec sleep 60')
+        || die "sleep: $!\n";
+    while (1) { eval { my @lines = <$fh>; 1 }; sleep 0.1 }
+};
+my @seen;
+$result = rounds('made', [{ name => 'hangs', limit => 1, measure => $hangs },
+    { name => 'ends', measure => sub { +{ rate => 1 } } }], 2,
+    say => sub { push @seen, join ' ', @_ },
+    each => sub { push @seen, scalar grep { $_->{values} } @{ $_[0]{rows} } });
+is($result->{rows}[0]{failed}, "it did not end within 1 seconds\n",
+    'a row that hangs has a deadline');
+cmp_ok(time - $begun, '<', 30, 'which is the end of all that it waits for');
+is_deeply($result->{rows}[1]{values}, { rate => [1, 1] },
+    'and the others go on');
+is_deeply(\@seen, ['round 1 of 2: hangs 0', 0, 'round 1 of 2: ends 0.25', 1,
+    'round 2 of 2: ends 0.75', 1],
+    'before each row it is told, after each the figures are there');
+is(within(5, sub { 7 }), 7, 'work in time has its result');
+is(eval { within(5, sub { die "so\n" }) } // $@, "so\n", 'or its error');
+
+
+# How long the rest takes
+
+open my $told, '>', \my $progress or die "$!\n";
+my $p = Trifecta::Bench::Progress->new($told, ['a', 'b'],
+                                       { a => 100, b => 300 });
+$p->begin('a');
+like($progress, qr/^bench\/run: a \(1 of 2\), getting ready; 0 s so far, about 7 min left$/m,
+    'what is left is what the cases take');
+$p->{begun} -= 100;
+cmp_ok(abs $p->left(0.5) - 700, '<', 10, 'or longer, if it took longer');
+$p->at('soon', 0.5);
+unlike($progress, qr/soon/, 'not every step is a line');
+$p->begin('b');
+like($progress, qr/b \(2 of 2\)/, 'but each case');
+
+
 # Processor time
 
 my $pid = fork // die "fork: $!\n";
@@ -149,13 +193,45 @@ cmp_ok(scalar @names, '>', 2, 'there are cases');
 for my $name (@names) {
     my $case = Trifecta::Bench::Cases::load_case($name);
     like($case->what, qr/\w/, "$name says what it measures");
-    next if $case->can('program');
+    cmp_ok(Trifecta::Bench::Cases::seconds($name, $_, 3, 2), '>', 0,
+           "$name: its length is known") for 0, 1;
+    next if $case->can('parts');
 
     my %column = map { $_->[0] => $_->[1] } @{ $case->columns };
     ok((!grep { !$column{$_->{column}} || !defined($_->{most} // $_->{least})
                 || !$_->{name} || !$_->{over} } $case->targets),
        "$name: a target has a name, a column of the table and a bound");
 }
+
+# all of a run with few rounds, and of --quick, is bounded
+for ([0, 40], [1, 5]) {
+    my ($quick, $minutes) = @$_;
+    my $all = 0;
+    $all += Trifecta::Bench::Cases::seconds($_, $quick, 3, 2)
+        for $quick ? Trifecta::Bench::Cases::quick() : @names;
+    cmp_ok($all, '<', 60 * $minutes, "all cases take $minutes minutes at most");
+}
+
+
+# What grows, in a table
+
+my $growth = Trifecta::Bench::Cases::load_case('growth');
+my %grown = (grown => { sizes => [10, 100, 1000], row => {
+    'jobs: submit, µs in all' => [10, 11, 19],
+    'jobs: cancel, µs in all' => [10, 11, 21],
+    'results: read, µs in all' => [10, 11] } });
+@judged = $growth->can('judged')->(\%grown);
+is_deeply([map { "$_->{name} $_->{held}" } @judged], ['jobs: submit, µs in all,'
+    . ' 1000 against 10 1', 'jobs: cancel, µs in all, 1000 against 10 '],
+    'what costs twice as much has grown; what was not measured is not judged');
+$text = $growth->can('text')->(\%grown, @judged);
+like($text, qr/^\| jobs: submit, µs in all \| 10\.0 \| 11\.0 \| 19\.0 \| 1\.90 \|$/m,
+    'the last column is last against first');
+like($text, qr/^\| results: read, µs in all \| 10\.0 \| 11\.0 \| - \| - \|$/m,
+    'if it is there');
+like($text, qr/^\| jobs: cancel.*2\.10.*at most 2 \| missed \|$/m,
+    'and below it what was wanted');
+
 
 sub run_bench { run_program('run', @_) }
 
@@ -165,7 +241,9 @@ sub run_program {
         @args or die "bench/$name: $!\n";
     my $out = do { local $/; <$fh> } // '';
     close $fh;
-    return ($? >> 8, $out);
+    my $status = $? >> 8;
+    $out =~ s/^(bench\/run: .* left\n)/$progress .= $1; ''/gme;
+    return ($status, $out);
 }
 
 my ($status, $out) = run_bench('--help');
@@ -231,10 +309,40 @@ $ENV{TRIFECTA_MODULE} //= "$root/build/test/ngx_http_trifecta_module.so";
 is($status, 0, 'a tiny round of a case') or diag($out);
 like($out, qr/^\| ours, TLS, ES256 \| \d/m, 'its table is printed');
 is(Trifecta::Test->read_file("$temp/md"), $out, '--markdown has the same');
+like($progress, qr/submit \(1 of 1\), getting ready; \d+ s so far, about \d+ s left/,
+    'what it is at, and how long, is told on the way');
 my $json = eval { decode_json(Trifecta::Test->read_file("$temp/json")) };
 is($json->{cases}[0]{case}, 'submit', '--json has the case');
 like($json->{machine}{nginx}, qr/^\d+\.\d+/, 'and the versions');
 like($out, qr/stores on \w+/, 'it says what the stores lie on');
+
+
+# A run that is ended early
+
+unlink "$temp/json", "$temp/md";
+$pid = fork // die "fork: $!\n";
+if ($pid == 0) {
+    open STDOUT, '>', "$temp/out";
+    open STDERR, '>', "$temp/err";
+    exec "$root/bench/run", '--no-peers', '--closed', '--rounds', 500,
+        '--seconds', 0.2, '--json', "$temp/json", '--markdown', "$temp/md",
+        '--rows', '^return', 'submit' or POSIX::_exit(127);
+}
+my $there = 0;
+for (1 .. 600) {
+    $json = eval { decode_json(Trifecta::Test->read_file("$temp/json")) };
+    $there = $json && ($json->{cases}[0]{rounds} // 0) > 1 and last;
+    sleep 0.1;
+}
+ok($there, 'what was measured is in its file at once');
+kill 'TERM', $pid;
+waitpid $pid, 0;
+is($? >> 8, 1, 'a run that is ended early is no success');
+like(Trifecta::Test->read_file("$temp/$_"),
+    qr/^\| return 202, TLS \| \d.*^\d+ rounds in/ms, "its figures are in $_")
+    for qw(out md);
+like(Trifecta::Test->read_file("$temp/err"),
+    qr/^bench\/run: ended early, in the case submit$/m, 'and it says so');
 
 
 # The other cases, with rows that do all that there is
@@ -243,6 +351,8 @@ my @tiny = ('--no-peers', '--quick', '--rounds', 1, '--seconds', 0.2);
 ($status, $out) = run_bench(@tiny, '--rows', '^ours, 16384|^2 s.*2 sh|^ours$',
     'sizes', 'sidecars', 'killed', 'streams', 'growth');
 is($status, 0, 'other cases run') or diag($out);
+like($progress, qr/sidecars \(2 of 5\), .* about \d+ (?:s|min) left/,
+    'one after the other');
 like($out, qr/^\| ours, 16384 B, 32 at once \| \d/m, 'large jobs');
 like($out, qr/^\| 2 sidecars, 2 shards \| [\d.]+ \|(?: [\d.]+ \|){6}  \|$/m,
     'two sidecars with two Redis');
@@ -256,8 +366,10 @@ like($out, qr/^\| \Q$_\E \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$/m, "growth: $_")
 ($status, $out) = run_program('waiters', '--table', '--plain', '--streams',
                               '--rounds', 1, '--waiters', 5);
 is($status, 0, 'clients that wait') or diag($out);
-like($out, qr/^\| 5 \| streams \| 5 \|(?: [\d.]+ \|){5}$/m,
-    'are all answered, and measured');
+$got = eval { decode_json($out) } // {};
+is("$got->{answered} $got->{late}", '5 0', 'are all answered');
+is_deeply([grep { !defined $got->{$_} } qw(nginx redis busy p50 p99)], [],
+    'and measured');
 
 SKIP: {
     my $none = !-e "$root/build/bench/node/done";

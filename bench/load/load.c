@@ -29,6 +29,7 @@ typedef struct {
     int        shaking;         /* TLS' handshake is not over */
     uint32_t   events;
     int64_t    due;
+    uint64_t   number;          /* of the request */
     int64_t    last;            /* when a piece came */
     int        begun;           /* the text was seen */
     char      *out;
@@ -55,6 +56,7 @@ typedef struct {
     int                 nidle;
     request_t          *request;
     FILE               *keep;
+    FILE               *times;
 
     int64_t             start;      /* of the first request */
     int64_t             counted;    /* what is due before is warming up */
@@ -176,6 +178,7 @@ load_send(load_t *l, conn_t *c, uint64_t n, int64_t due)
     c->len = len;
     c->sent = 0;
     c->due = due;
+    c->number = n;
     c->last = 0;
     c->begun = 0;
     c->carried = 0;
@@ -402,6 +405,10 @@ load_ended(load_t *l, conn_t *c, int how)
     if (l->keep) {
         fprintf(l->keep, "%.*s\n", (int) c->nbody, c->body);
     }
+
+    if (l->times) {
+        request_time(l->times, c->number, c->begun);
+    }
 }
 
 
@@ -527,6 +534,10 @@ load_setup(load_t *l)
         l->keep = must(fopen(l->opt.keep, "w"), l->opt.keep);
     }
 
+    if (l->opt.times) {
+        l->times = must(fopen(l->opt.times, "w"), l->opt.times);
+    }
+
     signal(SIGPIPE, SIG_IGN);
     /* sleeps are as long as they were asked for */
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
@@ -560,10 +571,6 @@ load_report(load_t *l)
     printf("\"cpu\": %.3f}\n",
            ru.ru_utime.tv_sec + ru.ru_stime.tv_sec
            + (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
-
-    if (l->keep) {
-        fclose(l->keep);
-    }
 }
 
 

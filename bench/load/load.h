@@ -23,6 +23,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <openssl/ssl.h>
 
@@ -40,6 +41,7 @@ typedef struct {
     const char  *paths;         /* file of paths, one a line */
     const char  *until;         /* text in a body: when the answer begins */
     const char  *keep;          /* file: bodies, one a line */
+    const char  *times;         /* file: request, when it ended, "until" seen */
     char         headers[8192];
     int          connections;
     int          status;        /* expected */
@@ -90,6 +92,9 @@ typedef struct request_s  request_t;
 
 request_t *request_create(const load_opt_t *opt);
 const char *request_text(request_t *rq, uint64_t n, size_t *len);
+
+/* A line: its number, now by the clock on the wall, and what was seen. */
+void request_time(FILE *file, uint64_t n, int seen);
 
 
 /* Microseconds, all of them kept; sorted when they are asked for. */

@@ -13,7 +13,9 @@ static const char  load_usage[] =
     "  --connections N (16)  --rate N: open loop, N a second\n"
     "  --warmup S (0)        --seconds S (3)    --requests N: not more\n"
     "  --status N (200)      --paths FILE       --until TEXT: of a stream\n"
-    "  --keep FILE: the bodies of good answers, one a line\n";
+    "  --keep FILE: the bodies of good answers, one a line\n"
+    "  --times FILE: of each good answer its number, when it ended, and 1 if\n"
+    "                the text of --until was in it\n";
 
 
 static void
@@ -37,6 +39,7 @@ load_options(load_opt_t *opt, int argc, char **argv)
         { "seconds", 1, NULL, 's' },  { "requests", 1, NULL, 'n' },
         { "status", 1, NULL, 'S' },   { "paths", 1, NULL, 'p' },
         { "until", 1, NULL, 'u' },    { "keep", 1, NULL, 'k' },
+        { "times", 1, NULL, 't' },
         { NULL, 0, NULL, 0 }
     };
 
@@ -55,6 +58,7 @@ load_options(load_opt_t *opt, int argc, char **argv)
         case 'c': opt->connections = atoi(optarg); break;
         case 'r': opt->rate = atof(optarg); break;
         case 'w': opt->warmup = atof(optarg); break;
+        case 't': opt->times = optarg; break;
         case 's': opt->seconds = atof(optarg); break;
         case 'n': opt->requests = strtoull(optarg, NULL, 10); break;
         case 'S': opt->status = atoi(optarg); break;

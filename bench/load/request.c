@@ -259,3 +259,14 @@ fail(const char *fmt, ...)
     fputc('\n', stderr);
     exit(2);
 }
+
+
+void
+request_time(FILE *file, uint64_t n, int seen)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    fprintf(file, "%llu %lld.%06ld %d\n", (unsigned long long) n,
+            (long long) ts.tv_sec, ts.tv_nsec / 1000, seen);
+}

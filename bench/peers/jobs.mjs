@@ -7,8 +7,8 @@
 //     jobs.mjs KIND count                       how many ended, and when
 //
 // Both times are milliseconds since 1970, the second one as the store has it.
-// KIND is bullmq, bullmq-pg, graphile or pgboss; REDIS_PORT and PG_URL are in
-// the environment, and NODE_PACKAGES is the folder of node_modules.  BENCH_MODE
+// KIND is bullmq, bullmq-pg, graphile or pgboss; REDIS_PORT, REDIS_DB and
+// PG_URL are in the environment, and NODE_PACKAGES is the folder of node_modules.  BENCH_MODE
 // "default" leaves everything as it comes; with BENCH_NAP a job takes so many
 // milliseconds and leaves its number in the file BENCH_NOTE when it begins.
 
@@ -19,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const need = createRequire(process.env.NODE_PACKAGES + '/');
 const [kind, what, ...args] = process.argv.slice(2);
 const connection = { host: '127.0.0.1', port: Number(process.env.REDIS_PORT),
+                     db: Number(process.env.REDIS_DB ?? 0),
                      maxRetriesPerRequest: null };
 const url = process.env.PG_URL;
 const queue = 'bench';

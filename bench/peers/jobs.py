@@ -19,7 +19,8 @@ from datetime import datetime, timezone
 
 import redis
 
-URL = "redis://127.0.0.1:%s/0" % os.environ["REDIS_PORT"]
+URL = "redis://127.0.0.1:%s/%s" % (os.environ["REDIS_PORT"],
+                                  os.environ.get("REDIS_DB", "0"))
 RESULT = {"answer": "zq zq zq zq", "citations": []}
 
 

@@ -8,6 +8,8 @@ use warnings;
 use Exporter qw(import);
 use JSON::PP qw(decode_json);
 
+use Trifecta::Bench::Deadline qw(child);
+
 our @EXPORT_OK = qw(load programs);
 
 my $root;
@@ -39,8 +41,9 @@ sub load {
         }
     }
 
-    open my $fh, '-|', "$root/build/bench/load", @args, $port, $path
+    my $pid = open my $fh, '-|', "$root/build/bench/load", @args, $port, $path
         or die "$root/build/bench/load: $!\n";
+    child($pid);
     my $out = do { local $/; <$fh> } // '';
     close $fh or die "build/bench/load failed for " . ($name // $path) . "\n";
 

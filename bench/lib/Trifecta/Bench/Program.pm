@@ -5,6 +5,7 @@ package Trifecta::Bench::Program;
 use strict;
 use warnings;
 
+use Trifecta::Bench::Deadline qw(child);
 
 sub run {
     my ($env, $name, @args) = @_;
@@ -22,8 +23,9 @@ sub output {
     local $ENV{TRIFECTA_MODULE} = $ENV{TRIFECTA_MODULE}
         // "$root/build/release/ngx_http_trifecta_module.so";
 
-    open my $fh, '-|', "$root/bench/$name", @args
+    my $pid = open my $fh, '-|', "$root/bench/$name", @args
         or die "bench/$name: $!\n";
+    child($pid);
     my $out = do { local $/; <$fh> } // '';
     close $fh or die "bench/$name failed\n$out";
 

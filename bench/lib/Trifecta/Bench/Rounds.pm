@@ -3,8 +3,9 @@ package Trifecta::Bench::Rounds;
 # Rows that are measured in turn, ABCABC, and what they come to.
 #
 # A row is { name => ..., leaves => 'what it leaves out', measure => sub },
-# and the sub returns { column => number } for one round.  A row that dies is
-# not measured again and has no figures, only what it died of.  A target is
+# and the sub returns { column => number } for one round.  A row that dies, or
+# takes longer than its "limit" of seconds, is not measured again and has no
+# figures, only what it died of.  A target is
 #
 #   { name => 'what is promised', over => row, under => row,
 #     column => 'cpu', most | least => ratio, quick => 1 }
@@ -20,45 +21,64 @@ use POSIX ();
 use Time::HiRes qw(sleep time);
 
 use Trifecta::Bench::Cost;
+use Trifecta::Bench::Deadline qw(within);
 use Trifecta::Bench::Profile;
 use Trifecta::Bench::Stats qw(median spread paired figure);
 
-our @EXPORT_OK = qw(rounds judge markdown cost_of attempt);
+our @EXPORT_OK = qw(rounds judge markdown targets cost_of attempt);
 
 
-# Runs every row once a round; $say->(text) hears of the progress.
+our $LIMIT = 150;           # seconds of one row in one round
+
+
+# Runs every row once a round.  say => sub hears before each what it is and
+# how much is done; each => sub gets after each what is there so far.
 
 sub rounds {
-    my ($case, $rows, $rounds, $say) = @_;
+    my ($case, $rows, $rounds, %on) = @_;
     my %values;
     # all that we have started, and the load generator
     my $all = Trifecta::Bench::Cost->new(all => [$$]);
     my ($before, $start) = (Trifecta::Bench::Cost::machine(), time);
     my $ours = -$all->cpu->{all};
+    my $done = 0;
 
     for my $round (1 .. $rounds) {
         for my $row (@$rows) {
+            my $part = $done++ / ($rounds * @$rows);
             next if defined $row->{failed};
-            $say->("$case, round $round: $row->{name}") if $say;
-            my $got = eval { $row->{measure}->($round) };
-            if (!$got) {
-                $row->{failed} = $@;
+            $on{say}->("round $round of $rounds: $row->{name}", $part)
+                if $on{say};
+            my $got = eval { within($row->{limit} // $LIMIT,
+                                    sub { $row->{measure}->($round) }) };
+            if ($got) {
+                $values{$row->{name}}{$_}[$round - 1] = $got->{$_}
+                    for keys %$got;
+            } else {
+                $row->{failed} = $@ || "it measured nothing\n";
                 delete $values{$row->{name}};
-                next;
             }
-            $values{$row->{name}}{$_}[$round - 1] = $got->{$_} for keys %$got;
+            next if !$on{each};
+            $on{each}->(_sum_up($case, $rows, $round, \%values, $start,
+                                $before, $ours + $all->cpu->{all}));
         }
     }
 
+    return _sum_up($case, $rows, $rounds, \%values, $start, $before,
+                   $ours + $all->cpu->{all});
+}
+
+
+sub _sum_up {
+    my ($case, $rows, $rounds, $values, $start, $before, $ours) = @_;
     my $after = Trifecta::Bench::Cost::machine();
-    $ours += $all->cpu->{all};
 
     return {
         case => $case, rounds => $rounds, seconds => time - $start,
         load => [map { $_->{load} } $before, $after],
         others => Trifecta::Bench::Cost::others($before, $after, $ours),
         rows => [map { { name => $_->{name}, leaves => $_->{leaves} // '',
-            failed => $_->{failed}, values => $values{$_->{name}} } } @$rows],
+            failed => $_->{failed}, values => $values->{$_->{name}} } } @$rows],
     };
 }
 
@@ -200,14 +220,20 @@ sub markdown {
         ['mem load', 'MB under load'], ['mem after', 'MB after'],
         map { ["mem of $_", "of these $_"] } sort keys %group]) if %group;
 
-    if (@judged) {
-        $text .= "\n| ratio | measured | wanted | |\n|---|---:|---|---|\n"
-            . join '', map { sprintf "| %s | %s (%s to %s) | %s | %s |\n",
-                $_->{name}, (map { figure($_) } @$_{qw(ratio low high)}),
-                _bound($_), $_->{held} ? 'held' : 'missed' } @judged;
-    }
+    return $text . targets(@judged) . "\n";
+}
 
-    return "$text\n";
+
+# What was wanted, and what became of it.
+
+sub targets {
+    my (@judged) = @_;
+
+    return '' if !@judged;
+    return "\n| ratio | measured | wanted | |\n|---|---:|---|---|\n"
+        . join '', map { sprintf "| %s | %s (%s to %s) | %s | %s |\n",
+            $_->{name}, (map { figure($_) } @$_{qw(ratio low high)}),
+            _bound($_), $_->{held} ? 'held' : 'missed' } @judged;
 }
 
 

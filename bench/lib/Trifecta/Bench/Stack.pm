@@ -92,6 +92,9 @@ base_url  = http://127.0.0.1:$port/v1
 retrieval = off
 cache     = 0
 END
+        # one that does not answer is waited for
+        $conf .= "first_token_timeout = 30m\ntotal_timeout = 30m\n"
+            if $mock->{$name}[0] >= 60_000;
     }
 
     $t->{opt}{models} = join ' ', sort keys %$mock;
@@ -234,6 +237,8 @@ sub empty {
 
 # A second Redis with the same settings, for peers: the first is ours alone.
 
+our $PEER_DATABASES = 64;
+
 sub peer_redis {
     my ($t) = @_;
 
@@ -249,6 +254,7 @@ appendfsync always
 save ""
 maxmemory 2gb
 maxmemory-policy noeviction
+databases $PEER_DATABASES
 END
     my $proc = Trifecta::Test::Proc->start(name => 'peer-redis',
         log => "$t->{dir}/log/peer-redis.log", death => 'TERM',
@@ -261,10 +267,12 @@ END
 
 
 sub flush_peer {
-    my ($t) = @_;
+    my ($t, $database) = @_;
     my $redis = Trifecta::Test::Redis->connect(timeout => 60,
         port => peer_redis($t)->{port});
-    $redis->cmd('FLUSHALL');
+    return $redis->cmd('FLUSHALL') if !defined $database;
+    $redis->cmd('SELECT', $database);
+    $redis->cmd('FLUSHDB');
 }
 
 

@@ -2,8 +2,8 @@ package Trifecta::Bench::Case::Growth;
 
 # What a step costs when there is much of everything: so many open jobs, of
 # one tenant and of as many tenants, so many results, so many chunks.  The
-# queue is filled by the function that an edge calls, results by one INSERT;
-# the steps are measured over HTTP and with a real sidecar.
+# queue is filled by the function that an edge calls, results by INSERT; the
+# steps are measured over HTTP and with a real sidecar.
 #
 # The sidecar that is there all the time keeps one job of a model that does
 # not answer, and so only takes the accept log to PostgreSQL.  Another one
@@ -14,46 +14,93 @@ use warnings;
 
 use Time::HiRes qw(sleep time);
 
+use Trifecta::Bench::Case::Search;
 use Trifecta::Bench::Cost;
+use Trifecta::Bench::Fill;
 use Trifecta::Bench::Load qw(load);
-use Trifecta::Bench::Program;
-use Trifecta::Bench::Queues;
+use Trifecta::Bench::Rounds qw(targets);
 use Trifecta::Bench::Stack;
 use Trifecta::Bench::Stats qw(figure);
 
 my $P = '{trifecta:0}';
-my $AHEAD = 50_000;         # of 100,000 entries that the accept log may have
-my $OWNER = 'test:alice';
+my $MOST = 2;               # last against first
+my $LARGE = 1_000_000;
+
+# what must not grow; a search reads more of more
+my @FLAT = map { "$_, µs in all" } 'jobs: submit', 'jobs: cancel',
+    'jobs: claim and complete', 'tenants: submit',
+    'tenants: claim and complete', 'results: read';
 
 
 sub what { 'each step with a thousand to a million jobs, tenants, results' }
 
+sub apart { 1 }
 
-sub program {
+
+sub parts {
     my ($env) = @_;
-    my @sizes = $env->{quick} ? (100, 1000) : (1000, 10_000, 100_000,
-        $env->{large} ? 1_000_000 : ());
-    my %row;
+    my @sizes = $env->{quick} ? (100, 1000)
+                              : (1000, 10_000, 100_000, $LARGE);
+    my $grown = $env->{grown} = { sizes => \@sizes, row => {}, seconds => {} };
+    my @parts;
 
     for my $tenants (0, 1) {
-        my $t = Trifecta::Bench::Stack::stack($env->{root},
-            redis_conf => 'maxmemory 8gb', sidecar => { threads => 1 },
-            mock => { fast => [0, 4, 0], never => [3_600_000, 1, 0] });
-        my $g = { env => $env, t => $t, tenants => $tenants, next => 0,
-                  header => Trifecta::Bench::Stack::header_of($t, 'HS256') };
-        submit($g, 1, 'never');
-
-        for my $size (@sizes) {
-            print STDERR "growth: $size\n" if -t STDERR;
-            fill($g, $size);
-            my %got = steps($g);
-            push @{ $row{$_} }, $got{$_} for keys %got;
-        }
-        undef $g;
+        my $g = { env => $env, tenants => $tenants, next => 0 };
+        push @parts, map { my $at = $_; {
+            name => "$sizes[$at] " . ($tenants ? 'tenants' : 'jobs'),
+            limit => 120 + $sizes[$at] / 1200,
+            run => sub { grow($g, $at) } } } 0 .. $#sizes;
+        # the stores of the others are gone before these are filled
+        push @parts, { name => 'the end of these', limit => 60,
+                       run => sub { delete $g->{t} } };
     }
 
-    search($env, \%row, @sizes) unless $env->{quick};
-    return table(\%row, @sizes);
+    return @parts if $env->{quick};
+    return @parts, map { my $at = $_; { name => "$sizes[$at] chunks",
+        limit => 120 + $sizes[$at] / 250, run => sub { search($env, $at) } } }
+        grep { $env->{large} || $sizes[$_] < $LARGE } 0 .. $#sizes;
+}
+
+
+# One size; after one that failed the larger ones are not tried.
+
+sub grow {
+    my ($g, $at) = @_;
+    my $env = $g->{env};
+    my $size = $env->{grown}{sizes}[$at];
+    my $of = $g->{tenants} ? 'tenants' : 'jobs';
+
+    die "not tried, because a smaller number failed\n" if $g->{failed};
+    $g->{failed} = 1;
+    begin($g) if !$g->{t};
+
+    my $start = time;
+    Trifecta::Bench::Fill::fill($g, $size);
+    my %got = ("$of: seconds to fill" => time - $start, steps($g),
+               memory($g, $of));
+    $env->{grown}{row}{$_}[$at] = $got{$_} for keys %got;
+    delete $g->{failed};
+}
+
+
+sub begin {
+    my ($g) = @_;
+
+    $g->{t} = Trifecta::Bench::Stack::stack($g->{env}{root},
+        redis_conf => "maxmemory 12gb\nauto-aof-rewrite-percentage 0",
+        sidecar => { threads => 1 },
+        mock => { fast => [0, 4, 0], never => [3_600_000, 1, 0] });
+    $g->{header} = Trifecta::Bench::Stack::header_of($g->{t}, 'HS256');
+    submit($g, 1, 'never');
+}
+
+
+sub memory {
+    my ($g, $of) = @_;
+    my $memory = Trifecta::Bench::Cost->new(Trifecta::Bench::Stack::groups(
+        $g->{t}, qw(nginx redis pg sidecar)))->memory;
+
+    return map { ("$of: MB of $_" => $memory->{$_} / 1e6) } keys %$memory;
 }
 
 
@@ -71,7 +118,17 @@ sub http {
     my $after = $cost->cpu;
 
     return ('p50 µs' => $load->{latency}{p50},
-        map { ("µs $_" => ($after->{$_} - $before->{$_}) / $n) } keys %$after);
+            each_of($before, $after, $n));
+}
+
+
+sub each_of {
+    my ($before, $after, $n) = @_;
+    my %us = map { ("µs $_" => ($after->{$_} - $before->{$_}) / $n) }
+        keys %$after;
+
+    $us{'µs in all'} += $us{$_} for grep { !/all/ } keys %us;
+    return %us;
 }
 
 
@@ -85,71 +142,12 @@ sub submit {
 }
 
 
-# As many open jobs and results as that; nobody reads these jobs' answers.
-
-sub fill {
-    my ($g, $size) = @_;
-    my $t = $g->{t};
-    my $redis = $t->redis_client(timeout => 60);
-    my $open = $redis->cmd('ZCARD', "$P:live");
-    my $sent = 0;
-
-    while ($open < $size) {
-        for (1 .. 500) {
-            last if $open++ >= $size;
-            my $n = ++$g->{next};
-            my $at = int(time * 1000);
-            my %job = (id => sprintf('%08x-%04x-7000-8000-%012x', $at >> 16,
-                    $at & 0xffff, $n),
-                tenant => $g->{tenants} ? "t$n" : 'default',
-                owner => $OWNER, groups => '[]', scopes => '[]',
-                kind => 'query', model => 'fast', prio => 1,
-                payload => '{"query":"What is number ' . $n . '?"}',
-                request_id => 'growth', fp => 'f', limit => 86_400_000,
-                max => 10_000_000, tmax => 10_000_000);
-            $redis->send('FCALL', 'trifecta_submit_v1', 1, $P,
-                         map { $_ => $job{$_} } sort keys %job);
-            $sent++;
-        }
-        for (; $sent; $sent--) {
-            my ($said, $error) = $redis->reply;
-            die 'the queue took no job: ' . ($error // "@$said") . "\n"
-                if $error || $said->[0] ne 'OK';
-        }
-        sleep 0.1 while $redis->cmd('XLEN', "$P:acc") > $AHEAD;
-    }
-
-    # the ledger is to be at rest while something is measured
-    $t->wait_for(sub { $redis->cmd('XLEN', "$P:acc") == 0 }, 600)
-        or die "the accept log stays\n";
-
-    my $there = Trifecta::Bench::Queues::done($t);
-    my $rows = $size - $there;
-    results($t, $rows) if $rows > 0;
-    $t->dbh('admin')->do('VACUUM ANALYZE');
-}
-
-
-sub results {
-    my ($t, $n) = @_;
-    my $id = 'gen_random_uuid()';
-
-    $t->sql('admin', "WITH j AS (INSERT INTO trifecta.job (id, tenant, owner,
-        kind, model, prio, state, attempt, accepted, finished, deadline)
-        SELECT $id, 'default', ?, 'query', 'fast', 1, 'succeeded', 1, now(),
-        now(), now() FROM generate_series(1, ?) RETURNING id)
-        INSERT INTO trifecta.job_result (job, tenant, owner, attempt, body)
-        SELECT id, 'default', ?, 1, repeat('answer ', 20) FROM j",
-        $OWNER, $n, $OWNER);
-}
-
-
 # Every step at this size; the number of open jobs stays nearly the same.
 
 sub steps {
     my ($g) = @_;
     my $t = $g->{t};
-    my $n = $g->{env}{quick} ? 50 : 500;
+    my $n = $g->{env}{quick} ? 50 : 1000;
     my $of = $g->{tenants} ? 'tenants' : 'jobs';
     my ($submit, @ids) = submit($g, $n, 'fast');
     my %got = map { ("$of: submit, $_" => $submit->{$_}) } keys %$submit;
@@ -162,7 +160,8 @@ sub steps {
         $got{"$of: cancel, $_"} = $cancel{$_} for keys %cancel;
     }
 
-    my %claim = claim($g, $n);
+    # some are left, of as many as there were
+    my %claim = claim($g, $n / 2);
     $got{"$of: claim and complete, $_"} = $claim{$_} for keys %claim;
     return %got if $g->{tenants};
 
@@ -201,38 +200,65 @@ sub claim {
     # what the other one keeps belongs to it
     $t->{opt}{sidecar} = { %{ $t->{shipped} } };
 
-    return map { ("µs $_" => ($after->{$_} - $us->{$_}) / $done) } keys %$after;
+    return each_of($us, $after, $done);
 }
 
 
-# bench/index at each size that it is made for.
-
 sub search {
-    my ($env, $row, @sizes) = @_;
+    my ($env, $at) = @_;
+    my $out = Trifecta::Bench::Case::Search::measured($env,
+                                            $env->{grown}{sizes}[$at]);
 
-    for my $size (grep { $_ <= 100_000 } @sizes) {
-        my $out = Trifecta::Bench::Program::output($env, 'index', $size, 50, 1);
-        for my $who ('PostgreSQL', 'the index') {
-            my ($p50) = $out =~ /^\Q$who\E\s+([\d.]+)/m;
-            push @{ $row->{"chunks: search by $who, p50 ms"} }, $p50;
-        }
+    for my $who ('PostgreSQL', 'the index') {
+        my ($p50) = $out =~ /^\Q$who\E\s+([\d.]+)/m;
+        $env->{grown}{row}{"chunks: search by $who, p50 ms"}[$at] = $p50;
     }
 }
 
 
-sub table {
-    my ($row, @sizes) = @_;
-    my $text = "### growth\n\n| | " . join(' | ', @sizes)
-        . " | last against first |\n|---|" . '---:|' x (@sizes + 1) . "\n";
+# Only over the whole of it: a row that has no last column says nothing.
+
+sub judged {
+    my ($env) = @_;
+    my ($row, $sizes) = @{ $env->{grown} }{qw(row sizes)};
+    return if $env->{quick};
+
+    return map { my $ratio = last_to_first($row->{$_}, $sizes);
+        !defined $ratio ? () : {
+            name => "$_, $sizes->[-1] against $sizes->[0]", ratio => $ratio,
+            low => $ratio, high => $ratio, most => $MOST,
+            held => $ratio <= $MOST } } @FLAT;
+}
+
+
+sub last_to_first {
+    my ($values, $sizes) = @_;
+    my $last = $values->[$#$sizes];
+
+    return $values->[0] && defined $last ? $last / $values->[0] : undef;
+}
+
+
+sub figures {
+    my ($env) = @_;
+    return { sizes => $env->{grown}{sizes}, rows => $env->{grown}{row} };
+}
+
+
+sub text {
+    my ($env, @judged) = @_;
+    my ($row, $sizes) = @{ $env->{grown} }{qw(row sizes)};
+    my $text = "### growth\n\n| | " . join(' | ', @$sizes)
+        . " | last against first |\n|---|" . '---:|' x (@$sizes + 1) . "\n";
 
     for my $name (sort keys %$row) {
         my @values = @{ $row->{$name} };
-        my $ratio = $values[0] ? $values[-1] / $values[0] : undef;
         $text .= "| $name | " . join(' | ', map({ figure($_) }
-            map { $values[$_] } 0 .. $#sizes), figure($ratio)) . " |\n";
+            map { $values[$_] } 0 .. $#$sizes),
+            figure(last_to_first(\@values, $sizes))) . " |\n";
     }
 
-    return "$text\n";
+    return $text . targets(@judged) . "\n";
 }
 
 1;

@@ -9,15 +9,35 @@ use Trifecta::Bench::Program;
 
 sub what { 'documents come and go: chunks a second' }
 
+sub apart { 1 }
 
-sub program {
+
+sub parts {
     my ($env) = @_;
+    my @runs = $env->{quick} ? ['--chunks', 100]
+        : ([], map { ['--chunks', $_] } 1000, 10_000, 100_000);
 
-    return Trifecta::Bench::Program::run($env, 'ingest', '--chunks', 100)
-        if $env->{quick};
-    return Trifecta::Bench::Program::run($env, 'ingest')
-        . Trifecta::Bench::Program::run($env, 'ingest', '--chunks',
-                                        '1000,10000,100000');
+    $env->{ingested} = [];
+    return map { my @args = @$_; { limit => 400,
+        name => @args ? "$args[1] chunks" : 'small and large documents',
+        run => sub { push @{ $env->{ingested} },
+            Trifecta::Bench::Program::output($env, 'ingest', @args) } } }
+        @runs;
 }
+
+
+# One table: the first line of each is the same.
+
+sub text {
+    my ($env) = @_;
+    my %seen;
+
+    return "### ingest\n\n```\n" . join('', grep {
+        !/^folder / || !$seen{$_}++ } map { /.*\n/g } @{ $env->{ingested} })
+        . "```\n\n";
+}
+
+
+sub figures { $_[0]{ingested} }
 
 1;

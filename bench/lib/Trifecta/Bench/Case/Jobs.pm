@@ -47,20 +47,18 @@ sub rows {
     my $t = $env->{t} = Trifecta::Bench::Stack::stack($env->{root},
         mock => { noop => 'echo', server => [0, 4, 0] });
     my $q = Trifecta::Bench::Queues->new($env, $t);
-    my $many = $env->{quick} ? 300 : 3000;
     my $ours = sub {
-        my ($name, $jobs, $at_once, @how) = @_;
+        my ($name, $at_once, @how) = @_;
         return { name => "ours, $name", leaves => '', measure => $q->ours(
-            jobs => $jobs, at_once => $at_once, size => $SIZE, @how) };
+            warm => 300, at_once => $at_once, size => $SIZE, @how) };
     };
 
-    my @rows = $ours->("$AT_ONCE at once", $many, $AT_ONCE,
-                       threads => $THREADS);
-    push @rows, $ours->('1 at once', 100, 1, threads => $THREADS),
-        $ours->('256 at once', $many, 256, threads => $THREADS),
-        $ours->("$AT_ONCE at once, a model server", $many, $AT_ONCE,
+    my @rows = $ours->("$AT_ONCE at once", $AT_ONCE, threads => $THREADS);
+    push @rows, $ours->('1 at once', 1, threads => $THREADS),
+        $ours->('256 at once', 256, threads => $THREADS),
+        $ours->("$AT_ONCE at once, a model server", $AT_ONCE,
                 threads => $THREADS, model => 'server'),
-        $ours->("$AT_ONCE at once, default", $many, $AT_ONCE)
+        $ours->("$AT_ONCE at once, default", $AT_ONCE)
         unless $env->{quick};
     return @rows unless $env->{peers};
 

@@ -4,6 +4,10 @@ package Trifecta::Bench::Case::Killed;
 # of the jobs has begun; the other one goes on.  A job takes half a second, so
 # that some are under way.  Each begin of a job leaves a line in a file: the
 # lines that are too many are jobs that ran twice.
+#
+# What is measured is how long a lost worker's jobs wait, which is a matter of
+# clocks and not of processors: so the workers of all are killed one after the
+# other, and then all are waited for at the same time.
 
 use strict;
 use warnings;
@@ -15,6 +19,7 @@ use Trifecta::Bench::Stack;
 
 my $NAP = 500;              # milliseconds
 my $WAIT = 75;              # seconds: more than the longest default of 30 + 30
+my $LIMIT = 400;            # of the first row, which begins all of them
 
 
 sub what { 'a worker is killed: jobs that are lost, and that run twice' }
@@ -38,14 +43,53 @@ sub rows {
     my $t = $env->{t} = Trifecta::Bench::Stack::stack($env->{root},
         sidecars => 0, mock => { nap => [$NAP, 1, 0, 1, 'note'] });
     my $q = Trifecta::Bench::Queues->new($env, $t);
-    my @rows = { name => 'ours', measure => sub { ours($env, $t, $q) },
+    my @runs = { name => 'ours', begin => sub { ours($env, $t, $q) },
         leaves => 'its lease ends after 30 s, and another sidecar takes it' };
 
     # a peer takes more than a minute
-    return @rows if !$env->{peers} || $env->{quick};
-    return @rows, map { my $peer = $_; { name => $_->{name},
-        leaves => $_->{lasts}, measure => sub { peer($q, $peer) } } }
-        Trifecta::Bench::Queues::best();
+    push @runs, map { my $peer = $_; { name => $_->{name},
+        leaves => $_->{lasts}, begin => sub { peer($q, $peer) } } }
+        Trifecta::Bench::Queues::best()
+        if $env->{peers} && !$env->{quick};
+
+    return map { my $run = $_; { name => $run->{name},
+        leaves => $run->{leaves}, limit => $LIMIT, measure => sub {
+            begin(@runs);
+            die $run->{failed} if $run->{failed};
+            return finish($run);
+        } } } @runs;
+}
+
+
+# All of them, when the first is to be measured.
+
+sub begin {
+    for my $run (grep { !$_->{begun}++ } @_) {
+        $run->{work} = eval { $run->{begin}->() };
+        $run->{failed} = $@ || "it did not begin\n" if !$run->{work};
+    }
+}
+
+
+# Until all have a result, or it has been too long.
+
+sub finish {
+    my ($run) = @_;
+    my $work = $run->{work};
+    my ($t, $note, $jobs) = @$work{qw(t note jobs)};
+    my ($n, $last) = (0, 0);
+
+    until (($n, $last) = $work->{count}->(), $n >= $jobs) {
+        last if time > $work->{killed} + $WAIT;
+        sleep 0.5;
+    }
+    $work->{end}->();
+
+    my %times;
+    $times{$_}++ for split /\n/, $t->read_file($note);
+    return { jobs => $jobs, lost => $jobs - $n,
+             seconds => ($last || time) - $work->{start},
+             twice => scalar grep { $_ > 1 } values %times };
 }
 
 
@@ -63,12 +107,11 @@ sub ours {
     $t->kill('sidecar', 0);
     delete $t->{sidecars_are};
 
-    my $end = time + $WAIT;
-    sleep 0.5 while Trifecta::Bench::Queues::open_jobs($t) && time < $end;
-    my ($n, $last) = @{ $t->sql('admin', 'SELECT count(*),
-        extract(epoch FROM max(finished)) FROM trifecta.job JOIN
-        trifecta.job_result r ON r.job = id')->[0] };
-    return result($t, $note, $jobs, $n, ($last // time) - $start);
+    return { t => $t, note => $note, jobs => $jobs, start => $start,
+        killed => time, end => sub { }, count => sub {
+            @{ $t->sql('admin', 'SELECT count(*), extract(epoch FROM
+                max(finished)) FROM trifecta.job JOIN trifecta.job_result r
+                ON r.job = id')->[0] } } };
 }
 
 
@@ -77,23 +120,24 @@ sub peer {
     my $jobs = $peer->{kind} =~ /^(?:celery|rq)$/ ? 40 : 400;
     my $run = $q->start($peer, workers => 2, nap => $NAP, mode => 'reliable');
     my ($t, $note) = @$run{qw(t note)};
-    my $got = eval {
-        my $start = $run->said('add', $jobs, 8, 256) / 1000;
+
+    my $start = eval {
+        my $at = $run->said('add', $jobs, 8, 256) / 1000;
         begun($t, $note, $jobs);
         $run->{workers}[0]->kill;
-
-        my ($n, $last) = (0, 0);
-        my $end = time + $WAIT;
-        while ($n < $jobs && time < $end) {
-            sleep 1;
-            ($n, $last) = split ' ', $run->said('count');
-        }
-        result($t, $note, $jobs, $n, $last / 1000 - $start);
+        $at;
     };
-    my $error = $@;
-    $run->end;
-    die "$peer->{name}: $error" unless $got;
-    return $got;
+    if (!$start) {
+        my $error = $@;
+        $run->end;
+        die $error;
+    }
+
+    return { t => $t, note => $note, jobs => $jobs, start => $start,
+        killed => time, end => sub { $run->end }, count => sub {
+            my ($n, $last) = split ' ', $run->said('count');
+            return ($n, $last / 1000);
+        } };
 }
 
 
@@ -105,14 +149,5 @@ sub begun {
         or die "a third of the jobs did not begin\n";
 }
 
-
-sub result {
-    my ($t, $note, $jobs, $done, $seconds) = @_;
-    my %times;
-
-    $times{$_}++ for split /\n/, $t->read_file($note);
-    return { jobs => $jobs, lost => $jobs - $done, seconds => $seconds,
-             twice => scalar grep { $_ > 1 } values %times };
-}
 
 1;

@@ -24,7 +24,6 @@ sub targets { }
 sub rows {
     my ($env) = @_;
     my %mock = (mock => { noop => 'echo' });
-    my $jobs = $env->{quick} ? 200 : 1000;
     my @stacks = map { Trifecta::Bench::Stack::stack($env->{root}, %mock,
         shards => $_) } ['redis'], ['redis', 'redis1'];
     my @rows;
@@ -34,7 +33,7 @@ sub rows {
         my $q = Trifecta::Bench::Queues->new($env, $t);
         push @rows, map { { leaves => '', name => sprintf('%d sidecar%s,'
             . ' %d shard%s', $_, $_ > 1 ? 's' : '', $t->shards,
-            $t->shards > 1 ? 's' : ''), measure => $q->ours(jobs => $jobs,
+            $t->shards > 1 ? 's' : ''), measure => $q->ours(warm => 200,
             at_once => 16, size => 1024, sidecars => $_, threads => $THREADS,
             headers => [headers($t, $stacks[1])]) } } @SIDECARS;
     }
