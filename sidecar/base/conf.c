@@ -68,8 +68,8 @@ tf_conf_check(const tf_conf_t *conf, char *err, size_t errlen)
 
     why = NULL;
 
-    if (conf->threads < 1 || conf->threads > 256) {
-        why = "threads must be between 1 and 256";
+    if (conf->threads < 1 || conf->threads > 1024) {
+        why = "threads must be between 1 and 1024";
 
     } else if (conf->background > conf->threads) {
         why = "background must be at most threads";

@@ -66,7 +66,7 @@
     X(STR,  tenant,                 "default",                                \
       "tenant of tokens and ingested documents, unless told otherwise")       \
     X(NUM,  threads,                "32",                                     \
-      "jobs that run at the same time in one process (1..256)")               \
+      "jobs that run at the same time in one process (1..1024)")              \
     X(NUM,  background,             "0",                                      \
       "of these, work without hurry at most; 0: see the manual")              \
     X(NUM,  pg_connections,         "8",                                      \

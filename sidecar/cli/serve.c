@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <trifecta/version.h>
@@ -33,10 +34,42 @@ static const tf_cli_usage_t  tf_serve_usage = {
     "  TRIFECTA_THREADS=128 trifecta serve\n"
 };
 
+/* Of a thread that waits for a model, and of all else. */
+
+#define TF_SERVE_FILES_THREAD  5
+#define TF_SERVE_FILES_OTHER   512
+
 typedef struct {
     tf_queue_t  *queue;
     sigset_t     set;
 } tf_serve_t;
+
+
+/* The limit of open files that a shell or systemd gives is for few threads. */
+
+static void
+tf_serve_files(const tf_conf_t *conf)
+{
+    rlim_t         wanted;
+    struct rlimit  limit;
+
+    wanted = (rlim_t) conf->threads * TF_SERVE_FILES_THREAD
+             + TF_SERVE_FILES_OTHER;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= wanted) {
+        return;
+    }
+
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur < wanted) {
+        tf_log(TF_LOG_WARN, "%u threads may want %llu open files, and the "
+               "system allows %llu: raise the limit (LimitNOFILE of systemd, "
+               "ulimit -n), or lower \"threads\"", (unsigned) conf->threads,
+               (unsigned long long) wanted,
+               (unsigned long long) limit.rlim_cur);
+    }
+}
 
 
 /* The second signal comes while the main thread drains. */
@@ -74,6 +107,7 @@ tf_serve_run(const tf_cli_t *cli, const tf_conf_t *conf)
     (void) pthread_sigmask(SIG_BLOCK, &s.set, NULL);
 
     jobs.conf = conf;
+    tf_serve_files(conf);
 
     jobs.models = tf_llm_models_load(conf->models, err, sizeof(err));
     if (jobs.models == NULL) {

@@ -4,7 +4,9 @@
 #include "net/stream_own.h"
 
 
-#define TF_STREAM_IDLE_MAX  64      /* clients that are kept */
+/* Clients that are kept: as many as may be in use at the same time. */
+
+#define TF_STREAM_IDLE_MAX  1024
 
 struct tf_stream_pool_s {
     pthread_mutex_t      mutex;

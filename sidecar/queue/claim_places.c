@@ -3,6 +3,11 @@
 #include "base/thread.h"
 
 
+/* Jobs that are claimed by one call: their payloads come in one reply. */
+
+#define TF_CLAIM_MAX  256
+
+
 /* Under the lock: is it this claimer's turn? */
 
 static int
@@ -120,6 +125,7 @@ tf_claim_places(tf_claimer_t *c, int64_t until)
 
         if (places > 0 && tf_claim_first(c, &waiting)) {
             places = (places + waiting - 1) / waiting;
+            places = places < TF_CLAIM_MAX ? places : TF_CLAIM_MAX;
             back = (tf_claim_free_back(q) + waiting - 1) / waiting;
 
             n = (int) places;

@@ -9,74 +9,10 @@
 
 
 void
-tf_some_add(tf_some_t *some, tf_job_t *job)
-{
-    job->next = NULL;
-
-    if (some->tail != NULL) {
-        some->tail->next = job;
-
-    } else {
-        some->head = job;
-    }
-
-    some->tail = job;
-    some->n++;
-}
-
-
-/*
- * Under the lock: whether a thread is to be woken, without the lock, which it
- * wants.
- */
-
-static int
-tf_pool_wakes(tf_stage_t *stage)
-{
-    if (stage->head == NULL || stage->waking > 0 || stage->waiting == 0) {
-        return 0;
-    }
-
-    stage->waking = 1;
-
-    return 1;
-}
-
-
-/* Under the lock; 1 as above. */
-
-static int
-tf_pool_append(tf_stage_t *stage, tf_some_t *some)
-{
-    if (stage->tail != NULL) {
-        stage->tail->next = some->head;
-
-    } else {
-        stage->head = some->head;
-    }
-
-    stage->tail = some->tail;
-    stage->n += some->n;
-    *some = (tf_some_t) TF_SOME_INIT;
-
-    return tf_pool_wakes(stage);
-}
-
-
-static void
-tf_pool_wake(tf_stage_t *stage, int wakes)
-{
-    if (wakes) {
-        (void) pthread_cond_signal(&stage->filled);
-    }
-}
-
-
-void
 tf_pool_enter(tf_queue_t *q, tf_some_t *some)
 {
-    int        wakes;
-    tf_job_t  *job;
+    tf_job_t     *job;
+    tf_waiter_t  *wakes;
 
     if (some->n == 0) {
         return;
@@ -95,11 +31,11 @@ tf_pool_enter(tf_queue_t *q, tf_some_t *some)
         job->shard->nheld++;
     }
 
-    wakes = tf_pool_append(&q->begin, some);
+    wakes = tf_stage_append(&q->begin, some);
 
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_wake(&q->begin, wakes);
+    tf_stage_wake(wakes);
 }
 
 
@@ -154,41 +90,14 @@ tf_pool_forget(tf_queue_t *q, tf_job_t *job)
 }
 
 
-void
-tf_pool_put_some(tf_queue_t *q, tf_stage_t *stage, tf_some_t *some)
-{
-    int  wakes;
-
-    if (some->n == 0) {
-        return;
-    }
-
-    (void) pthread_mutex_lock(&q->mutex);
-    wakes = tf_pool_append(stage, some);
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    tf_pool_wake(stage, wakes);
-}
-
-
-void
-tf_pool_put(tf_queue_t *q, tf_stage_t *stage, tf_job_t *job)
-{
-    tf_some_t  one = TF_SOME_INIT;
-
-    tf_some_add(&one, job);
-    tf_pool_put_some(q, stage, &one);
-}
-
-
 /* All of one shard. */
 
 static void
 tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
     tf_return_t back)
 {
-    int        wakes;
-    tf_job_t  *job;
+    tf_job_t     *job;
+    tf_waiter_t  *wakes;
 
     (void) pthread_mutex_lock(&q->mutex);
 
@@ -198,7 +107,7 @@ tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
         shard->nreturning++;
     }
 
-    wakes = tf_pool_append(&shard->back, some);
+    wakes = tf_stage_append(&shard->back, some);
 
     if (shard->down) {
         (void) pthread_cond_broadcast(&q->freed);
@@ -206,7 +115,7 @@ tf_pool_back(tf_queue_t *q, tf_shard_t *shard, tf_some_t *some,
 
     (void) pthread_mutex_unlock(&q->mutex);
 
-    tf_pool_wake(&shard->back, wakes);
+    tf_stage_wake(wakes);
 }
 
 
@@ -270,81 +179,6 @@ void
 tf_pool_retry(tf_queue_t *q, tf_job_t *job)
 {
     tf_pool_back_one(q, job, TF_RETURN_RETRY);
-}
-
-
-unsigned
-tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned max,
-    int timeout)
-{
-    int       late, wakes;
-    int64_t   deadline;
-    unsigned  n;
-
-    deadline = timeout ? tf_clock_ms() + timeout : 0;
-    late = 0;
-    n = 0;
-
-    (void) pthread_mutex_lock(&q->mutex);
-
-    while (stage->head == NULL && !q->over && !late) {
-        stage->waiting++;
-
-        if (timeout == 0) {
-            (void) pthread_cond_wait(&stage->filled, &q->mutex);
-
-        } else {
-            late = tf_cond_wait_until(&stage->filled, &q->mutex, deadline);
-        }
-
-        /* whoever is up stands for the one that was told */
-
-        stage->waiting--;
-        stage->waking = 0;
-    }
-
-    while (stage->head != NULL && n < max) {
-        jobs[n] = stage->head;
-        stage->head = jobs[n++]->next;
-        stage->n--;
-    }
-
-    if (stage->head == NULL) {
-        stage->tail = NULL;
-    }
-
-    wakes = tf_pool_wakes(stage);
-
-    (void) pthread_mutex_unlock(&q->mutex);
-
-    tf_pool_wake(stage, wakes);
-
-    return n;
-}
-
-
-unsigned
-tf_pool_trim(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs, unsigned n,
-    size_t (*size)(const tf_job_t *job))
-{
-    size_t    bytes;
-    unsigned  i, keep;
-
-    bytes = 0;
-    keep = 0;
-
-    for (i = 0; i < n; i++) {
-        bytes += size(jobs[i]);
-
-        if (keep > 0 && bytes > TF_STORE_BATCH_BYTES) {
-            tf_pool_put(q, stage, jobs[i]);
-            continue;
-        }
-
-        jobs[keep++] = jobs[i];
-    }
-
-    return keep;
 }
 
 
@@ -472,7 +306,7 @@ tf_pool_store_down(tf_queue_t *q, const char *why)
     if (first) {
         q->store_streak++;
         (void) snprintf(q->why, sizeof(q->why), "%s", why);
-        (void) pthread_cond_broadcast(&q->begin.filled);
+        tf_stage_rouse(&q->begin);
     }
 
     (void) pthread_mutex_unlock(&q->mutex);

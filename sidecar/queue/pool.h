@@ -20,7 +20,7 @@
  * What the stages share; only for the files of queue/.
  *
  * One mutex guards all of it.  Nobody waits for a store while holding it.
- * A stage waits on its own condition; "freed" is the claimers'.
+ * "freed" is the claimers' condition; the threads of a stage have their own.
  *
  * A place is free when it is neither held by a job nor reserved by a claimer
  * whose call is on its way.  Claimers that want one take a number and those
@@ -36,16 +36,23 @@
  * the next before it begins, if something is left.  So jobs that are done in
  * no time do not cost the getting up of a thread each, which would find
  * nothing, and of those that last a while every one has its thread at once.
+ * It is the one that went to sleep last, whose memory is still at hand.
  */
+
+typedef struct tf_waiter_s  tf_waiter_t;
+
+struct tf_waiter_s {
+    tf_waiter_t     *next;          /* of its stage, or of the free ones */
+    int              told;
+    pthread_cond_t   cond;
+};
 
 typedef struct {
     tf_job_t        *head;
     tf_job_t        *tail;
     unsigned         n;
-    unsigned         waiting;       /* threads */
-    unsigned         waking;        /* of these, that were told, and are not
-                                     * up yet */
-    pthread_cond_t   filled;
+    tf_waiter_t     *waiters;       /* threads that sleep */
+    int              waking;        /* one was told, and is not up yet */
 } tf_stage_t;
 
 /* Jobs that go on together, linked by "next". */
@@ -126,6 +133,8 @@ struct tf_queue_s {
     tf_stage_t            begin;
     tf_stage_t            ready;
     tf_stage_t            complete;
+    tf_waiter_t          *waiters;      /* as many as there are threads */
+    tf_waiter_t          *spare;
     pthread_cond_t        freed;
     pthread_cond_t        tick;         /* those that only sleep */
     tf_job_t             *held;         /* every job in the pool */
@@ -207,6 +216,16 @@ void tf_pool_stop(tf_queue_t *q, const char *id, int64_t lease,
  */
 unsigned tf_pool_take(tf_queue_t *q, tf_stage_t *stage, tf_job_t **jobs,
     unsigned max, int timeout);
+
+/*
+ * Appends under the lock, and returns who is to be woken without it, or NULL;
+ * some is empty then.
+ */
+tf_waiter_t *tf_stage_append(tf_stage_t *stage, tf_some_t *some);
+void tf_stage_wake(tf_waiter_t *w);
+
+/* All threads of a stage get up and look; under the lock. */
+void tf_stage_rouse(tf_stage_t *stage);
 
 /*
  * Of n jobs that were taken, those that fit into the bytes of a batch, one at

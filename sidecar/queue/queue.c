@@ -78,7 +78,6 @@ tf_queue_shards(tf_queue_t *q)
                         TF_KEY_PREFIX_FMT, i);
         (void) snprintf(shard->worker, sizeof(shard->worker), "%s",
                         q->worker);
-        tf_cond_init(&shard->back.filled);
         tf_emitter_init(&shard->emitter);
     }
 
@@ -103,7 +102,7 @@ tf_queue_thread(tf_queue_t *q, const char *name, void *(*body)(void *),
 static int
 tf_queue_threads(tf_queue_t *q)
 {
-    size_t    k;
+    size_t    k, most;
     unsigned  i;
 
     /* run, and those beside it */
@@ -124,12 +123,20 @@ tf_queue_threads(tf_queue_t *q)
         { "keep",     tf_pool_keep }
     };
 
-    q->threads = calloc(q->conf->threads
-                        + sizeof(shared) / sizeof(shared[0])
-                        + q->nshards * sizeof(of_shard) / sizeof(of_shard[0]),
-                        sizeof(pthread_t));
-    if (q->threads == NULL) {
+    most = q->conf->threads + sizeof(shared) / sizeof(shared[0])
+           + q->nshards * sizeof(of_shard) / sizeof(of_shard[0]);
+
+    q->threads = calloc(most, sizeof(pthread_t));
+    q->waiters = calloc(most, sizeof(tf_waiter_t));
+
+    if (q->threads == NULL || q->waiters == NULL) {
         return -1;
+    }
+
+    for (k = 0; k < most; k++) {
+        tf_cond_init(&q->waiters[k].cond);
+        q->waiters[k].next = q->spare;
+        q->spare = &q->waiters[k];
     }
 
     for (i = 0; i < q->conf->threads; i++) {
@@ -188,9 +195,6 @@ tf_queue_start(const tf_conf_t *conf, tf_queue_run_pt run, void *data)
     }
 
     (void) pthread_mutex_init(&q->mutex, NULL);
-    tf_cond_init(&q->begin.filled);
-    tf_cond_init(&q->ready.filled);
-    tf_cond_init(&q->complete.filled);
     tf_cond_init(&q->freed);
     tf_cond_init(&q->tick);
 
@@ -275,8 +279,8 @@ tf_queue_drain(tf_queue_t *q)
 
         left = q->nheld;
 
-        (void) pthread_cond_broadcast(&q->begin.filled);
-        (void) pthread_cond_broadcast(&q->complete.filled);
+        tf_stage_rouse(&q->begin);
+        tf_stage_rouse(&q->complete);
         (void) pthread_mutex_unlock(&q->mutex);
 
         tf_log(TF_LOG_WARN, "%u jobs have not ended, they go back to the "
@@ -293,12 +297,12 @@ tf_queue_drain(tf_queue_t *q)
 
     q->over = 1;
     left = q->nheld;
-    (void) pthread_cond_broadcast(&q->begin.filled);
-    (void) pthread_cond_broadcast(&q->ready.filled);
-    (void) pthread_cond_broadcast(&q->complete.filled);
+    tf_stage_rouse(&q->begin);
+    tf_stage_rouse(&q->ready);
+    tf_stage_rouse(&q->complete);
 
     for (i = 0; i < q->nshards; i++) {
-        (void) pthread_cond_broadcast(&q->shards[i].back.filled);
+        tf_stage_rouse(&q->shards[i].back);
         tf_emitter_over(&q->shards[i].emitter);
     }
 
@@ -335,20 +339,22 @@ tf_queue_hurry(tf_queue_t *q)
 void
 tf_queue_free(tf_queue_t *q)
 {
-    unsigned  i;
+    unsigned      i;
+    tf_waiter_t  *w;
 
     for (i = 0; i < q->nshards; i++) {
-        (void) pthread_cond_destroy(&q->shards[i].back.filled);
         tf_emitter_free(&q->shards[i].emitter);
     }
 
-    (void) pthread_cond_destroy(&q->begin.filled);
-    (void) pthread_cond_destroy(&q->ready.filled);
-    (void) pthread_cond_destroy(&q->complete.filled);
+    for (w = q->spare; w != NULL; w = w->next) {
+        (void) pthread_cond_destroy(&w->cond);
+    }
+
     (void) pthread_cond_destroy(&q->freed);
     (void) pthread_cond_destroy(&q->tick);
     (void) pthread_mutex_destroy(&q->mutex);
     tf_redis_urls_free(&q->urls);
+    free(q->waiters);
     free(q->threads);
     free(q->shards);
     free(q);
