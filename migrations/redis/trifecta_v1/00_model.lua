@@ -74,6 +74,7 @@ local LOOK_SOME   = '500'     -- entries of P:acc that are looked at at once
 local STACK_SOME  = 1000      -- arguments of a command, of a list of them
 local CLAIM_SOME  = 500       -- entries that are read at once
 local SEEN_EACH   = 1000      -- ms, when a worker that gets nothing is noted
+local SEEN_BUSY   = 100       -- ms, and one that gets something
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true,
                    dead = true }

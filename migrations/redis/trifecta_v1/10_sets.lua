@@ -131,10 +131,16 @@ end
 The parked jobs of a tenant for which there is a place now, as many at once as
 there are places.  They change sets before they get their entries: if something
 stops that, the reconciler finds each of them where its hash does not say.
+Says how many they were.
 --]]
 
 local function promote(P, tenant)
-    local T = P .. ':t:' .. tenant
+    local T, n = P .. ':t:' .. tenant, 0
+
+    if own('ZCARD', T .. ':park') == 0 then
+        return n
+    end
+
     local ready = own('ZCARD', T .. ':ready')
 
     while ready < READY_MAX do
@@ -167,9 +173,10 @@ local function promote(P, tenant)
         end
 
         if #seen == 0 then
-            return
+            break
         end
 
+        n = n + #jobs
         own('ZREM', T .. ':park', unpack(seen))
 
         if #jobs > 0 then
@@ -183,6 +190,8 @@ local function promote(P, tenant)
             redis.call('HSET', job_key(P, job.id), 'sub', 'ready', 'sid', sid)
         end
     end
+
+    return n
 end
 
 

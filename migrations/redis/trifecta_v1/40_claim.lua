@@ -61,9 +61,11 @@ end
 
 
 -- Those that were handed out go from ready to run, and parked ones come after
--- them; a bag has them by tenant.
+-- them; a bag has them by tenant.  Says how many came.
 
 local function to_run(P, got, now)
+    local n = 0
+
     for _, tenant in ipairs(got) do
         local T, ids, scored = P .. ':t:' .. tenant, got[tenant], {}
 
@@ -73,8 +75,10 @@ local function to_run(P, got, now)
 
         own('ZADD', T .. ':run', unpack(scored))
         own('ZREM', T .. ':ready', unpack(ids))
-        promote(P, tenant)
+        n = n + promote(P, tenant)
     end
+
+    return n
 end
 
 
@@ -82,20 +86,22 @@ end
 
 local function last_ids(P, head)
     for prio = 0, PRIORITIES - 1 do
-        local last = redis.call('XREVRANGE', P .. ':r:' .. prio, '+', '-',
-                                'COUNT', '1')[1]
+        local stream = P .. ':r:' .. prio
+        local last = redis.call('XLEN', stream) > 0
+                     and redis.call('XREVRANGE', stream, '+', '-', 'COUNT',
+                                    '1')[1]
 
         head[prio + 4] = last and last[1] or '0-0'
     end
 end
 
 
--- A worker is noted when it gets something, and now and then when it does not.
+-- A worker is noted now and then, more often when it gets something.
 
 local function seen(P, w, now, got)
-    local at = not got and tonumber(own('ZSCORE', P .. ':wk', w) or 0)
+    local at = tonumber(own('ZSCORE', P .. ':wk', w) or 0)
 
-    if got or at > now or now - at >= SEEN_EACH then
+    if at > now or now - at >= (got and SEEN_BUSY or SEEN_EACH) then
         own('ZADD', P .. ':wk', whole(now), w)
     end
 end
@@ -132,8 +138,9 @@ local function claim(keys, args)
 
     for prio = from, to, step do
         local stream = P .. ':r:' .. prio
+        local more = #out - 1 < n and redis.call('XLEN', stream) > 0
 
-        while dropped < DROPS_MAX do
+        while more and dropped < DROPS_MAX do
             local want = math.min(n - (#out - 1), CLAIM_SOME)
 
             if prio == BACKGROUND then
@@ -147,7 +154,7 @@ local function claim(keys, args)
                 break
             end
 
-            local gone, took = {}, {}
+            local gone, took, before = {}, {}, dropped
 
             for _, entry in ipairs(got[1][2]) do
                 local sid, id = entry[1], entry[2][2]
@@ -185,7 +192,11 @@ local function claim(keys, args)
                 entries_go(stream, gone)
             end
 
-            to_run(P, took, whole(now))
+            -- what was dropped may have made room for others, too
+
+            local moved = to_run(P, took, whole(now))
+
+            more = moved > 0 or #got[1][2] == want or dropped > before
         end
     end
 
