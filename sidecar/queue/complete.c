@@ -1,4 +1,5 @@
 #include <string.h>
+#include <time.h>
 
 #include <trifecta/fault.h>
 
@@ -6,6 +7,15 @@
 #include "base/log.h"
 #include "queue/pool.h"
 
+
+/*
+ * What gathered during a commit is the next batch.  Where several jobs came
+ * to it, more are on their way, and a commit costs as much for one as for
+ * ten: the next one then waits for as long as the last one took, but never
+ * for longer than this.  A job that is alone waits for nothing.
+ */
+
+#define TF_COMPLETE_GATHER_US  2000
 
 typedef struct {
     tf_queue_t     *q;
@@ -122,9 +132,24 @@ tf_complete_done(tf_completer_t *c, unsigned n)
 }
 
 
+static void
+tf_complete_gather(unsigned n, int64_t took)
+{
+    struct timespec  rest;
+
+    if (n > 1 && n < TF_STORE_BATCH_MAX && took > 0) {
+        rest.tv_sec = 0;
+        rest.tv_nsec = 1000 * (long) (took < TF_COMPLETE_GATHER_US
+                                      ? took : TF_COMPLETE_GATHER_US);
+        (void) nanosleep(&rest, NULL);
+    }
+}
+
+
 void *
 tf_pool_complete(void *queue)
 {
+    int64_t          began;
     unsigned         n, streak;
     tf_queue_t      *q = queue;
     tf_completer_t   c;
@@ -144,10 +169,12 @@ tf_pool_complete(void *queue)
         for (streak = 0; n > 0; streak++) {
             tf_fault_expect(pg, &c.pg, complete);
             tf_pulse_try(&q->pulses[TF_POOL_STEP_complete]);
+            began = tf_clock_us();
 
             if (tf_store_complete(&c.pg, c.jobs, n, c.result) == TF_PG_OK) {
                 tf_pool_committed(q, &q->pulses[TF_POOL_STEP_complete]);
                 tf_complete_done(&c, n);
+                tf_complete_gather(n, tf_clock_us() - began);
                 break;
             }
 
