@@ -8,6 +8,8 @@
 #include "ngx_http_trifecta_reply.h"
 #include "ngx_http_trifecta_worker.h"
 
+#include <trifecta/text.h>
+
 
 #define NGX_HTTP_TRIFECTA_ARGS_MAX   (44 + NGX_HTTP_TRIFECTA_LIMIT_ARGS)
 
@@ -134,7 +136,7 @@ ngx_http_trifecta_enqueue(ngx_http_trifecta_submit_t *submit,
     u_char                           digest[SHA256_DIGEST_LENGTH];
     u_char                           fp[2 * SHA256_DIGEST_LENGTH];
     u_char                           idem[NGX_HTTP_TRIFECTA_IDEM_LEN];
-    u_char                           numbers[4][NGX_INT_T_LEN + 1];
+    u_char                           numbers[4][TF_TEXT_NUMBER_MAX];
     size_t                           argvlen[NGX_HTTP_TRIFECTA_ARGS_MAX];
     ngx_str_t                        route;
     const char                      *argv[NGX_HTTP_TRIFECTA_ARGS_MAX];
@@ -171,7 +173,7 @@ ngx_http_trifecta_enqueue(ngx_http_trifecta_submit_t *submit,
 
 #define ngx_http_trifecta_number(name, i, value)                              \
     ngx_http_trifecta_pair(name, numbers[i],                                  \
-                    ngx_sprintf(numbers[i], "%ui", (ngx_uint_t) (value))      \
+                    tf_text_number(numbers[i], (int64_t) (value))             \
                     - numbers[i])
 
     ngx_http_trifecta_arg("FCALL", 5);

@@ -301,6 +301,18 @@ ngx_http_trifecta_limit_who(ngx_http_request_t *r,
 }
 
 
+/* The name of an argument of a policy: "lim1", "lim1k", ... */
+
+static u_char *
+ngx_http_trifecta_limit_word(u_char *p, ngx_uint_t i, const char *what)
+{
+    p = ngx_cpymem(p, "lim", 3);
+    p = tf_text_number(p, (int64_t) i + 1);
+
+    return ngx_cpymem(p, what, ngx_strlen(what));
+}
+
+
 ngx_int_t
 ngx_http_trifecta_limit_args(ngx_http_request_t *r, ngx_str_t *route,
     const char **argv, size_t *argvlen)
@@ -337,24 +349,27 @@ ngx_http_trifecta_limit_args(ngx_http_request_t *r, ngx_str_t *route,
     argvlen[n] = (const char *) p - argv[n];                                  \
     n++
 
-    ngx_http_trifecta_limit_arg(ngx_sprintf(p, "nlim"));
-    ngx_http_trifecta_limit_arg(ngx_sprintf(p, "%ui", lcf->limits->nelts));
+    ngx_http_trifecta_limit_arg(ngx_cpymem(p, "nlim", 4));
+    ngx_http_trifecta_limit_arg(tf_text_number(p,
+                                              (int64_t) lcf->limits->nelts));
 
     limit = lcf->limits->elts;
 
     for (i = 0; i < lcf->limits->nelts; i++) {
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "lim%ui", i + 1));
+        ngx_http_trifecta_limit_arg(ngx_http_trifecta_limit_word(p, i, ""));
 
         argv[n] = (const char *) limit[i].name.data;
         argvlen[n++] = limit[i].name.len;
 
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "lim%uik", i + 1));
+        ngx_http_trifecta_limit_arg(ngx_http_trifecta_limit_word(p, i, "k"));
         ngx_http_trifecta_limit_arg(p + ngx_http_trifecta_limit_who(r,
                                                         &limit[i], route, p));
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "lim%uiq", i + 1));
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "%ui", limit[i].quota));
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "lim%uiw", i + 1));
-        ngx_http_trifecta_limit_arg(ngx_sprintf(p, "%ui", limit[i].window));
+        ngx_http_trifecta_limit_arg(ngx_http_trifecta_limit_word(p, i, "q"));
+        ngx_http_trifecta_limit_arg(tf_text_number(p,
+                                                 (int64_t) limit[i].quota));
+        ngx_http_trifecta_limit_arg(ngx_http_trifecta_limit_word(p, i, "w"));
+        ngx_http_trifecta_limit_arg(tf_text_number(p,
+                                                 (int64_t) limit[i].window));
     }
 
 #undef ngx_http_trifecta_limit_arg

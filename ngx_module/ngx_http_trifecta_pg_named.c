@@ -16,8 +16,9 @@
  * somebody else.  So a name says which text it stands for.  A statement that
  * the server does not know, or knows already, or that has other columns than
  * it once had, because a table has changed, is no failure: the query is sent
- * once more, whole, and all statements get new names.  A connection for which
- * that happens again and again prepares nothing any more.
+ * once more, whole, and all statements get new names.  Where the server still
+ * has the old ones, each goes when there is a new one for it.  A connection for
+ * which that happens again and again prepares nothing any more.
  */
 
 #define NGX_HTTP_TRIFECTA_PG_BOUND    sizeof("'00000000-0000-0000-0000-"      \
@@ -128,27 +129,40 @@ ngx_http_trifecta_pg_named_find(ngx_http_trifecta_pg_t *pg,
 }
 
 
+/* The server has one of this name, of this life or an older one: it goes. */
+
 static ngx_int_t
-ngx_http_trifecta_pg_named_take(ngx_http_trifecta_pg_t *pg,
+ngx_http_trifecta_pg_named_drop(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_query_t *query, ngx_http_trifecta_pg_named_t *named)
 {
     char  sql[sizeof("DEALLOCATE ") + sizeof(named->name)];
 
-    if (named->prepared) {
-        *ngx_sprintf((u_char *) sql, "DEALLOCATE %s", named->name) = '\0';
+    *ngx_sprintf((u_char *) sql, "DEALLOCATE %s", named->name) = '\0';
 
-        if (PQsendQueryParams(pg->conn, sql, 0, NULL, NULL, NULL, NULL, 0)
-            == 0)
-        {
-            return NGX_ERROR;
-        }
+    if (PQsendQueryParams(pg->conn, sql, 0, NULL, NULL, NULL, NULL, 0) == 0) {
+        return NGX_ERROR;
+    }
 
-        query->left++;
+    named->prepared = 0;
+    named->kept = 0;
+    query->left++;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_trifecta_pg_named_take(ngx_http_trifecta_pg_t *pg,
+    ngx_http_trifecta_pg_query_t *query, ngx_http_trifecta_pg_named_t *named)
+{
+    if ((named->prepared || named->kept)
+        && ngx_http_trifecta_pg_named_drop(pg, query, named) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     ngx_free(named->text);
 
-    named->prepared = 0;
     named->sql = query->statements->sql;
     named->day = query->day;
     named->text = ngx_http_trifecta_pg_named_text(pg, named->sql, named->day);
@@ -187,6 +201,13 @@ ngx_http_trifecta_pg_named_send(ngx_http_trifecta_pg_t *pg,
     }
 
     if (!named->prepared) {
+
+        if (named->kept
+            && ngx_http_trifecta_pg_named_drop(pg, query, named) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         ngx_http_trifecta_pg_named_name(pg, named);
 
         if (PQsendPrepare(pg->conn, named->name, named->text, nparams, NULL)
@@ -208,12 +229,18 @@ ngx_http_trifecta_pg_named_send(ngx_http_trifecta_pg_t *pg,
 
 
 static void
-ngx_http_trifecta_pg_named_forget(ngx_http_trifecta_pg_t *pg)
+ngx_http_trifecta_pg_named_forget(ngx_http_trifecta_pg_t *pg, ngx_uint_t kept)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                     i;
+    ngx_http_trifecta_pg_named_t  *named;
 
     for (i = 0; i < NGX_HTTP_TRIFECTA_PG_NAMED; i++) {
-        pg->named[i].prepared = 0;
+        named = &pg->named[i];
+
+        /* what is not there cannot go: that would fail */
+
+        named->kept = (kept && (named->prepared || named->kept));
+        named->prepared = 0;
     }
 
     if (ngx_current_msec - pg->forgot_at > NGX_HTTP_TRIFECTA_PG_SOON) {
@@ -252,6 +279,15 @@ ngx_http_trifecta_pg_named_unknown(PGresult *res)
 }
 
 
+/* It still has it, and so the others. */
+
+static ngx_uint_t
+ngx_http_trifecta_pg_named_kept(PGresult *res)
+{
+    return ngx_strcmp(PQresultErrorField(res, PG_DIAG_SQLSTATE), "0A000") == 0;
+}
+
+
 ngx_uint_t
 ngx_http_trifecta_pg_named_again(ngx_http_trifecta_pg_t *pg,
     ngx_http_trifecta_pg_query_t *query, PGresult *res)
@@ -286,7 +322,8 @@ ngx_http_trifecta_pg_named_again(ngx_http_trifecta_pg_t *pg,
             ngx_log_error(NGX_LOG_INFO, pg->log, 0,
                           "trifecta: prepares its statements anew: %s",
                           PQresultErrorMessage(res));
-            ngx_http_trifecta_pg_named_forget(pg);
+            ngx_http_trifecta_pg_named_forget(pg,
+                                      ngx_http_trifecta_pg_named_kept(res));
         }
 
         query->again = 1;

@@ -30,6 +30,7 @@ typedef struct {
     char                                    *text;      /* NULL: none */
     char                                     name[24];
     unsigned                                 prepared:1;
+    unsigned                                 kept:1;    /* of an older life */
 } ngx_http_trifecta_pg_named_t;
 
 

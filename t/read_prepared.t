@@ -260,7 +260,11 @@ sub together {
     is answer($job{alice}), '200 hers',
         'a_table_that_has_changed_fails_no_reading';
     is answer($job{alice}), '200 hers', 'nor the next one' for 1 .. 2;
-    my @told = named(told());
+    my @all = told();
+    my @told = named(@all);
+    is_deeply [grep { /^DEALLOCATE/ } map { $_->[3] =~ s/\s+\z//r }
+               grep { $_->[1] eq 'execute' } @all],
+        ["DEALLOCATE $name"], 'the_server_keeps_no_statement_of_an_older_life';
     is scalar(grep { $_->[1] eq 'parse' } @told), 1,
         'it is prepared once more';
     isnt $told[-1][2], $name, 'under another name';
