@@ -28,11 +28,12 @@ struct ngx_http_trifecta_channel_s {
 };
 
 
-/* A debug build of nginx takes the data of an event for a connection. */
-
 /* of a name, with a NUL */
 #define NGX_HTTP_TRIFECTA_CHANNEL_MAX                                         \
     (TF_KEY_PREFIX_MAX + 3 + TF_ID_TEXT_LEN)
+
+
+/* A debug build of nginx takes the data of an event for a connection. */
 
 struct ngx_http_trifecta_subscriber_s {
     ngx_http_trifecta_main_conf_t   *mcf;

@@ -118,7 +118,8 @@ ngx_http_trifecta_stream_next(ngx_http_trifecta_stream_t *s, ngx_str_t *text,
 
 
 /*
- * The next event that Redis had, or has just said.  What does not follow is left out: the row
+ * The next event that Redis had, or has just said: there is room for that one,
+ * or the stream would be blocked.  What does not follow is left out: the row
  * has it, once there is one.
  */
 

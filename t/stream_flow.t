@@ -77,7 +77,7 @@ sub say_much {
 
     for my $from (0 .. int(($count - 1) / 50)) {
         my @events;
-        for (1 .. 50) {
+        for (1 .. ($count < 50 ? $count : 50)) {
             my $piece = sprintf('%06d ', $n) . 'x' x ($size - 7);
             push @events, $n++, 'd', $piece;
             $text .= $piece;
@@ -151,6 +151,26 @@ sub say_much {
     $_->close for @slow, $quick;
     ok $t->wait_for(sub { $t->metrics->{trifecta_streams} == 0 }, 10),
         'all have gone';
+}
+
+
+{
+    my $id = $s->job;
+    my $one = client($id, $plain, 1);
+    ok $t->wait_for(sub { $t->metrics->{trifecta_streams} == 1 }, 5),
+        'a client that does not read';
+    sleep 0.3;
+    my $text = join '', map { say_much($id, $_, 1, 3000) } 1 .. 100;
+    my $got = '';
+    for (1 .. 100) {
+        my $e = $one->said($soon) or last;
+        $got .= $e->{json}{text};
+    }
+    ok $got eq $text, 'a_client_that_wakes_up_gets_what_was_said_meanwhile'
+        or diag length($got) . ' of ' . length $text;
+    $s->finish($id, 'cancelled');
+    is $one->said($soon)->{event}, 'done', 'and the end';
+    $one->close;
 }
 
 
