@@ -3,7 +3,8 @@ package Trifecta::Bench::Case::Chat;
 # A chat through a gateway to a model server that takes no time, and to one
 # that takes 60 ms until its first word and 10 ms to each other word.  Ours
 # does all that it does for any job: a chat is on disk before the model hears
-# of it, and its answer before it is over.
+# of it, and its answer before it is over.  Batches grow with what is under
+# way, so the closed loop has rows with many connections, too.
 
 use strict;
 use warnings;
@@ -15,6 +16,8 @@ use Trifecta::Bench::Stack;
 
 # milliseconds: until the first word, and until the end
 my ($DELAY, $WHOLE) = (60, 160);
+# chats at once in the closed loop
+my ($FEW, $MANY) = (16, 256);
 my $PATH = '/v1/chat/completions';
 
 
@@ -34,6 +37,9 @@ sub targets {
     return (
         { name => 'processor time of a chat, all of ours against Portkey',
           over => 'ours', under => 'Portkey', column => 'cpu', most => 0.1 },
+        { name => "the same with $MANY chats at once",
+          over => many('ours'), under => many('Portkey'), column => 'cpu',
+          most => 0.1 },
         # where it is now, with room for a busy machine
         { name => 'the same: not worse than it was', over => 'ours',
           under => 'Portkey', column => 'cpu', most => 0.5, quick => 1 },
@@ -41,6 +47,9 @@ sub targets {
           over => 'ours', column => 'first', most => 5 },
     );
 }
+
+
+sub many { "$_[0], $MANY at once" }
 
 
 sub rows {
@@ -54,7 +63,7 @@ sub rows {
     # nginx alone, in front of the same servers
     my %proxy = map { $_ => $t->free_port } keys %mock;
     $t->{opt}{http} .= join '', map { <<"END" } sort keys %mock;
-    upstream $_ { server 127.0.0.1:$mock{$_}; keepalive 64; }
+    upstream $_ { server 127.0.0.1:$mock{$_}; keepalive $MANY; }
     server {
         listen 127.0.0.1:$proxy{$_};
         location / {
@@ -75,13 +84,15 @@ END
     my @rows = (
         row($env, 'the model server itself', \%mock,
             Trifecta::Bench::Cost->new(), [], 'everything'),
-        row($env, 'nginx, proxy_pass', \%proxy, $cost->('nginx'), [],
+        both($env, 'nginx, proxy_pass', \%proxy, $cost->('nginx'), [],
             'everything'),
-        row($env, 'ours', \%plain, $cost->(qw(nginx sidecar redis pg)),
+        both($env, 'ours', \%plain, $cost->(qw(nginx sidecar redis pg)),
             [$header], ''));
 
     return @rows unless $env->{peers};
-    return @rows, attempt('Portkey', sub { portkey($env, $t, \%mock) });
+
+    my $peer = attempt('Portkey', sub { [portkey($env, $t, \%mock)] });
+    return @rows, ref $peer eq 'ARRAY' ? @$peer : $peer;
 }
 
 
@@ -94,10 +105,21 @@ sub portkey {
         "--port=$port", '--headless');
     push @{ $env->{procs} }, $proc;
 
-    return row($env, 'Portkey', { map { $_ => $port } keys %$mock },
+    return both($env, 'Portkey', { map { $_ => $port } keys %$mock },
         Trifecta::Bench::Cost->new(app => [$proc->pid]),
         ['Authorization: Bearer none', 'x-portkey-provider: openai'],
         'tokens, tenants, limits, anything that survives it', $mock);
+}
+
+
+# With few connections, which the ratios are about, and with many.
+
+sub both {
+    my ($env, $name, @how) = @_;
+    my $row = row($env, $name, @how);
+
+    return $row, { name => many($name), leaves => $row->{leaves},
+                   measure => sub { $row->{closed}->($MANY) } };
 }
 
 
@@ -115,12 +137,18 @@ sub row {
     };
     my $rate = $env->{chats} || 20;
 
-    return { name => $name, leaves => $leaves, measure => sub {
-        my $got = cost_of($cost, sub {
-            my $load = $ask->('fast', 0, connections => 16, warmup => 0.2,
-                              seconds => $env->{seconds});
+    my $closed = sub {
+        my ($at_once) = @_;
+        return cost_of($cost, sub {
+            my $load = $ask->('fast', 0, connections => $at_once,
+                              warmup => 0.2, seconds => $env->{seconds});
             return ($load->{sent}, rate => $load->{rate});
         });
+    };
+
+    return { name => $name, leaves => $leaves, closed => $closed,
+             measure => sub {
+        my $got = $closed->($FEW);
         return $got if $env->{closed};
 
         my %open = (connections => 128, rate => $rate, warmup => 0.5,
