@@ -12,6 +12,7 @@ ngx_http_trifecta_waiter_due(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_waiter_t *waiter)
 {
     waiter->asked = 0;
+    waiter->ended = 0;
 
     if (waiter->called) {
         return;
@@ -63,6 +64,7 @@ void
 ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_channel_t *channel, ngx_http_trifecta_rings_e rings)
 {
+    ngx_uint_t                   ended;
     ngx_queue_t                 *q;
     ngx_http_trifecta_waiter_t  *waiter;
 
@@ -72,10 +74,15 @@ ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
     {
         waiter = ngx_queue_data(q, ngx_http_trifecta_waiter_t, queue);
 
-        if (rings == ngx_http_trifecta_rings_end || waiter->events
+        if (rings >= ngx_http_trifecta_rings_end || waiter->events
             || (rings == ngx_http_trifecta_rings_state && waiter->every))
         {
+            ended = rings == ngx_http_trifecta_rings_ended && !waiter->called
+                    && !waiter->asked;
+
             ngx_http_trifecta_waiter_due(sub, waiter);
+
+            waiter->ended = ended;
         }
     }
 }

@@ -76,7 +76,8 @@ void ngx_http_trifecta_waiter_due(ngx_http_trifecta_subscriber_t *sub,
 typedef enum {
     ngx_http_trifecta_rings_event = 0,
     ngx_http_trifecta_rings_state,
-    ngx_http_trifecta_rings_end
+    ngx_http_trifecta_rings_end,            /* all of them */
+    ngx_http_trifecta_rings_ended           /* all, with a state that ends */
 } ngx_http_trifecta_rings_e;
 
 void ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,

@@ -267,6 +267,8 @@ ngx_http_trifecta_poll_ring(void *data, ngx_http_trifecta_ring_e ring)
         poll->again = 1;
 
     } else {
+        poll->read.rung = poll->known && poll->waiter.ended;
+
         ngx_http_trifecta_poll_end(poll, ngx_http_trifecta_poll_look(poll));
     }
 }

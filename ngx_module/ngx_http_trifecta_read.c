@@ -337,6 +337,16 @@ ngx_http_trifecta_read_queried(void *data, PGresult *res)
         PQclear(res);
     }
 
+    if (read->rung && read->row == NULL) {
+        read->rung = 0;
+
+        if (ngx_http_trifecta_read(read) == NGX_AGAIN) {
+            return;
+        }
+    }
+
+    read->rung = 0;
+
     /* the request, and this reading with it, may be gone afterwards */
 
     read->done(read);
@@ -516,6 +526,16 @@ ngx_http_trifecta_read(ngx_http_trifecta_read_t *read)
     }
 
     read->ticket = ngx_http_trifecta_cache_ticket(r);
+
+    if (read->rung) {
+        read->queue = ngx_http_trifecta_queue_ended;
+
+        if (ngx_http_trifecta_read_store(read) == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        read->rung = 0;
+    }
 
     wanted = (read->payload && read->request.len == 0);
 

@@ -86,6 +86,7 @@ struct ngx_http_trifecta_read_s {
     unsigned                     cancelled:1;   /* it is after a cancel */
     unsigned                     payload:1;     /* the request, too */
     unsigned                     full:1;        /* and all else */
+    unsigned                     rung:1;        /* an end: see below */
 
     /* of a full one: so many events, at most, behind that one */
     ngx_uint_t                   count;
@@ -138,8 +139,12 @@ struct ngx_http_trifecta_read_s {
 
 
 /*
- * Reads the job of the request's context.  NGX_AGAIN: read->done is called
- * when it is known.  NGX_OK: it is known already, and done is not called.
+ * Reads the job of the request's context.  With "rung" the doorbell has just
+ * said that the job has ended, which was open when it was read before: then its
+ * row has the end already, and Redis is asked only if it has not.
+ *
+ * NGX_AGAIN: read->done is called when it is known.  NGX_OK: it is known
+ * already, and done is not called.
  */
 ngx_int_t ngx_http_trifecta_read(ngx_http_trifecta_read_t *read);
 

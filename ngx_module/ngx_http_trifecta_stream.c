@@ -407,6 +407,8 @@ ngx_http_trifecta_stream_ring(void *data, ngx_http_trifecta_ring_e ring)
         return;
     }
 
+    s->read.rung = s->begun && s->waiter.ended;
+
     ngx_http_trifecta_stream_end(s, ngx_http_trifecta_stream_look(s));
 }
 
@@ -507,12 +509,10 @@ ngx_http_trifecta_stream_cleanup(void *data)
 {
     ngx_http_trifecta_stream_t *s = data;
 
-    ngx_http_request_t             *r;
     ngx_http_trifecta_main_conf_t  *mcf;
 
-    r = s->read.op.request;
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_trifecta_module);
-
+    mcf = ngx_http_get_module_main_conf(s->read.op.request,
+                                        ngx_http_trifecta_module);
     ngx_http_trifecta_stream_stop(s);
 
     if (s->begun) {

@@ -255,7 +255,8 @@ ngx_http_trifecta_subscriber_push(void *data, redisReply *reply)
             rings = ngx_http_trifecta_rings_state;
 
         } else {
-            rings = ngx_http_trifecta_rings_end;
+            rings = state == TF_JOB_NSTATES ? ngx_http_trifecta_rings_end
+                                            : ngx_http_trifecta_rings_ended;
         }
 
         ngx_http_trifecta_channel_due(sub, channel, rings);

@@ -73,6 +73,7 @@ struct ngx_http_trifecta_waiter_s {
 
     unsigned                          asked:1;  /* is owed a first call */
     unsigned                          called:1; /* is in the queue "due" */
+    unsigned                          ended:1;  /* only since an end rang */
     ngx_http_trifecta_subscriber_t   *subscriber;   /* or NULL */
     ngx_http_trifecta_channel_t      *channel;
     ngx_queue_t                       queue;    /* of the channel */

@@ -153,8 +153,18 @@ $s->emit($id, 1, 31, 'd', 'again');
 is line($three->said($soon)), 'delta 1-31 again', 'and is heard';
 is readings(), $before, 'without a reading';
 
+# A doorbell that says an end, and there is none
+
+$before = readings();
+$t->redis('SPUBLISH', "$P:c:$id", 'succeeded');
+ok $t->wait_for(sub { readings() > $before }, $soon),
+    'an_end_that_the_row_does_not_have_is_looked_for_in_redis';
+is $three->next(0.3), undef, 'and the stream goes on';
+
 # The end
 
+sleep 0.2;
+$before = readings();
 my @said = map { $_->[3] } grep { $_->[2] eq 'd' } do {
     require Trifecta::Test::Events;
     Trifecta::Test::Events::live_events($t, $id);
@@ -166,6 +176,7 @@ $s->end($id, join('', @said, 'the last'), \@ends,
 is join(', ', map { line($_) } $three->rest($soon)),
     'delta 1-32 the last, done done', 'what_was_never_said_comes_from_the_row';
 ok $three->proper, 'to a proper end';
+is readings(), $before, 'an_end_that_rings_is_read_from_its_row_alone';
 is $wait->head($soon), 200, 'for which the other one waited';
 ok $t->wait_for(sub { listeners('c', $id) == 0 && listeners('e', $id) == 0 },
                 $soon), 'no_subscription_is_left';
