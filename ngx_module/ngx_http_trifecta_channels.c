@@ -90,8 +90,8 @@ ngx_http_trifecta_channel_due(ngx_http_trifecta_subscriber_t *sub,
 
 /*
  * Those who hear it may leave, and the channel with them: it is looked up
- * after each, and who was told goes to the end of the queue.  Very many read it
- * in portions instead.
+ * after each, and who was told goes to the end of the queue.  Of very many the
+ * streams read it, in portions, instead.
  */
 
 void
@@ -109,12 +109,6 @@ ngx_http_trifecta_channel_said(ngx_http_trifecta_subscriber_t *sub,
         return;
     }
 
-    if (channel->nevents > NGX_HTTP_TRIFECTA_PORTION) {
-        ngx_http_trifecta_channel_due(sub, channel,
-                                      ngx_http_trifecta_rings_event);
-        return;
-    }
-
     n = 0;
 
     for (q = ngx_queue_head(&channel->waiters);
@@ -122,6 +116,12 @@ ngx_http_trifecta_channel_said(ngx_http_trifecta_subscriber_t *sub,
          q = ngx_queue_next(q))
     {
         n++;
+    }
+
+    if (n > NGX_HTTP_TRIFECTA_PORTION) {
+        ngx_http_trifecta_channel_due(sub, channel,
+                                      ngx_http_trifecta_rings_event);
+        return;
     }
 
     while (n-- && channel != NULL) {
@@ -196,7 +196,17 @@ ngx_http_trifecta_channel_next(ngx_http_trifecta_subscriber_t *sub,
 }
 
 
-/* Its events, too, or not any more. */
+static ngx_uint_t
+ngx_http_trifecta_subscriber_connected(ngx_http_trifecta_subscriber_t *sub)
+{
+    return sub->redis->state == ngx_http_trifecta_redis_ready;
+}
+
+
+/*
+ * Its events, too, or not any more.  Without a connection nothing is asked:
+ * everything is, when there is one.
+ */
 
 static void
 ngx_http_trifecta_channel_follow(ngx_http_trifecta_subscriber_t *sub,
@@ -209,6 +219,7 @@ ngx_http_trifecta_channel_follow(ngx_http_trifecta_subscriber_t *sub,
     wanted = channel->nevents > 0;
 
     if (wanted == channel->follows
+        || !ngx_http_trifecta_subscriber_connected(sub)
         || ngx_http_trifecta_channel_other(sub, &channel->node.str, 'c', buf,
                                            &name)
            != NGX_OK)
@@ -285,13 +296,6 @@ ngx_http_trifecta_channel_create(ngx_http_trifecta_subscriber_t *sub,
     ngx_http_trifecta_slot(sub->mcf)->channels++;
 
     return channel;
-}
-
-
-static ngx_uint_t
-ngx_http_trifecta_subscriber_connected(ngx_http_trifecta_subscriber_t *sub)
-{
-    return sub->redis->state == ngx_http_trifecta_redis_ready;
 }
 
 

@@ -333,11 +333,17 @@ ngx_http_trifecta_pg_named_again(ngx_http_trifecta_pg_t *pg,
 
     /* what was not prepared, for more was to come, the next one prepares */
 
-    if (query->prepares && query->left && query->life == pg->life) {
+    if (query->prepares && query->left) {
         named = ngx_http_trifecta_pg_named_find(pg, query);
 
         if (named->sql == query->statements->sql && named->day == query->day) {
-            named->prepared = 0;
+
+            if (query->life == pg->life) {
+                named->prepared = 0;
+
+            } else if (!named->prepared) {
+                named->kept = 0;    /* nor is there one to go */
+            }
         }
     }
 

@@ -138,9 +138,13 @@ ngx_http_trifecta_stream_watch(ngx_http_trifecta_stream_t *s)
         }
 
 #if (NGX_SSL)
-        /* a stream waits most of its time, and this buffer has 16 KB */
+        /*
+         * A stream waits most of its time, and this buffer has 16 KB.  With
+         * HTTP/2 it belongs to all streams of a connection: what it has may
+         * be another one's, and of this one's nothing is said here.
+         */
 
-        if (c->ssl) {
+        if (c->ssl && c->ssl->buf && c->ssl->buf->pos == c->ssl->buf->last) {
             ngx_ssl_free_buffer(c);
         }
 #endif

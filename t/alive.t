@@ -153,7 +153,7 @@ becomes_stuck('begin', 'nor_is_a_stage_that_hangs_with_a_batch');
 $t->kill('sidecar', 0);
 
 with_fault('ledger.gathered=sleep1000000');
-submit('say=hang');
+submit('say=hang', delay => 3000);     # or it would begin
 becomes_stuck('ledger', 'nor_is_a_ledger_that_hangs');
 $t->kill('sidecar', 0);
 

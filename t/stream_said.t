@@ -181,6 +181,32 @@ is $wait->head($soon), 200, 'for which the other one waited';
 ok $t->wait_for(sub { listeners('c', $id) == 0 && listeners('e', $id) == 0 },
                 $soon), 'no_subscription_is_left';
 
+# Redis is away, and of those who hear one job some leave
+
+$id = $s->job;
+$one = follower($id);
+$two = $s->open($id);
+isnt $two->next($soon), undef, 'another stream';
+$wait = $s->request('GET', "/api/v1/query/$id",
+                    headers => { Prefer => 'wait=60' });
+ok $t->wait_for(sub { $t->metrics->{trifecta_waiters} >= 3 }, $soon),
+    'and one that waits';
+my ($worker) = $t->workers;
+$t->kill('redis');
+ok $t->wait_for(sub { $t->metrics->{trifecta_subscriber_ready_workers} == 0 },
+                20), 'Redis is lost';
+$_->close for $two, $wait;
+ok $t->wait_for(sub { $t->metrics->{trifecta_streams} == 1 }, $soon),
+    'some leave meanwhile';
+$t->start('redis');
+ok $t->wait_for(sub { listeners('e', $id) == 1 && listeners('c', $id) == 1 },
+                30 * $t->slow), 'it comes back';
+is_deeply [$t->workers], [$worker],
+    'who_leaves_while_redis_is_away_harms_nobody';
+$s->emit($id, 1, 1, 'd', 'after it');
+is line($one->said($soon)), 'delta 1-1 after it', 'who stayed hears on';
+$one->close;
+
 # What is said and is not what was stored
 
 $id = $s->job;

@@ -34,9 +34,9 @@ static const tf_cli_usage_t  tf_serve_usage = {
     "  TRIFECTA_THREADS=128 trifecta serve\n"
 };
 
-/* Of a thread that waits for a model, and of all else. */
+/* Of a thread that waits for a model, with what curl keeps, and of all else. */
 
-#define TF_SERVE_FILES_THREAD  5
+#define TF_SERVE_FILES_THREAD  8
 #define TF_SERVE_FILES_OTHER   512
 
 typedef struct {

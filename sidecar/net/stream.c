@@ -12,6 +12,7 @@
 
 
 #define TF_STREAM_TICK_MS   100     /* how soon a cancel is seen */
+#define TF_STREAM_SILENT_MS 25      /* what came is told by then */
 
 
 size_t
@@ -43,7 +44,11 @@ tf_stream_on_body(char *data, size_t size, size_t n, void *arg)
     }
 
     answer->any = 1;
-    run->quiet = 0;
+
+    if (run->quiet || run->since == 0) {
+        run->since = run->heard;
+        run->quiet = 0;
+    }
 
     if (run->call->data(run->call->arg, data, n) != 0) {
         run->why = TF_STREAM_STOPPED;
@@ -141,7 +146,8 @@ tf_stream_over(tf_stream_run_t *run, int64_t began)
 
 /*
  * Nothing is left to be done: waits.  More of an answer may be there by now,
- * so that is looked at before anybody is told that it is waited for.
+ * so that is looked at before anybody is told that it is waited for; but a
+ * server that is faster than we are must not keep them waiting.
  */
 
 static void
@@ -156,7 +162,9 @@ tf_stream_wait(tf_stream_client_t *client, tf_stream_run_t *run)
             (void) curl_multi_poll(client->multi, NULL, 0, 0, &ready);
         }
 
-        if (ready > 0) {
+        if (ready > 0
+            && tf_clock_ms() - run->since < TF_STREAM_SILENT_MS)
+        {
             return;
         }
 

@@ -24,6 +24,7 @@ typedef struct {
     tf_stream_answer_t      *answer;
     CURL                    *easy;
     int64_t                  heard;     /* when the last piece came */
+    int64_t                  since;     /* ... and the first after idle() */
     size_t                   bytes;
     int                      quiet;     /* idle() was called since */
     tf_stream_result_t       why;       /* it was given up; else OK */

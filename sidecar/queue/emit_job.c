@@ -169,7 +169,10 @@ tf_job_emit_flush(tf_job_t *job)
     /* what waits for its turn already wakes nobody, until it is much */
 
     wake = !e->ready || e->text.len - e->cut >= TF_EMIT_BYTES;
-    e->ready = 1;
+
+    /* that a search is over goes by itself: the next text is a first one */
+
+    e->ready = e->text.len > e->cut;
 
     (void) tf_emit_unlock(job, 0, wake);
 }
@@ -221,6 +224,7 @@ tf_job_emit_reset(tf_job_t *job)
 
     e->text.len = e->cut;
     e->ready = 0;
+    e->fresh = 0;
 
     if (e->pieces == 0) {
         return tf_emit_unlock(job, 0, 0);

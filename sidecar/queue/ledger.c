@@ -10,6 +10,7 @@
 
 
 #define TF_LEDGER_BLOCK_MS  1000
+#define TF_LEDGER_LEAVE_MS  2000
 
 
 /*
@@ -376,17 +377,20 @@ tf_ledger_step(tf_ledger_t *l)
 static void
 tf_ledger_leave(tf_ledger_t *l)
 {
-    int     down, more;
-    size_t  n;
+    int      down, more;
+    size_t   n;
+    int64_t  until;
 
     (void) pthread_mutex_lock(&l->q->mutex);
-    down = l->q->store_down || l->shard->down;
+    down = l->q->store_down || l->shard->down || !l->shard->named;
     (void) pthread_mutex_unlock(&l->q->mutex);
 
-    if (!down) {
-        l->wait = 0;
-        l->stale_at = INT64_MAX;
-        (void) tf_ledger_due(l, &n, &more);
+    l->wait = 0;
+    l->stale_at = INT64_MAX;
+    until = tf_clock_ms() + TF_LEDGER_LEAVE_MS;
+
+    while (!down && tf_clock_ms() < until) {
+        down = tf_ledger_due(l, &n, &more) != 0 || n == 0;
     }
 }
 
