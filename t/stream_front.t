@@ -20,8 +20,13 @@ my $t = Trifecta::Test->new(start => 0, sidecars => 0, workers => 1,
     wait_fallback => '10m', pg_conf => 'fsync = off',
     redis_conf => 'appendfsync no');
 my $plain = $t->free_port;
+my $tiny = $t->free_port;
+my $h2 = $t->nginx_version < 1025001 ? ' http2' : '';
 
-$t->{opt}{server} = "        listen 127.0.0.1:$plain;\n";
+# where the kernel holds back little, nginx has to
+
+$t->{opt}{server} = "        listen 127.0.0.1:$plain;\n"
+    . "        listen 127.0.0.1:$tiny ssl$h2 sndbuf=8k;\n";
 $t->write_conf;
 $t->start_all;
 
@@ -216,6 +221,38 @@ unlike measure('gzip is not for us', $direct, '--http2', @gzip),
     is scalar(keys %got), 40, 'each_stream_of_a_connection_gets_its_own';
     $s->finish($_, 'cancelled') for @id;
     is exit_of($one), 0, 'and its end';
+}
+
+# a client that does not read for a while: what it has not taken of one stream
+# stays, whatever the other ones do
+
+{
+    my ($much, $little) = map { $s->job } 1, 2;
+    my $base = "https://localhost:$tiny$Q";
+    my @file = map { "$t->{dir}/run/$_" } qw(much little);
+    my $one = curl("$base/$little/events", '--http2', '--parallel',
+        '--no-progress-meter', '-o', $file[0], '-o', $file[1],
+        "$base/$much/events");
+    ok $t->wait_for(sub { $t->metrics->{trifecta_streams} == 2 }, 10),
+        'two streams of one client';
+    sleep 0.3;
+    kill STOP => $one->{pid};
+    my $piece = 'x' x 3000;
+    for my $n (1 .. 120) {
+        $s->emit($much, 1, $n, 'd', "$n $piece");
+        $t->redis('SPUBLISH', "{trifecta:0}:c:$little", 'event')
+            if $n % 3 == 0;
+    }
+    sleep 0.3;
+    kill CONT => $one->{pid};
+    $s->emit($little, 1, 1, 'd', 'little');
+    $s->finish($_, 'cancelled') for $much, $little;
+    is exit_of($one), 0, 'both_streams_of_the_connection_end_well';
+    my @got = map { scalar $t->read_file($_) } @file;
+    my @n = $got[0] =~ /"(\d+) $piece"/g;
+    is "@n", "@{[1 .. 120]}",
+        'what_a_client_has_not_taken_of_a_stream_stays';
+    ok $got[1] =~ /"little"/, 'and the other one has its own';
 }
 
 $t->proc('front')->stop('QUIT', 10);
