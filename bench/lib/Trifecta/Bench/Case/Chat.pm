@@ -40,9 +40,11 @@ sub targets {
         { name => "the same with $MANY chats at once",
           over => many('ours'), under => many('Portkey'), column => 'cpu',
           most => 0.1 },
-        # where it is now, with room for a busy machine
-        { name => 'the same: not worse than it was', over => 'ours',
-          under => 'Portkey', column => 'cpu', most => 0.5, quick => 1 },
+        # where it is now, with room for a busy machine, which spoils the
+        # other one more
+        { name => "the same with $MANY at once: not worse than it was",
+          over => many('ours'), under => many('Portkey'), column => 'cpu',
+          most => 0.8, quick => 1 },
         { name => 'milliseconds that are added until the first word',
           over => 'ours', column => 'first', most => 5 },
     );
