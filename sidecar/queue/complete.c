@@ -12,7 +12,7 @@
  * What gathered during a commit is the next batch.  Where several jobs came
  * to it, more are on their way, and a commit costs as much for one as for
  * ten: the next one then waits for as long as the last one took, but never
- * for longer than this.  A job that is alone waits for nothing.
+ * for longer than this.  After a commit of a single job nothing waits.
  */
 
 #define TF_COMPLETE_GATHER_US  2000
